@@ -1,0 +1,60 @@
+# Each target sets up .venv by itself and is safe to repeat. It needs Python 3.11 or newer, pip and make.
+PYTHON ?= python3
+JOBS ?= $(shell nproc)
+PY := .venv/bin/python
+READY := .venv/ready
+
+.PHONY: help demo demo-runs test check bench clean
+help:
+	@echo "make demo   theory, simulation, networks and one page, in a few minutes"
+	@echo "make test   the tests"
+	@echo "make check  format, lint, types and the tests"
+
+# A virtual environment made without ensurepip, which Debian keeps in a package of its own.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("this needs Python 3.11 or newer, got " + sys.version.split()[0] + \
+		"; say which with PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python $(PY) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+test: $(READY)
+	$(PY) -m pytest
+
+check: $(READY)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) -m pytest
+
+clean:
+	rm -rf .venv runs
+
+# The demo keeps what is done: a run is made again only when the code it rests on has changed.
+DEMO := runs/demo
+METHODS := natural pgd trades frl
+SEEDS := 0 1 2 3 4
+NETWORKS := $(foreach m,$(METHODS),$(foreach s,$(SEEDS),$(DEMO)/deep/$m-$s/result.json))
+
+demo: $(READY)
+	@echo "== theory: errors of the optimal natural and robust linear classifier"
+	@$(PY) -m theory errors --dim 20 --eta 0.4 --sigma 1 --K 2 --eps 0.16
+	@echo; echo "== simulation: does linear training reach what theory predicts?"
+	@$(MAKE) --no-print-directory $(DEMO)/sim/records.jsonl
+	@tail -n 2 $(DEMO)/sim/verdicts.txt
+	@echo; echo "== networks: $(words $(NETWORKS)) runs on real digits, $(JOBS) at a time"
+	@$(MAKE) --no-print-directory -j$(JOBS) demo-runs
+	@echo; $(PY) -m deep.compare $(DEMO)/deep
+	@echo; $(PY) -m paper_figs --records $(DEMO) --out $(DEMO)/figures
+
+demo-runs: $(NETWORKS)
+
+$(DEMO)/sim/records.jsonl: $(wildcard theory/*.py sim/*.py)
+	@mkdir -p $(@D)
+	@$(PY) -m sim.sweep --jobs $(JOBS) --out $(@D) > $(@D)/verdicts.txt || { cat $(@D)/verdicts.txt; exit 1; }
+
+$(DEMO)/deep/%/result.json: $(wildcard theory/*.py deep/*.py deep/methods/*.py)
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) -m deep.train --method $(word 1,$(subst -, ,$*)) \
+		--seed $(word 2,$(subst -, ,$*)) --out $(@D) > $(@D)/table.txt
+	@tail -n 1 $(@D)/table.txt

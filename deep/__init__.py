@@ -1,0 +1,1 @@
+"""Adversarial training of networks, the fairness remedies, and the errors of every class."""

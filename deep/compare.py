@@ -1,0 +1,34 @@
+"""``python -m deep.compare RUN...``: methods side by side, from the records of their runs, without torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from theory.cli import Parser, run
+from theory.comparison import comparisons
+from theory.inputs import InputError
+from theory.record import read_records
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the tables of each protocol."""
+    parser = Parser(prog="deep.compare", description=__doc__)
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or folders above them"
+    )
+    parser.add_argument(
+        "--base", nargs="+", default=["PGD", "TRADES"], help="methods the others are compared with"
+    )
+    args = parser.parse_args(argv)
+    found = comparisons(record for path in args.runs for record in read_records(path))
+    if not found:
+        raise InputError(f"no run of deep.train in {', '.join(map(str, args.runs))}")
+    for comparison in found:
+        print(comparison.class_table().text())
+        for label in comparison.runs:
+            if label.split()[0] in args.base and len(comparison.runs) > 1:
+                print("\n" + comparison.paired_table(label).text())
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,62 @@
+"""TRADES: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019.
+
+CE(f(x), y) + beta max over |d|_inf <= eps of KL(p(x) || p(x + d)), equation (5) with beta = 1 /
+lambda.
+
+As in the official code (yaodongyu/TRADES): Gaussian start of 0.001, the KL divergence as the
+attack's objective, running statistics of batch norm while attacking, gradients through both
+arguments of the KL in the loss. Deviations: the step is eps / 4 (there .007 for eps = .031); the
+clean logits are computed once, so batch norm sees the clean batch once a step and not twice.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deep.attacks import attacking, kl_from, near_start, pgd
+from deep.methods.base import Method
+from theory.inputs import check_real
+
+__all__ = ["METHOD", "TRADES", "surrogates"]
+
+
+def surrogates(model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> tuple[Tensor, Tensor]:
+    """Return CE(f(x), y) and KL(p(x) || p(adv)) of each sample, shape (n,) each.
+
+    They stand for the natural and the boundary error.
+    """
+    clean = model(x)
+    log_p, log_q = F.log_softmax(clean, dim=1), F.log_softmax(model(adv), dim=1)
+    return F.cross_entropy(clean, y, reduction="none"), (log_p.exp() * (log_p - log_q)).sum(1)
+
+
+class TRADES(Method):
+    """TRADES."""
+
+    @dataclass(frozen=True)
+    class Params:
+        """Hyper-parameters."""
+
+        beta: float = field(default=6.0, metadata={"help": "weight of the KL term, 1 / lambda in the paper"})
+
+        def __post_init__(self) -> None:
+            """Refuse a negative weight."""
+            check_real("--beta", self.beta, low=0)
+
+    def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Return the inputs that maximise KL(p(x) || p(x')) within each sample's radius."""
+        eps = self.eps(y)
+        with attacking(model), torch.no_grad():
+            clean = model(x)
+        start = near_start(x, self.context.generator)
+        return pgd(model, x, start, eps, eps / 4, self.context.steps, kl_from(clean))
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
+        """Return CE + beta KL, averaged over the batch."""
+        natural, boundary = surrogates(model, x, y, adv)
+        return natural.mean() + self.params.beta * boundary.mean()
+
+
+METHOD = TRADES

@@ -1,0 +1,157 @@
+"""``python -m deep.train --method frl``: train a network and report the errors of every class.
+
+Without further flags it trains in seconds on the 8 x 8 digits that scikit-learn embeds. A method's
+own hyper-parameters are listed by ``--method NAME --help``.
+"""
+
+import io
+import json
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from deep.data import DATASETS, Dataset, load
+from deep.evaluate import Attack, Flags, evaluate
+from deep.loop import Recipe, fit
+from deep.methods import METHODS
+from deep.methods.base import Context
+from deep.models import MODELS, PreActResNet
+from deep.settings import Place, Settings, parse
+from theory.cli import run, writable_folder
+from theory.errors import exact_interval
+from theory.inputs import InputError, parse_object, parse_radius
+from theory.record import provenance, records_of, write_atomic, write_records
+
+
+class Outcome(NamedTuple):
+    """What a run leaves: the network, a line of history an epoch, and the flags of the test samples."""
+
+    model: torch.nn.Module
+    history: list[dict[str, Any]]
+    flags: Flags
+    attack: Attack
+
+
+def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
+    """Train a network as the settings say and evaluate it on the test split."""
+    spec = DATASETS[settings.dataset]
+    torch.manual_seed(settings.seed)
+    blocks = MODELS[settings.model]
+    model = PreActResNet(blocks, settings.width, len(data.classes), spec.mean, spec.std).to(device)
+    eps = parse_radius(settings.eps)
+    generator = torch.Generator(device).manual_seed(settings.seed)
+    context = Context(len(data.classes), eps, settings.steps, generator)
+    method = METHODS[settings.method](settings.params, context)
+    attack = Attack(eps, settings.eps, settings.eval_steps)
+    recipe = Recipe(
+        settings.epochs,
+        settings.lr,
+        settings.batch_size,
+        settings.weight_decay,
+        spec.augment,
+        settings.seed,
+    )
+    history = fit(model, method, data, recipe, attack)
+    return Outcome(model, history, evaluate(model, data.test, attack, seed=settings.seed), attack)
+
+
+def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seconds: float) -> None:
+    """Write the folder of a run, result.json last."""
+    counted = outcome.flags.errors(data.classes)
+    source = provenance(
+        torch=torch.__version__,
+        device=str(place.device),
+        threads=torch.get_num_threads(),
+        seconds=round(seconds, 1),
+        data_sha256=data.sha256,
+    )
+    setting = {k: v for k, v in settings.as_json().items() if k not in ("seed", "method")}
+    setting |= {"eps": outcome.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
+    common = {
+        "setting": setting,
+        "attack": outcome.attack.name,
+        "seed": settings.seed,
+        "method": settings.method,
+    }
+    result = {"id": settings.id, **common, "classes": data.classes, "n": counted.n}
+    result |= counted.summary() | {"provenance": source}
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **vars(outcome.flags))
+    weights = {k: v.cpu().contiguous() for k, v in outcome.model.state_dict().items()}
+    write_atomic(place.out / "model.safetensors", safetensors.torch.save(weights))
+    write_atomic(place.out / "flags.npz", archive.getvalue())
+    write_atomic(place.out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in outcome.history))
+    records = records_of(counted, source="deep", **common, provenance=source)
+    write_records(place.out / "records.jsonl", records)
+    write_atomic(place.out / "result.json", json.dumps(result, indent=1) + "\n")
+
+
+def refuse_other_run(settings: Settings, place: Place) -> None:
+    """Keep a folder that holds the result of other settings.
+
+    Raises:
+        InputError: it does.
+    """
+    path = place.out / "result.json"
+    if path.exists():
+        found = parse_object(path.read_text(encoding="utf-8", errors="replace"), str(path)).get("id")
+        if found != settings.id:
+            raise InputError(f"--out {place.out} holds run {found} of other settings; give another folder")
+
+
+def report(settings: Settings, data: Dataset, outcome: Outcome) -> str:
+    """Return the errors of every class, and which classes are hard and easy, for a person."""
+    counted = outcome.flags.errors(data.classes)
+    low, high = exact_interval(counted.counts("robust_error"), counted.n).T
+    average = counted.average("robust_error")
+    rates = counted.rates("robust_error")
+    order = rates.argsort()
+    hard = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order[::-1] if low[i] > average]
+    easy = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order if high[i] < average]
+    title = (
+        f"{settings.method} on {settings.dataset}: {settings.model}, width {settings.width}, "
+        f"{settings.epochs} epochs on {len(data.train)} images, seed {settings.seed}; {outcome.attack.name}"
+    )
+    return "\n".join(
+        [
+            counted.table(title).text(),
+            f"hard classes (robust error surely above the average): {', '.join(hard) or 'none'}",
+            f"easy classes (robust error surely below the average): {', '.join(easy) or 'none'}",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, evaluate, save, and print the table."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    settings, place = parse(argv)
+    writable_folder(place.out)
+    refuse_other_run(settings, place)
+    started = time.perf_counter()
+    data = load(
+        settings.dataset,
+        place.data_dir,
+        seed=settings.seed,
+        val=settings.val_per_class,
+        train=settings.train_per_class,
+        test=settings.test_per_class,
+        device=place.device,
+    )
+    if settings.batch_size > len(data.train):
+        raise InputError(
+            f"--batch-size must be at most {len(data.train)}, the training images, got {settings.batch_size}"
+        )
+    outcome = train(settings, data, place.device)
+    seconds = time.perf_counter() - started
+    save(settings, place, data, outcome, seconds)
+    print(report(settings, data, outcome))
+    print(f"run: {place.out} ({seconds:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

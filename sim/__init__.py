@@ -1,0 +1,1 @@
+"""Simulation of linear adversarial training on Gaussian mixtures, compared with `theory`."""

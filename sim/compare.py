@@ -1,0 +1,133 @@
+"""Theory against counts: a band for the chance of training, an exact test for the chance of testing.
+
+A trained classifier is random twice: its parameters depend on the training sample, its measured
+error on the test sample. Theory gives a band that holds the true error of the trained classifier
+except with probability alpha / 2. The count is then tested against every rate in the band with the
+exact binomial law, at level alpha / 2. A true theory is called wrong with probability at most
+alpha (the band is first order in 1 / n).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import bdtr, bdtrc, ndtr, ndtri
+
+from theory.errors import exact_interval
+from theory.optimal import OptimalClassifier
+from theory.surrogate import LogisticOptimum
+
+__all__ = ["RESOLUTION", "Verdict", "bias_bands", "judge", "logistic_bands"]
+
+RESOLUTION = 0.05
+"""A comparison that could not have seen an error off by this much says "cannot tell"."""
+
+Band = tuple[float, float]
+Bands = tuple[Band, Band]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of one comparison of a predicted error with a count.
+
+    Args:
+        predicted: error that theory gives in the limit of many training samples.
+        measured: errors / n.
+        interval: 95 % exact interval of the measured error.
+        p_value: largest over the band, two-sided.
+        detectable: smallest difference from ``predicted`` that would have been seen.
+        verdict: "agrees", "differs" or "cannot tell".
+    """
+
+    predicted: float
+    measured: float
+    interval: Band
+    p_value: float
+    detectable: float
+    verdict: str
+
+
+def judge(predicted: float, band: Band, errors: int, n: int, alpha: float) -> Verdict:
+    """Compare a count with a prediction.
+
+    Args:
+        predicted: the predicted error.
+        band: lowest and highest error that training may leave, holding with probability 1 - alpha
+            / 2.
+        errors: samples in error.
+        n: samples tried.
+        alpha: probability that a true prediction is called wrong.
+    """
+    low, high = band
+    if errors > high * n:
+        p_value = min(1.0, 2 * float(bdtrc(errors - 1, n, high)))
+    elif errors < low * n:
+        p_value = min(1.0, 2 * float(bdtr(errors, n, low)))
+    else:
+        p_value = 1.0
+    lowest = exact_interval(np.floor(low * n), n, 1 - alpha / 2)[0]
+    highest = exact_interval(np.ceil(high * n), n, 1 - alpha / 2)[1]
+    detectable = float(max(predicted - lowest, highest - predicted))
+    if p_value < alpha / 2:
+        verdict = "differs"
+    else:
+        verdict = "agrees" if detectable <= RESOLUTION else "cannot tell"
+    a, b = exact_interval(errors, n)
+    return Verdict(predicted, errors / n, (float(a), float(b)), p_value, detectable, verdict)
+
+
+def logistic_bands(optimum: LogisticOptimum, n: int, eps: float, alpha: float) -> Bands:
+    """Return the bands of both classes for a classifier trained with the logistic loss on n samples.
+
+    Args:
+        optimum: the population minimiser.
+        n: training samples, both classes together.
+        eps: radius at evaluation.
+        alpha: as in `judge`.
+    """
+    width = -float(ndtri(alpha / 4))
+    plus, minus = (
+        (float(ndtr(z - width * sd)), float(ndtr(z + width * sd)))
+        for z, sd in zip(*optimum.sample_z_scores(n, eps), strict=True)
+    )
+    return plus, minus
+
+
+def bias_bands(classifier: OptimalClassifier, n: int, eps: float, alpha: float) -> Bands:
+    """Return the bands of both classes for the bias with the fewest errors among n training samples.
+
+    The empirical minimiser leaves the optimum by (4 s / (n V^2))^(1/3) Z with Chernoff's law Z,
+    where V is the curvature of the average error at the optimum and s the density of the
+    thresholds there (Kim and Pollard, 1990).
+
+    Args:
+        classifier: the optimal classifier, whose direction is used.
+        n: training samples, both classes together.
+        eps: radius at evaluation.
+        alpha: as in `judge`.
+    """
+    scales = np.array(classifier.mixture.scales)
+    z = np.array(classifier.z_scores(classifier.eps))
+    densities = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / scales
+    curvature = (-densities * z / scales).mean()
+    width = _chernoff_quantile(alpha / 2) * (4 * densities.mean() / (n * curvature**2)) ** (1 / 3)
+    evaluated = np.array(classifier.z_scores(eps))
+    low, high = (ndtr(evaluated - width / scales), ndtr(evaluated + width / scales))
+    return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
+
+
+def _chernoff_quantile(alpha: float) -> float:
+    """Return z with P(|Z| > z) = alpha for Z = argmax of two-sided Brownian motion minus t^2.
+
+    From the tail of the density (Groeneboom, 1989), which gives 0.9982 at alpha = 0.05, the exact
+    value.
+    """
+    zero, slope = -2.338107410459767, 0.7012108227206906  # first zero of Ai and Ai' there
+
+    rate = -(2 ** (1 / 3)) * zero
+
+    def excess(z: float) -> float:
+        log_density = np.log(4 ** (4 / 3) * z / (2 * slope)) - 2 / 3 * z**3 - rate * z
+        return float(log_density + np.log(2 / (2 * z**2 + rate)) - np.log(alpha))
+
+    return float(brentq(excess, 0.5, 20))

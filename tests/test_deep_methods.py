@@ -1,0 +1,202 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from deep.methods import METHODS
+from deep.methods.base import Context
+from deep.methods.frl import FRL, capped, class_weights
+from deep.methods.trades import TRADES, surrogates
+from deep.models import MODELS, PreActResNet
+from theory.errors import ClassErrors
+from theory.inputs import InputError
+
+# Errors in percent of one published run of the authors' reweighting script, and what its rules make of them.
+NATURAL = [12.0, 6.5, 26.8, 27.3, 18.5, 26.8, 13.3, 11.5, 8.3, 7.4]
+BOUNDARY = [30.3, 25.3, 40.7, 47.9, 53.9, 35.0, 39.9, 28.3, 31.7, 25.2]
+VAL = ClassErrors(
+    tuple(map(str, range(10))),
+    (1000,) * 10,
+    tuple(round(10 * n) for n in NATURAL),
+    tuple(round(10 * (n + b)) for n, b in zip(NATURAL, BOUNDARY, strict=True)),
+)
+
+
+def context(classes=10, eps=8 / 255, steps=3, seed=0):
+    return Context(classes, eps, steps, torch.Generator().manual_seed(seed))
+
+
+def frl(variant, **params):
+    return FRL(FRL.Params(variant=variant, **params), context())
+
+
+def network(seed=0, classes=10):
+    torch.manual_seed(seed)
+    return PreActResNet(MODELS["preact-small"], 4, classes, (0.3,), (0.4,))
+
+
+def batch(n=16, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand((n, 1, 8, 8), generator=generator), torch.arange(n) % 10
+
+
+def expect(values, base, **others):
+    expected = torch.full((10,), base)
+    for index, value in others.items():
+        expected[int(index[1:])] = value
+    torch.testing.assert_close(values, expected, atol=6e-6, rtol=0)
+
+
+def test_reweight_golden_values():
+    method = frl("reweight")
+    method.on_epoch_start(VAL)
+    expect(method.phi_nat, 0.0, _2=0.00048, _3=0.00073, _5=0.00048)
+    expect(method.phi_bndy, 0.0, _3=0.00208, _4=0.00808)
+    expect(class_weights(method.phi_nat), 0.09983, _2=0.10031, _3=0.10056, _5=0.10031)
+    expect(class_weights(method.phi_bndy), 0.09898, _3=0.10106, _4=0.10706)
+    for _ in range(39):
+        method.on_epoch_start(VAL)
+    expect(class_weights(method.phi_nat), 0.09324, _2=0.11244, _3=0.12244, _5=0.11244)
+    expect(class_weights(method.phi_bndy), 0.05936, _3=0.14256, _4=0.38256)
+    expect(method.margins(), 1.0)
+
+
+def test_both_golden_values():
+    method = frl("both")
+    method.on_epoch_start(VAL)
+    expect(method.phi_bndy, 0.0, _3=0.00508, _4=0.01108)
+    expect(method.margins(), 0.98, _2=0.99156, _3=1.02053, _4=1.04532, _6=0.98839)
+    for _ in range(39):
+        method.on_epoch_start(VAL)
+    expect(class_weights(method.phi_nat), 0.07524, _2=0.15444, _3=0.16444, _5=0.15444)
+    expect(class_weights(method.phi_bndy), 0.05, _3=0.20718, _4=0.39282)  # the cap on the sum is active
+    expect(method.margins(), 0.98, _3=2.25421, _4=3.0)
+
+
+def test_remargin_leaves_boundary_weights_alone():
+    method = frl("remargin")
+    for _ in range(40):
+        method.on_epoch_start(VAL)
+    expect(method.phi_bndy, 0.0)
+    assert float(method.margins()[4]) > 1.3 and method.params.beta == 1.0
+
+
+def test_margins_do_not_wind_up():
+    """A class that becomes hard after 40 easy epochs gets a larger radius at once, not 40 epochs later."""
+    method = frl("remargin")
+    for _ in range(40):
+        method.on_epoch_start(VAL)
+    assert float(method.log_margin.min()) >= math.log(0.98) / 2 - 1e-6
+    hard = ClassErrors(("a",) * 10, (1000,) * 10, (100,) * 10, (900,) + (300,) * 9)
+    before = float(method.margins()[0])
+    method.on_epoch_start(hard)
+    assert float(method.margins()[0]) > max(1.0, before)
+
+
+@given(st.lists(st.floats(-2, 3), min_size=2, max_size=20), st.floats(0, 0.99))
+def test_weights_sum_to_one_and_stay_positive(raw, cap):
+    phi = capped(torch.tensor(raw, dtype=torch.float64), cap)
+    weights = class_weights(phi)
+    C = len(raw)
+    assert float(weights.sum()) == pytest.approx(1)
+    assert (phi >= 0).all() and float(phi.sum()) <= cap + 1e-9
+    assert float(weights.min()) >= (1 - cap) / C - 1e-9
+    assert float(weights.max()) <= 1 / C + (1 - 1 / C) * cap + 1e-9
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.lists(st.floats(0, 1), min_size=3, max_size=3))
+def test_weights_are_the_coefficients_of_the_lagrangian(phi, errors):
+    average = sum(errors) / 3
+    lagrangian = average + sum(p * (e - average) for p, e in zip(phi, errors, strict=True))
+    weights = class_weights(torch.tensor(phi, dtype=torch.float64))
+    assert float(weights @ torch.tensor(errors, dtype=torch.float64)) == pytest.approx(lagrangian, abs=1e-9)
+
+
+@pytest.mark.parametrize("variant", ["reweight", "remargin", "both"])
+def test_without_multipliers_frl_is_trades(variant):
+    model, (x, y) = network(), batch()
+    method = frl(variant)
+    trades = TRADES(TRADES.Params(beta=method.params.beta), context())
+    adv = trades.attack(model, x, y)
+    torch.testing.assert_close(method.attack(model, x, y), adv)
+    losses = [m.loss(model.train(), x, y, adv) for m in (method, trades)]
+    torch.testing.assert_close(*losses)
+    method.on_epoch_start(VAL)
+    assert not torch.equal(method.loss(model.train(), x, y, adv), losses[1])  # and with them it is not
+
+
+def test_trades_loss_is_the_mean_divergence():
+    model, (x, y) = network().eval(), batch()
+    adv = (x + 0.1).clamp(max=1)
+    natural, boundary = surrogates(model, x, y, adv)
+    p, q = (F.softmax(model(v), dim=1) for v in (x, adv))
+    torch.testing.assert_close(boundary, (p * (p / q).log()).sum(1), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(natural, -p[torch.arange(len(y)), y].log())
+    loss = TRADES(TRADES.Params(beta=3.0), context()).loss(model, x, y, adv)
+    torch.testing.assert_close(loss, natural.mean() + 3 * F.kl_div(q.log(), p, reduction="batchmean"))
+    p_grad = torch.autograd.grad(boundary.sum(), model.head.weight, retain_graph=True)[0]
+    assert float(p_grad.abs().sum()) > 0
+
+
+def test_radii_follow_the_class():
+    method = frl("both")
+    for _ in range(40):
+        method.on_epoch_start(VAL)
+    model, (x, y) = network(), batch(40)
+    reach = (method.attack(model, x, y) - x).abs().amax((1, 2, 3))
+    allowed = 8 / 255 * method.margins()[y]
+    assert (reach <= allowed + 1e-6).all()
+    assert (reach[y == 4] > 2 * 8 / 255).any()  # the hard class really gets a larger radius
+
+
+def test_hot_start_is_trades_with_the_same_beta_and_costs_no_extra_epoch():
+    method = frl("both")
+    schedule = method.schedule(12)
+    assert [type(m).__name__ for m in schedule] == ["TRADES"] * 6 + ["FRL"] * 6
+    assert schedule[0].params.beta == method.params.beta
+    assert [type(m).__name__ for m in frl("both", hot_share=0.0).schedule(2)] == ["FRL"] * 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_deterministically_inside_the_box(name):
+    method_class = METHODS[name]
+    results = []
+    for _ in range(2):
+        method, model, (x, y) = method_class(method_class.Params(), context()), network(), batch()
+        model.train()
+        adv = method.attack(model, x, y)
+        assert model.training and not adv.requires_grad
+        assert all(p.grad is None and p.requires_grad for p in model.parameters())
+        assert float(adv.min()) >= 0 and float(adv.max()) <= 1
+        assert ((adv - x).abs().amax((1, 2, 3)) <= method.eps(y) + 1e-6).all()
+        assert (name == "natural") == torch.equal(adv, x)
+        loss = method.loss(model, x, y, adv)
+        loss.backward()
+        assert math.isfinite(loss.item())
+        results.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_hyper_parameters_are_flags(name):
+    assert all(f.metadata["help"] for f in dataclasses.fields(METHODS[name].Params))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cap": 1.0},
+        {"tau_nat": -0.1},
+        {"rate_nat": math.nan},
+        {"max_margin": 0.5},
+        {"hot_share": 1.0},
+        {"beta": -1.0},
+    ],
+)
+def test_frl_refuses_what_makes_no_sense(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong)).replace("_", "-")):
+        FRL.Params(**wrong)

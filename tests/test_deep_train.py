@@ -1,0 +1,123 @@
+"""The command lines of deep, end to end on the embedded digits, as small as they go."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+
+from deep import compare, train
+from deep.methods import METHODS
+from theory.record import read_records
+
+SMALL = ["--epochs", "2", "--steps", "2", "--eval-steps", "2", "--width", "4", "--train-per-class", "20"]
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text()) | {"provenance": None}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_leaves_a_complete_folder(invoke, tmp_path, method):
+    out = tmp_path / "run"
+    code, text, _ = invoke(train.main, "--method", method, *SMALL, "--out", out)
+    assert code == 0 and "hard classes" in text and "average" in text
+    assert sorted(p.name for p in out.iterdir()) == [
+        "flags.npz",
+        "history.jsonl",
+        "model.safetensors",
+        "records.jsonl",
+        "result.json",
+    ]
+    found = result(out)
+    assert found["classes"] == list("0123456789") and found["n"] == [60] * 10
+    for quantity in ("natural_error", "boundary_error", "robust_error"):
+        part = found[quantity]
+        assert all(
+            low <= v <= high for v, (low, high) in zip(part["per_class"], part["interval"], strict=True)
+        )
+        assert part["average"] == pytest.approx(np.mean(part["per_class"]))
+        assert part["worst"] == max(part["per_class"]) == part["per_class"][int(part["worst_class"])]
+    total = np.add(found["natural_error"]["per_class"], found["boundary_error"]["per_class"])
+    np.testing.assert_allclose(total, found["robust_error"]["per_class"])
+    with np.load(out / "flags.npz") as flags:
+        errors = [int((~flags["ok_attacked"])[flags["labels"] == c].sum()) for c in range(10)]
+    assert errors == found["robust_error"]["errors"]
+    records = {(r.quantity, r.label): r for r in read_records(out)}
+    assert len(records) == 3 * 12 and records["robust_error", "average"].errors == sum(errors)
+    history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert len(history) == 2 and all(np.isfinite(line["loss"]) for line in history)
+    assert safetensors.torch.load_file(out / "model.safetensors")["stem.weight"].shape[0] == 4
+
+
+def test_the_same_seed_gives_the_same_numbers(invoke, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert invoke(train.main, "--method", "frl", *SMALL, "--seed", seed, "--out", tmp_path / name)[0] == 0
+    assert result(tmp_path / "a") == result(tmp_path / "b")
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "abc"]
+    assert weights[0] == weights[1] != weights[2]
+    assert invoke(train.main, "--method", "frl", *SMALL, "--out", tmp_path / "a")[0] == 0  # may be repeated
+
+
+def test_a_folder_of_another_run_is_kept(invoke, refuses, tmp_path):
+    assert invoke(train.main, "--method", "natural", *SMALL, "--out", tmp_path)[0] == 0
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    refuses(
+        train.main, "--method", "natural", *SMALL, "--seed", "7", "--out", tmp_path, says=["other settings"]
+    )
+    assert before == {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "argv, says",
+    [
+        (["--method", "magic"], ["magic", "frl"]),
+        (["--method", "frl", "--variant", "none"], ["none", "reweight"]),
+        (["--method", "pgd", "--variant", "both"], ["--variant", "--method"]),
+        (["--method", "frl", "--cap", "2"], ["--cap", "2"]),
+        (["--method", "trades", "--beta", "-1"], ["beta", "-1"]),
+        (["--dataset", "imagenet"], ["imagenet", "cifar10"]),
+        (["--dataset", "cifar10"], ["--data-dir"]),
+        (["--dataset", "cifar10", "--data-dir", "/nonexistent"], ["/nonexistent"]),
+        (["--data-dir", "/tmp"], ["/tmp"]),
+        (["--model", "vgg"], ["vgg", "preact-small"]),
+        (["--eps", "2"], ["2"]),
+        (["--eps", "8/0"], ["8/0"]),
+        (["--epochs", "0"], ["0"]),
+        (["--lr", "nan"], ["nan"]),
+        (["--lr", "0"], ["0"]),
+        (["--width", "0"], ["0"]),
+        (["--batch-size", "1000"], ["1000", "947"]),
+        (["--seed", "-1"], ["-1"]),
+        (["--device", "abacus"], ["abacus", "cpu"]),
+        (["--device", "cuda:99"], ["cuda:99"]),
+        (["--val-per-class", "1000"], ["1000"]),
+        (["--lr", "1e30", "--epochs", "1", "--method", "natural"], ["diverged", "1e+30"]),
+        (["extra"], ["extra"]),
+    ],
+)
+def test_bad_input_is_refused(refuses, tmp_path, argv, says):
+    refuses(train.main, *argv, "--out", tmp_path, says=says)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_output_is_refused_before_training(refuses, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    refuses(train.main, "--out", tmp_path / "file", says=["file"])
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_compare_prints_a_table_of_classes(invoke, tmp_path):
+    for method in ("natural", "pgd", "frl"):
+        assert invoke(train.main, "--method", method, *SMALL, "--out", tmp_path / method)[0] == 0
+    code, out, _ = invoke(compare.main, tmp_path)
+    header = next(line for line in out.splitlines() if line.startswith("class"))
+    assert code == 0 and [c.strip() for c in header.split("|")] == ["class", "natural", "PGD", "FRL both"]
+    assert "too few seeds" in out and "spread by chance" in out
+
+
+def test_compare_refuses_what_is_no_run(refuses, tmp_path):
+    refuses(compare.main, tmp_path, says=[str(tmp_path)])
+    refuses(compare.main, tmp_path / "nothing")
+    (tmp_path / "records.jsonl").write_text("{}\n")
+    refuses(compare.main, tmp_path, says=["line 1"])

@@ -1,0 +1,91 @@
+import re
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+from test_theory_errors import run_records
+
+from paper_figs import class_errors, theory_curves
+from paper_figs.__main__ import main
+from paper_figs.report import verdict_table
+from sim import experiment, sweep
+from theory.comparison import comparisons
+from theory.mixture import GaussianMixture
+from theory.optimal import optimal_classifier
+from theory.record import read_records, write_records
+
+
+@pytest.fixture
+def records(invoke, tmp_path, monkeypatch):
+    """Return a folder with records of a small sweep and of runs of two methods."""
+    monkeypatch.setattr(experiment, "SAMPLES", {"threshold": (5000, 5000), "logistic": (2000, 5000)})
+    folder = tmp_path / "records"
+    invoke(sweep.main, "--K", 1.5, 2, "--eps", 0.1, 0.2, "--jobs", 1, "--out", folder / "sim")
+    networks = [
+        r
+        for seed in range(3)
+        for r in run_records("pgd", seed, (5, 6), (30 + seed, 70))
+        + run_records("frl", seed, (5, 6), (40, 60 - seed), variant="both")
+    ]
+    (folder / "deep").mkdir()
+    write_records(folder / "deep" / "records.jsonl", networks)
+    return folder
+
+
+def test_curves_are_theory_and_points_are_counts(records):
+    (curves,) = theory_curves.compute(read_records(records))
+    assert [(p.rule, p.K) for p in curves.panels] == [(r, K) for r in theory_curves.RULES for K in (1.5, 2.0)]
+    panel = curves.panels[1]
+    mixture = GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0)
+    eps = float(panel.eps[30])
+    z = optimal_classifier(mixture, eps).z_scores(eps)
+    assert panel.curves["+1", "robust_error"][30] == pytest.approx(float(ndtr(z[0])))
+    for panel in curves.panels:
+        assert set(panel.points) == set(panel.curves)
+        for key, points in panel.points.items():
+            np.testing.assert_allclose(points[:, 0], [0, 0.1, 0.2])
+            assert (points[:, 2] <= points[:, 1]).all() and (points[:, 1] <= points[:, 3]).all()
+            curve = np.interp(points[:, 0], panel.eps, panel.curves[key])
+            assert np.abs(curve - points[:, 1]).max() < 0.15
+
+
+def test_bars_are_means_over_seeds(records):
+    (comparison,) = comparisons(read_records(records))
+    bars = class_errors.compute(comparison)
+    np.testing.assert_allclose(bars.heights["robust_error"]["PGD"][:, 0], [31, 70])
+    figure = class_errors.draw(bars)
+    heights = sorted(round(p.get_height()) for p in figure.axes[1].patches)
+    assert heights == [31, 40, 59, 70]
+
+
+def test_verdict_table_counts_verdicts(records):
+    table = verdict_table(read_records(records))
+    assert {row[0] for row in table.rows} == {
+        f"{t}-{r}" for t in ("natural", "adversarial") for r in theory_curves.RULES
+    }
+    assert sum(int(row[1]) for row in table.rows) == 2 * 2 * 2 * 7
+
+
+def test_the_page_needs_nothing_else(records, invoke, tmp_path):
+    code, out, _ = invoke(main, "--records", records, "--out", tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert code == 0 and str(tmp_path / "out" / "report.html") in out
+    assert not re.search(r"""(?:src|href)=['"](?!data:)""", page) and "url(" not in page
+    assert page.count("<img") == 2 and "FRL both - PGD" in page and "Theory against simulation" in page
+    assert {p.suffix for p in (tmp_path / "out").iterdir()} == {".svg", ".png", ".html"}
+
+
+def test_what_is_missing_is_said_with_its_command(records, invoke, tmp_path):
+    code, _, _ = invoke(main, "--records", records / "sim", "--out", tmp_path / "out")
+    assert code == 0 and "python -m deep.train" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_bad_input_is_refused(refuses, records, tmp_path):
+    refuses(main, "--records", tmp_path / "nothing", says=["nothing"])
+    (tmp_path / "empty").mkdir()
+    refuses(main, "--records", tmp_path / "empty", says=["empty"])
+    (tmp_path / "file").write_text("kept")
+    refuses(main, "--records", records, "--out", tmp_path / "file")
+    (records / "deep" / "records.jsonl").write_text('{"source": "deep"}\n')
+    refuses(main, "--records", records, "--out", tmp_path / "out", says=["line 1"])
+    assert not (tmp_path / "out").exists()

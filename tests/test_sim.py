@@ -1,0 +1,235 @@
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import ndtr
+from scipy.stats import kstest
+
+from sim import experiment, sweep
+from sim.compare import bias_bands, judge, logistic_bands
+from sim.experiment import count, execute, tasks
+from sim.sampling import draw, draw_scores
+from sim.train import train_bias, train_logistic
+from theory.linear import LinearClassifier
+from theory.mixture import GaussianMixture
+from theory.optimal import optimal_classifier
+from theory.record import read_records
+from theory.surrogate import logistic_optimum
+
+MIXTURE = GaussianMixture(dim=5, eta=0.8, sigma=1.0, K=2.0)
+SMALL = {"threshold": (20_000, 20_000), "logistic": (5000, 20_000)}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Make the sweep's samples small."""
+    monkeypatch.setattr(experiment, "SAMPLES", SMALL)
+
+
+def test_the_adversary_takes_exactly_the_dual_norm():
+    """The worst of all corners of the ball equals eps ||w||_1, and no random point of the ball is worse."""
+    rng = np.random.default_rng(0)
+    w, b, eps = rng.standard_normal(5), 0.3, 0.2
+    x = draw(MIXTURE, 200, rng)
+    corners = eps * np.array(list(product([-1, 1], repeat=5)))
+    classifier = LinearClassifier(w, b)
+    errors = [
+        (sign * ((v[:, None] + corners) @ w + b)).min(axis=1) <= 0 for v, sign in zip(x, (1, -1), strict=True)
+    ]
+    counted = count(classifier, tuple(v @ w + b for v in x), eps)
+    assert counted.robust == tuple(int(e.sum()) for e in errors)
+    assert counted.natural < counted.robust
+    inside = rng.uniform(-eps, eps, (500, 5))
+    assert ((x[0][:, None] + inside) @ w).min() >= (x[0] @ w).min() - eps * np.abs(w).sum()
+
+
+def test_scores_have_the_law_of_projected_samples():
+    rng = np.random.default_rng(1)
+    classifier = LinearClassifier(np.array([1.0, -2.0, 0.5, 0.0, 3.0]), 0.7)
+    samples = draw(MIXTURE, 20_000, rng)
+    for x, scores, width in zip(
+        samples, draw_scores(MIXTURE, classifier, 20_000, rng), MIXTURE.scales, strict=True
+    ):
+        projected = x @ classifier.weights + 0.7
+        assert kstest(projected, scores).pvalue > 1e-6
+        assert kstest(projected, scores + 0.1 * width * np.linalg.norm(classifier.weights)).pvalue < 1e-6
+
+
+@given(st.integers(1, 60), st.integers(0, 10**6), st.floats(0, 1))
+def test_the_bias_has_the_fewest_errors_of_all(n, seed, eps):
+    rng = np.random.default_rng(seed)
+    w = np.array([0.6, -0.8])
+    plus, minus = 1 + rng.standard_normal(n), -1 + rng.standard_normal(n)
+
+    def errors(b):
+        return (plus + b <= eps * 1.4).sum() + (minus + b >= -eps * 1.4).sum()
+
+    candidates = np.concatenate([eps * 1.4 - plus, -eps * 1.4 - minus])
+    candidates = np.concatenate([candidates - 1e-9, candidates + 1e-9, [-1e9, 1e9]])
+    best = min(errors(b) for b in candidates)
+    found = errors(train_bias(w, plus, minus, eps).bias)
+    assert (
+        found == best or best == n
+    )  # n errors: a constant classifier, which no finite bias between samples is
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1, 0.5])
+def test_logistic_training_is_optimal(eps):
+    """No nearby point has a smaller loss, and the subgradient condition holds in each weight."""
+    rng = np.random.default_rng(2)
+    plus, minus = draw(MIXTURE, 500, rng)
+    best = train_logistic(plus, minus, eps)
+
+    def loss(c):
+        reach = eps * np.abs(c.weights).sum()
+        margins = np.concatenate([plus @ c.weights + c.bias, -(minus @ c.weights + c.bias)]) - reach
+        return np.logaddexp(0, -margins).mean()
+
+    for scale in (1e-1, 1e-3):
+        for _ in range(100):
+            other = LinearClassifier(
+                best.weights + scale * rng.standard_normal(5), best.bias + scale * rng.standard_normal()
+            )
+            assert loss(other) > loss(best)
+
+
+def test_logistic_training_does_not_depend_on_units():
+    plus, minus = draw(MIXTURE, 300, np.random.default_rng(3))
+    one, thousand = train_logistic(plus, minus, 0.1), train_logistic(1e6 * plus, 1e6 * minus, 1e5)
+    np.testing.assert_allclose(one.weights, 1e6 * thousand.weights, rtol=1e-4)
+
+
+@given(st.floats(0.05, 0.95), st.integers(0, 10**6))
+def test_a_true_prediction_without_training_is_called_wrong_at_most_alpha(rate, seed):
+    errors = int(np.random.default_rng(seed).binomial(5000, rate))
+    assert judge(rate, (rate, rate), errors, 5000, 1e-9).verdict != "differs"
+
+
+def test_judge_sees_what_it_says_it_would_see():
+    verdict = judge(0.2, (0.19, 0.21), 20_000, 100_000, 1e-6)
+    assert verdict.verdict == "agrees" and 0.01 < verdict.detectable < 0.02
+    for sign in (-1, 1):
+        off = int(100_000 * (0.2 + sign * (verdict.detectable + 0.001)))
+        assert judge(0.2, (0.19, 0.21), off, 100_000, 1e-6).verdict == "differs"
+    assert judge(0.2, (0.1, 0.3), 20_000, 100_000, 1e-6).verdict == "cannot tell"
+
+
+@pytest.mark.parametrize("rule", ["threshold", "logistic"])
+def test_the_bands_of_training_hold_as_often_as_they_say(rule):
+    """Exact errors of 200 trained classifiers against bands of 90 %: neither too narrow nor too wide."""
+    rng, eps, n = np.random.default_rng(4), 0.3, 4000
+    inside = 0
+    optimal = optimal_classifier(MIXTURE, eps)
+    for _ in range(200):
+        if rule == "logistic":
+            trained = train_logistic(*draw(MIXTURE, n // 2, rng), eps)
+            bands = logistic_bands(logistic_optimum(MIXTURE, eps), n, eps, 0.2)
+        else:
+            weights = optimal.linear().weights
+            scores = draw_scores(MIXTURE, LinearClassifier(weights, 0.0), n // 2, rng)
+            trained = train_bias(weights, *scores, eps)
+            bands = bias_bands(optimal, n, eps, 0.2)
+        low, high = bands[0]
+        inside += low <= ndtr(trained.z_scores(MIXTURE, eps)[0]) <= high
+    assert 160 <= inside <= 196  # 180 expected; a band off by a factor of 1.5 holds 197 or 146 times
+
+
+def test_sweep_agrees_and_writes_records(invoke, small, tmp_path):
+    argv = [
+        "--dim",
+        5,
+        "--eta",
+        0.8,
+        "--K",
+        1,
+        2,
+        "--eps",
+        "0.2",
+        "1/3",
+        "--jobs",
+        1,
+        "--out",
+        tmp_path / "a",
+    ]
+    code, out, _ = invoke(sweep.main, *argv)
+    assert code == 0 and " 0 differs" in out
+    records = read_records(tmp_path / "a")
+    assert {r.setting["eps_text"] for r in records} == {"0.2", "1/3"}
+    judged = [r for r in records if "verdict" in r.extra]
+    assert len(judged) == 2 * 2 * 2 * 7 and all(r.extra["verdict"] != "differs" for r in judged)
+    argv[-1] = tmp_path / "b"
+    assert invoke(sweep.main, *argv)[0] == 0
+    same, again = (
+        [
+            json.loads(line) | {"provenance": 0}
+            for line in (tmp_path / run / "records.jsonl").read_text().splitlines()
+        ]
+        for run in "ab"
+    )
+    assert same == again  # the same seed, the same numbers
+    assert invoke(sweep.main, *argv[:-1], tmp_path / "c", "--seed", 1)[0] == 0
+    assert [r.errors for r in read_records(tmp_path / "c")] != [r.errors for r in records]
+
+
+@pytest.mark.parametrize(
+    "name, wrong",
+    [
+        (
+            "optimal_classifier",
+            lambda m, e=0.0: optimal_classifier(GaussianMixture(**{**vars(m), "K": 1.1 * m.K}), e),
+        ),
+        (
+            "logistic_optimum",
+            lambda m, e=0.0: logistic_optimum(GaussianMixture(**{**vars(m), "K": 1.1 * m.K}), e),
+        ),
+    ],
+)
+def test_a_wrong_constant_in_theory_is_rejected(invoke, monkeypatch, tmp_path, name, wrong):
+    """With K 10 % too large in one closed form the sweep says "differs" and exits with 1."""
+    monkeypatch.setattr(experiment, name, wrong)
+    argv = ["--K", 2, "--eps", "0.16", "--jobs", 1, "--out", tmp_path]
+    code, out, _ = invoke(sweep.main, *argv)
+    assert code == 1 and "differs" in out
+
+
+def test_logistic_training_against_the_closed_form_is_rejected(monkeypatch):
+    """The closed form is not what logistic training reaches: comparing the two must fail."""
+    (natural, _) = (t for t in tasks(20, 0.4, 1.0, [2.0], ["0.16"], 0) if t.rule == "logistic")
+    assert {v.verdict for row in execute(natural)[0] for v in row.verdicts} == {"agrees"}
+
+    def closed_form(task, eps):
+        optimal = optimal_classifier(task.mixture, 0.0)
+        return ndtr(optimal.z_scores(eps)), bias_bands(optimal, 10**9, eps, task.alpha)
+
+    monkeypatch.setattr(experiment, "_theory", closed_form)
+    assert "differs" in {v.verdict for row in execute(natural)[0] for v in row.verdicts}
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--eps", "0.5"],
+        ["--eps", "0"],
+        ["--K", "0"],
+        ["--K", "x"],
+        ["--dim", "0"],
+        ["--jobs", "0"],
+        ["--seed", "-1"],
+        ["--eta", "nan"],
+        ["--K"],
+        ["--eta", "1e9"],
+        ["--nonsense", "1"],
+    ],
+)
+def test_bad_sweeps_are_refused_before_any_work(refuses, tmp_path, argv):
+    refuses(sweep.main, *argv, "--out", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_unwritable_output_is_refused(refuses, tmp_path):
+    (tmp_path / "file").write_text("x")
+    refuses(sweep.main, "--out", tmp_path / "file", says=["file"])
+    refuses(sweep.main, "--out", tmp_path / "file" / "below", says=["below"])

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, t
+
+from theory.comparison import comparisons
+from theory.errors import QUANTITIES, ClassErrors, exact_interval, mean_interval
+from theory.inputs import InputError
+from theory.record import (
+    Record,
+    provenance,
+    read_records,
+    records_of,
+    setting_id,
+    write_atomic,
+    write_records,
+)
+
+COUNTS = ClassErrors(("a", "b"), (10, 20), (1, 4), (5, 4))
+
+
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_exact_interval_is_clopper_pearson(pair):
+    k, n = pair
+    truth = binomtest(k, n).proportion_ci(0.95, "exact")
+    np.testing.assert_allclose(exact_interval(k, n), (truth.low, truth.high), atol=1e-9)
+
+
+def test_mean_interval_is_student_t():
+    x = [1.0, 2.0, 4.0, 4.5, 9.0]
+    low, high = t.interval(0.95, 4, np.mean(x), np.std(x, ddof=1) / 5**0.5)
+    assert mean_interval(x) == pytest.approx((np.mean(x), low, high))
+    assert np.isnan(mean_interval([3.0])[1:]).all()
+
+
+@given(
+    st.integers(1, 200).flatmap(
+        lambda n: st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.booleans()), min_size=n, max_size=n)
+    )
+)
+def test_robust_is_natural_plus_boundary(samples):
+    samples = [*samples, *((c, True, True) for c in range(3))]  # every class is there
+    labels, natural, attacked = (np.array(v) for v in zip(*samples, strict=True))
+    errors = ClassErrors.from_flags("abc", labels, natural, attacked)
+    parts = [errors.counts(q) for q in QUANTITIES]
+    assert (parts[0] + parts[1] == parts[2]).all() and (parts[1] >= 0).all()
+    assert parts[2].sum() == (~(natural & attacked)).sum()  # wrong without an attack is wrong under it
+    assert errors.average("robust_error") == pytest.approx((~(natural & attacked)).mean())
+
+
+def test_a_sample_that_the_attack_sets_right_stays_wrong():
+    errors = ClassErrors.from_flags("a", np.array([0, 0]), np.array([False, True]), np.array([True, True]))
+    assert (errors.natural, errors.robust) == ((1,), (1,))
+
+
+@pytest.mark.parametrize("n, natural, robust", [(0, 0, 0), (5, 3, 2), (5, 3, 6), (5, -1, 2)])
+def test_refuses_counts_that_cannot_be(n, natural, robust):
+    with pytest.raises(ValueError, match="class a"):
+        ClassErrors(("a",), (n,), (natural,), (robust,))
+
+
+def test_summary_and_table():
+    summary = COUNTS.summary()
+    assert summary["robust_error"]["per_class"] == [0.5, 0.2]
+    assert summary["robust_error"]["worst_class"] == "a"
+    assert summary["natural_error"]["average"] == pytest.approx(5 / 30)
+    assert summary["boundary_error"]["spread"] == pytest.approx(0.2)
+    assert "50.0 [18.7, 81.3]" in COUNTS.table("title").text()
+
+
+def test_records_round_trip(tmp_path):
+    common = {"source": "deep", "setting": {"eps": 0.1, "eps_text": "1/10"}, "method": "pgd", "seed": 3}
+    records = list(
+        records_of(COUNTS, **common, provenance=provenance(seconds=1.5), attack="x", extra={"a": 1})
+    )
+    write_records(
+        tmp_path / "run" / "records.jsonl" if (tmp_path / "run").mkdir() else tmp_path / "run/records.jsonl",
+        records,
+    )
+    assert read_records(tmp_path) == records
+    assert [r.label for r in records[:4]] == ["a", "b", "average", "worst"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"source": "deep"}',
+        "\x00",
+        '{"source":"x","setting":{},"quantity":"natural_error","label":"a","value":0.5}',
+        '{"source":"deep","setting":{},"quantity":"natural_error","label":"a","value":0.4,"errors":1,"n":2}',
+        '{"source":"deep","setting":{},"quantity":"natural_error","label":"a","value":NaN}',
+    ],
+)
+def test_damaged_records_are_refused(tmp_path, line):
+    path = tmp_path / "records.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(InputError, match="line 1"):
+        read_records(path)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+    monkeypatch.setattr("theory.record.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(path, "new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_setting_id_does_not_depend_on_order():
+    assert setting_id({"a": 1, "b": 2}) == setting_id({"b": 2, "a": 1}) != setting_id({"a": 1, "b": 3})
+
+
+def run_records(method, seed, natural, robust, **params):
+    errors = ClassErrors(("a", "b"), (100, 100), natural, robust)
+    setting = {"dataset": "d", "model": "m", "width": 1, "epochs": 2, "n_train": 3, "params": params}
+    return list(records_of(errors, source="deep", setting=setting, method=method, seed=seed, attack="PGD-20"))
+
+
+def test_comparison_pairs_seeds_and_says_what_is_resolved():
+    records = []
+    for seed in range(5):
+        records += run_records("pgd", seed, (5, 5), (30 + seed, 70 + seed))
+        records += run_records("trades", seed, (5, 5), (30 + (-1) ** seed, 70 - (-1) ** seed), beta=6.0)
+        records += run_records("frl", seed, (5, 5), (40 + seed, 60 + (seed % 2)), variant="both")
+    (comparison,) = comparisons(records)
+    assert list(comparison.runs) == ["PGD", "TRADES beta=6", "FRL both"]
+    rows = {(r[0], r[1]): r[2:] for r in comparison.paired_table("PGD").rows}
+    assert (
+        rows["FRL both - PGD", "robust spread"][0].startswith("-")
+        and rows["FRL both - PGD", "robust spread"][2] == "yes"
+    )
+    assert rows["TRADES beta=6 - PGD", "natural average"] == ["+0.0", "[+0.0, +0.0]", "no", "5"]
+    assert rows["TRADES beta=6 - PGD", "robust spread"][2] == "no"
+    (few,) = comparisons(records[: 3 * 12])
+    assert {r[4] for r in few.paired_table("PGD").rows} == {"too few seeds"}
+
+
+def test_comparison_does_not_mix_protocols_or_contradictions():
+    one = run_records("pgd", 0, (5, 5), (30, 70))
+    other = [Record(**(vars(r) | {"attack": "PGD-10"})) for r in one]
+    assert len(comparisons(one + other)) == 2
+    with pytest.raises(InputError, match="other counts"):
+        comparisons(one + run_records("pgd", 0, (5, 5), (31, 70)))

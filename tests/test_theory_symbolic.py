@@ -1,0 +1,37 @@
+import pytest
+import sympy as sp
+
+from theory import symbolic
+from theory.mixture import GaussianMixture
+from theory.optimal import optimal_bias, optimal_classifier
+
+
+def test_sympy_confirms_every_step():
+    steps = symbolic.derivation()
+    assert [step.residual for step in steps] == [0] * len(steps)
+
+
+@pytest.mark.parametrize("factor", [sp.Rational(99, 100), -1])
+def test_sympy_rejects_a_wrong_optimum(factor):
+    steps = symbolic.derivation(factor * symbolic.bias())
+    assert {s.claim.split(":")[0] for s in steps if s.residual != 0} >= {"stationarity", "second order"}
+
+
+@pytest.mark.parametrize("K", [1 + 1e-6, 1.5, 40.0])
+@pytest.mark.parametrize("margin", [0.01, 1.3, 20.0])
+def test_twins_agree_with_the_numbers(K, margin):
+    sigma = 0.7
+    values = {
+        symbolic.m: sp.Float(margin, 60),
+        symbolic.sigma: sp.Float(sigma, 60),
+        symbolic.excess: sp.Float(K, 60) - 1,
+    }
+    exact = float(symbolic.bias().subs(values).evalf(50))
+    assert float(optimal_bias(margin, sigma, K)) == pytest.approx(exact, rel=1e-13)
+    mixture = GaussianMixture(dim=1, eta=margin, sigma=sigma, K=K)
+    for eps, shift in ((0.0, 0), (margin / 3, sp.Float(margin / 3, 60))):
+        z = optimal_classifier(mixture).z_scores(eps)
+        for number, twin in zip(z, symbolic.class_errors(shift), strict=True):
+            argument = sp.sqrt(2) * twin.args[1].args[1].args[0] if twin.is_Add else None
+            assert argument is not None
+            assert number == pytest.approx(float(argument.subs(values).evalf(50)), rel=1e-12)

@@ -1,0 +1,182 @@
+"""Training methods side by side, from the records of their runs: one protocol, intervals over seeds."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from theory.errors import ClassErrors, mean_interval
+from theory.inputs import InputError
+from theory.record import Record
+from theory.table import Table
+
+__all__ = ["Comparison", "comparisons"]
+
+STATISTICS: Mapping[str, Callable[[ClassErrors, str], float]] = {
+    "average": lambda e, q: e.average(q),
+    "worst class": lambda e, q: float(e.rates(q).max()),
+    "spread": lambda e, q: e.spread(q),
+}
+"""What is said of the classes together; the spread is the standard deviation over classes."""
+ENOUGH_SEEDS = 5
+"""With fewer seeds no change is called resolved: equal counts make an interval of no width by chance."""
+ORDER = ("natural", "PGD", "TRADES", "FRL")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs of several methods under one protocol.
+
+    Args:
+        protocol: what all runs share: data, network, epochs, radius, attack.
+        runs: for each method's label, for each seed, the counted errors.
+    """
+
+    protocol: Mapping[str, Any]
+    runs: Mapping[str, Mapping[int, ClassErrors]]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return next(iter(next(iter(self.runs.values())).values())).classes
+
+    @property
+    def title(self) -> str:
+        """Return the protocol in words."""
+        p = self.protocol
+        return (
+            f"{p['dataset']}: {p['model']} of width {p['width']}, {p['epochs']} epochs on {p['n_train']} "
+            f"images; {p['attack']}"
+        )
+
+    def rates(self, label: str, quantity: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the error rates of a method, shape (seeds, classes)."""
+        return np.array([errors.rates(quantity) for errors in self.runs[label].values()])
+
+    def class_table(self) -> Table:
+        """Return "class | natural | PGD | FRL": both errors of every class, averaged over seeds."""
+        rows = []
+        for i, name in enumerate(self.classes):
+            natural, robust = ({m: self.rates(m, q)[:, i] for m in self.runs} for q in _BOTH)
+            rows.append([name, *(f"{_percent(natural[m])} / {_percent(robust[m])}" for m in self.runs)])
+        for statistic in STATISTICS:
+            cells = (" / ".join(_percent(self._statistic(m, q, statistic)) for q in _BOTH) for m in self.runs)
+            rows.append([statistic, *cells])
+        chance = (" / ".join(f"{100 * self.null_spread(m, q):.1f}" for q in _BOTH) for m in self.runs)
+        rows.append(["spread by chance", *chance])
+        seeds = ", ".join(f"{m} {len(s)}" for m, s in self.runs.items())
+        note = (
+            f"natural / robust error in percent, mean over seeds ({seeds}) with a 95 % t interval; "
+            "worst class and spread (standard deviation over classes) are taken within each seed; by "
+            "chance: what counting so few images would show if all classes were equal"
+        )
+        return Table(self.title, ["class", *self.runs], rows, note)
+
+    def paired_table(self, base: str) -> Table:
+        """Return what each method changes against ``base`` on the same seeds, and what is resolved."""
+        rows = []
+        for label, runs in self.runs.items():
+            seeds = sorted(set(runs) & set(self.runs[base]))
+            if label in (base, "natural") or not seeds:
+                continue
+            for quantity in _BOTH:
+                for name, statistic in STATISTICS.items():
+                    change = [
+                        statistic(runs[s], quantity) - statistic(self.runs[base][s], quantity) for s in seeds
+                    ]
+                    mean, low, high = mean_interval(change)
+                    resolved = "yes" if low > 0 or high < 0 else "no"
+                    if len(seeds) < ENOUGH_SEEDS:
+                        resolved = "too few seeds"
+                    rows.append(
+                        [
+                            f"{label} - {base}",
+                            f"{quantity.split('_')[0]} {name}",
+                            f"{100 * mean:+.1f}",
+                            f"[{100 * low:+.1f}, {100 * high:+.1f}]" if np.isfinite(low) else "one seed",
+                            resolved,
+                            str(len(seeds)),
+                        ]
+                    )
+        header = ["paired on seeds", "error", "change", "95 % interval", "resolved", "seeds"]
+        note = (
+            "changes in percentage points; resolved: the interval of this row, by itself, excludes 0. With "
+            f"{len(rows)} rows about {0.05 * len(rows):.1f} would be called resolved by chance alone"
+        )
+        return Table(f"Against {base}", header, rows, note)
+
+    def null_spread(self, label: str, quantity: str) -> float:
+        """Return the spread over classes that counting noise alone would show if all classes were equal."""
+        runs = self.runs[label].values()
+        noise = [e.average(quantity) * (1 - e.average(quantity)) * np.mean(1 / np.array(e.n)) for e in runs]
+        return float(np.sqrt(np.mean(noise)))
+
+    def _statistic(self, label: str, quantity: str, name: str) -> Sequence[float]:
+        return [STATISTICS[name](errors, quantity) for errors in self.runs[label].values()]
+
+
+_BOTH = ("natural_error", "robust_error")
+
+
+def _percent(values: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> str:
+    mean, low, _ = mean_interval(values)
+    return f"{100 * mean:.1f}" if np.isnan(low) else f"{100 * mean:.1f} ±{100 * (mean - low):.1f}"
+
+
+def comparisons(records: Iterable[Record]) -> list[Comparison]:
+    """Return a comparison for each protocol among the records of networks.
+
+    Raises:
+        InputError: a run lacks a class, or the same run is there twice with other counts.
+    """
+    protocols: dict[str, dict[str, dict[int, dict[str, dict[str, Record]]]]] = {}
+    for record in records:
+        if record.source != "deep" or record.label in ("average", "worst"):
+            continue
+        shared = {k: v for k, v in record.setting.items() if k != "params"} | {"attack": record.attack}
+        by_quantity = (
+            protocols.setdefault(json.dumps(shared, sort_keys=True), {})
+            .setdefault(_label(record), {})
+            .setdefault(int(record.seed or 0), {})
+        )
+        known = by_quantity.setdefault(record.quantity, {}).setdefault(record.label, record)
+        if (known.errors, known.n) != (record.errors, record.n):
+            raise InputError(
+                f"two runs of {_label(record)}, seed {record.seed}, have other counts; keep one of them"
+            )
+    return [
+        Comparison(
+            json.loads(protocol),
+            {m: {s: _counts(q) for s, q in sorted(runs[m].items())} for m in sorted(runs, key=_rank)},
+        )
+        for protocol, runs in protocols.items()
+    ]
+
+
+def _label(record: Record) -> str:
+    """Return the method's name for a person, with the hyper-parameter that names its variant."""
+    params = record.setting.get("params", {})
+    name = {"natural": "natural"}.get(str(record.method), str(record.method).upper())
+    if "variant" in params:
+        return f"{name} {params['variant']}"
+    return f"{name} beta={params['beta']:g}" if "beta" in params else name
+
+
+def _rank(label: str) -> tuple[int, str]:
+    name = label.split()[0]
+    return ORDER.index(name) if name in ORDER else len(ORDER), label
+
+
+def _counts(by_quantity: Mapping[str, Mapping[str, Record]]) -> ClassErrors:
+    natural, robust = (by_quantity.get(q, {}) for q in _BOTH)
+    if not natural or set(natural) != set(robust):
+        raise InputError("a run must have the natural and the robust error of every class")
+    classes = tuple(natural)
+    return ClassErrors(
+        classes,
+        tuple(natural[c].n or 0 for c in classes),
+        tuple(natural[c].errors or 0 for c in classes),
+        tuple(robust[c].errors or 0 for c in classes),
+    )

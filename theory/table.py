@@ -1,0 +1,47 @@
+"""A table of strings, as text for a terminal and as HTML for a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+__all__ = ["Table"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Args:
+        title: what it shows, with units.
+        header: names of the columns.
+        rows: cells, each row as long as the header; the first column is left-aligned.
+        note: what a reader must know to read it right.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def text(self) -> str:
+        """Return the table with aligned columns."""
+        lines = [list(self.header), *(list(row) for row in self.rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.header))]
+
+        def join(line: Sequence[str]) -> str:
+            first, *rest = (
+                f"{c:>{w}}" if i else f"{c:<{w}}" for i, (c, w) in enumerate(zip(line, widths, strict=True))
+            )
+            return " | ".join([first, *rest]).rstrip()
+
+        rule = "-+-".join("-" * w for w in widths)
+        parts = [self.title, join(lines[0]), rule, *(join(line) for line in lines[1:]), self.note]
+        return "\n".join(part for part in parts if part)
+
+    def html(self) -> str:
+        """Return the table as HTML."""
+        head = "".join(f"<th>{escape(c)}</th>" for c in self.header)
+        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in self.rows)
+        note = f"<p class=note>{escape(self.note)}</p>" if self.note else ""
+        caption = f"<caption>{escape(self.title)}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
