@@ -50,7 +50,7 @@ demo: $(READY)
 demo-runs: $(NETWORKS)
 
 $(DEMO)/sim/records.jsonl: $(wildcard theory/*.py sim/*.py)
-	@mkdir -p $(@D)
+	@rm -rf $(@D) && mkdir -p $(@D)
 	@$(PY) -m sim.sweep --jobs $(JOBS) --out $(@D) > $(@D)/verdicts.txt || { cat $(@D)/verdicts.txt; exit 1; }
 
 $(DEMO)/deep/%/result.json: $(wildcard theory/*.py deep/*.py deep/methods/*.py)

@@ -31,13 +31,7 @@ def attacking(model: nn.Module) -> Iterator[None]:
 
 
 def pgd(
-    model: nn.Module,
-    x: Tensor,
-    start: Tensor,
-    eps: Tensor,
-    step: Tensor,
-    steps: int,
-    objective: Objective,
+    model: nn.Module, x: Tensor, start: Tensor, eps: Tensor, step: Tensor, steps: int, objective: Objective
 ) -> Tensor:
     """Return attacked inputs: ``steps`` of sign ascent, each projected to the ball and to [0, 1].
 

@@ -79,7 +79,7 @@ def fit(
             if not math.isfinite(loss):
                 raise InputError(
                     f"training diverged: the loss is {loss} in epoch {epoch + 1}; "
-                    f"try --lr below {recipe.lr:g}"
+                    f"lower --lr (it is {recipe.lr:g}) or what weights the loss"
                 )
             line = {"epoch": epoch + 1, "lr": recipe.lr_at(epoch), "loss": loss}
             history.append(line | {"trained_by": type(current).__name__, **current.state()})

@@ -49,8 +49,8 @@ class Settings:
         """Refuse what makes no sense."""
         if parse_radius(self.eps) > 1:
             raise InputError(f"--eps must be from 0 to 1, since inputs lie in [0, 1], got {self.eps}")
-        check_real("--lr", self.lr, low=0, strict=True)
-        check_real("--weight-decay", self.weight_decay, low=0)
+        check_real("--lr", self.lr, low=0, high=1e6, strict=True)
+        check_real("--weight-decay", self.weight_decay, low=0, high=1e6)
 
     def as_json(self) -> dict[str, Any]:
         """Return every setting that is given, the method's hyper-parameters as the object "params"."""
@@ -102,18 +102,9 @@ def _parser(method: str) -> Parser:
     )
     add = parser.add_argument
     add("--method", type=one_of(list(METHODS)), default="pgd", help=f"one of {', '.join(METHODS)}")
-    add(
-        "--dataset",
-        type=one_of(list(DATASETS)),
-        default="digits",
-        help=f"one of {', '.join(DATASETS)}",
-    )
+    add("--dataset", type=one_of(list(DATASETS)), default="digits", help=f"one of {', '.join(DATASETS)}")
     add("--data-dir", type=Path, help="folder of the data files; digits are embedded")
-    add(
-        "--model",
-        type=one_of(list(MODELS)),
-        help=f"one of {', '.join(MODELS)}; by data set if None",
-    )
+    add("--model", type=one_of(list(MODELS)), help=f"one of {', '.join(MODELS)}; by data set if None")
     add("--width", type=whole(1, 1024), help="channels of the first stage; by data set if None")
     add("--epochs", type=whole(1), help="epochs in all; by data set if None")
     add("--batch-size", type=whole(2), help="images a step; by data set if None")
@@ -124,24 +115,11 @@ def _parser(method: str) -> Parser:
         help="learning rate, divided by 10 after 50 %% and 75 %% of the epochs",
     )
     add("--weight-decay", type=real, default=5e-4, help="L2 penalty")
-    add(
-        "--eps",
-        type=radius,
-        help="l-infinity radius on [0, 1], such as 8/255; by data set if None",
-    )
+    add("--eps", type=radius, help="l-infinity radius on [0, 1], such as 8/255; by data set if None")
     add("--steps", type=whole(1), default=10, help="steps of the training attack, of eps / 4")
-    add(
-        "--eval-steps",
-        type=whole(1),
-        default=20,
-        help="steps of the evaluation attack, of eps / 4",
-    )
+    add("--eval-steps", type=whole(1), default=20, help="steps of the evaluation attack, of eps / 4")
     add("--train-per-class", type=whole(1), help="training images of each class; all if None")
-    add(
-        "--val-per-class",
-        type=whole(1),
-        help="validation images of each class; by data set if None",
-    )
+    add("--val-per-class", type=whole(1), help="validation images of each class; by data set if None")
     add("--test-per-class", type=whole(1), help="test images of each class; all if None")
     add("--seed", type=whole(0, LARGEST_SEED), default=0, help="seed of everything random")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -153,14 +131,10 @@ def _parser(method: str) -> Parser:
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"--device {name} is not there: {torch.cuda.device_count()} CUDA devices are; use cpu or auto"
-        )
-    return device
+    kind, _, index = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or not (index.isdecimal() or name == "cuda")):
+        raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    there = torch.cuda.device_count()
+    if kind == "cuda" and int(index or 0) >= there:
+        raise InputError(f"--device {name} is not there, only {there} CUDA devices are; use auto or cpu")
+    return torch.device(name)

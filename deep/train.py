@@ -21,10 +21,12 @@ from deep.methods import METHODS
 from deep.methods.base import Context
 from deep.models import MODELS, PreActResNet
 from deep.settings import Place, Settings, parse
-from theory.cli import run, writable_folder
+from theory.cli import claim_folder, run
 from theory.errors import exact_interval
-from theory.inputs import InputError, parse_object, parse_radius
-from theory.record import provenance, records_of, write_atomic, write_records
+from theory.inputs import InputError, parse_radius
+from theory.record import provenance, records_of, to_jsonl, write_atomic
+
+FILES = ("model.safetensors", "flags.npz", "history.jsonl", "records.jsonl", "result.json")
 
 
 class Outcome(NamedTuple):
@@ -48,12 +50,7 @@ def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
     method = METHODS[settings.method](settings.params, context)
     attack = Attack(eps, settings.eps, settings.eval_steps)
     recipe = Recipe(
-        settings.epochs,
-        settings.lr,
-        settings.batch_size,
-        settings.weight_decay,
-        spec.augment,
-        settings.seed,
+        settings.epochs, settings.lr, settings.batch_size, settings.weight_decay, spec.augment, settings.seed
     )
     history = fit(model, method, data, recipe, attack)
     return Outcome(model, history, evaluate(model, data.test, attack, seed=settings.seed), attack)
@@ -82,25 +79,15 @@ def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seco
     archive = io.BytesIO()
     np.savez_compressed(archive, **vars(outcome.flags))
     weights = {k: v.cpu().contiguous() for k, v in outcome.model.state_dict().items()}
-    write_atomic(place.out / "model.safetensors", safetensors.torch.save(weights))
-    write_atomic(place.out / "flags.npz", archive.getvalue())
-    write_atomic(place.out / "history.jsonl", "".join(json.dumps(line) + "\n" for line in outcome.history))
-    records = records_of(counted, source="deep", **common, provenance=source)
-    write_records(place.out / "records.jsonl", records)
-    write_atomic(place.out / "result.json", json.dumps(result, indent=1) + "\n")
-
-
-def refuse_other_run(settings: Settings, place: Place) -> None:
-    """Keep a folder that holds the result of other settings.
-
-    Raises:
-        InputError: it does.
-    """
-    path = place.out / "result.json"
-    if path.exists():
-        found = parse_object(path.read_text(encoding="utf-8", errors="replace"), str(path)).get("id")
-        if found != settings.id:
-            raise InputError(f"--out {place.out} holds run {found} of other settings; give another folder")
+    contents = (
+        safetensors.torch.save(weights),
+        archive.getvalue(),
+        "".join(json.dumps(line) + "\n" for line in outcome.history),
+        to_jsonl(records_of(counted, source="deep", **common, provenance=source)),
+        json.dumps(result, indent=1) + "\n",
+    )
+    for name, content in zip(FILES, contents, strict=True):
+        write_atomic(place.out / name, content)
 
 
 def report(settings: Settings, data: Dataset, outcome: Outcome) -> str:
@@ -129,8 +116,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train, evaluate, save, and print the table."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     settings, place = parse(argv)
-    writable_folder(place.out)
-    refuse_other_run(settings, place)
     started = time.perf_counter()
     data = load(
         settings.dataset,
@@ -145,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(
             f"--batch-size must be at most {len(data.train)}, the training images, got {settings.batch_size}"
         )
+    claim_folder(place.out, settings.id, FILES)
     outcome = train(settings, data, place.device)
     seconds = time.perf_counter() - started
     save(settings, place, data, outcome, seconds)

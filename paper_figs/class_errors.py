@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -44,7 +43,8 @@ def compute(comparison: Comparison) -> Bars:
 
 def draw(bars: Bars) -> Figure:
     """Draw one panel for each quantity."""
-    figure, axes = plt.subplots(len(PANELS), 1, figsize=(8.4, 5.6), sharex=True)
+    figure = Figure(figsize=(8.4, 5.6))
+    axes = figure.subplots(len(PANELS), 1, sharex=True)
     where = np.arange(len(bars.classes))
     for ax, (quantity, title) in zip(axes, PANELS.items(), strict=True):
         methods = bars.heights[quantity]

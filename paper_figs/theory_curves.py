@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.special import ndtr
 
 from theory.errors import exact_interval
+from theory.inputs import InputError
 from theory.mixture import CLASSES, GaussianMixture
 from theory.optimal import optimal_classifier
 from theory.record import Record
@@ -17,10 +17,7 @@ from theory.surrogate import logistic_optimum
 
 __all__ = ["RULES", "Curves", "Panel", "compute", "draw"]
 
-RULES = {
-    "threshold": "0/1 optimum (closed form)",
-    "logistic": "logistic training (population minimiser)",
-}
+RULES = {"threshold": "0/1 optimum (closed form)", "logistic": "logistic training (population minimiser)"}
 QUANTITIES = ("natural_error", "robust_error")
 Key = tuple[str, str]
 """A class and a quantity."""
@@ -64,6 +61,8 @@ def compute(records: Iterable[Record]) -> list[Curves]:
         s = record.setting
         if record.source != "sim" or record.label not in CLASSES or record.quantity not in QUANTITIES:
             continue
+        if s["rule"] not in RULES:
+            raise InputError(f"setting.rule must be one of {', '.join(RULES)}, got {s['rule']}")
         own_radius = s["eps"] == s["train_eps"] or (
             s["train_eps"] == 0 and record.quantity == "natural_error"
         )
@@ -85,6 +84,11 @@ def compute(records: Iterable[Record]) -> list[Curves]:
 
 
 def _panel(rule: str, mixture: GaussianMixture, records: list[Record]) -> Panel:
+    """Return the panel of one mixture and one way of training.
+
+    Raises:
+        InputError: a class or a quantity has no record.
+    """
     points: dict[Key, set[tuple[float, int, int]]] = {}
     for record in records:
         where = record.setting["train_eps"]
@@ -95,6 +99,11 @@ def _panel(rule: str, mixture: GaussianMixture, records: list[Record]) -> Panel:
             points.setdefault((record.label, "robust_error"), set()).add(
                 (0.0, record.errors or 0, record.n or 1)
             )
+    missing = [f"{q} of class {y}" for y in CLASSES for q in QUANTITIES if (y, q) not in points]
+    if missing:
+        raise InputError(
+            f"the simulation at K = {mixture.K:g}, {rule}, has no record of {', '.join(missing)}"
+        )
     counted = {
         k: np.array([(e, c / n, *exact_interval(c, n)) for e, c, n in sorted(v)]) for k, v in points.items()
     }
@@ -121,10 +130,8 @@ def draw(curves: Curves) -> Figure:
     """Draw a row of panels for each rule, a column for each K."""
     rules = list(dict.fromkeys(p.rule for p in curves.panels))
     ratios = sorted({p.K for p in curves.panels})
-    size = (1.2 + 2.3 * len(ratios), 0.9 + 2.2 * len(rules))
-    figure, axes = plt.subplots(
-        len(rules), len(ratios), figsize=size, sharex=True, sharey=True, squeeze=False
-    )
+    figure = Figure(figsize=(1.2 + 2.3 * len(ratios), 0.9 + 2.2 * len(rules)))
+    axes = figure.subplots(len(rules), len(ratios), sharex=True, sharey=True, squeeze=False)
     for panel in curves.panels:
         ax = axes[rules.index(panel.rule), ratios.index(panel.K)]
         for y, color, marker in zip(CLASSES, ("C0", "C1"), "os", strict=True):

@@ -85,7 +85,8 @@ def tasks(
     out = []
     for i, (K, rule, eps) in enumerate(product(Ks, SAMPLES, trained)):
         mixture = GaussianMixture(dim=dim, eta=eta, sigma=sigma, K=K)
-        logistic_optimum(mixture, parse_radius(eps))  # refuses what cannot be solved before any work
+        for theory in (optimal_classifier, logistic_optimum):
+            theory(mixture, parse_radius(eps))  # refuses what cannot be solved before any work
         evaluate = tuple(radii) if eps == "0" else (eps,)
         out.append(Task(mixture, rule, eps, evaluate, (seed, i), BUDGET / comparisons))
     return out

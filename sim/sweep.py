@@ -6,6 +6,7 @@ the closed form; "logistic" fits all weights and is compared with the minimiser 
 logistic loss.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from sim.experiment import BUDGET, Row, execute, tasks
-from theory.cli import Parser, radius, real, run, whole, writable_folder
+from theory.cli import Parser, claim_folder, radius, real, run, whole
 from theory.mixture import CLASSES
-from theory.record import setting_id, write_records
+from theory.record import setting_id, to_jsonl, write_atomic
+
+FILES = ("records.jsonl", "sweep.json")
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -60,11 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--K", type=real, nargs="+", default=[1.0, 1.5, 2.0, 3.0], help="ratios of the deviations"
     )
     parser.add_argument(
-        "--eps",
-        type=radius,
-        nargs="+",
-        default=["0.08", "0.16", "0.24"],
-        help="l-infinity radii, below eta",
+        "--eps", type=radius, nargs="+", default=["0.08", "0.16", "0.24"], help="l-infinity radii, below eta"
     )
     parser.add_argument("--jobs", type=whole(1, 1024), default=joblib.cpu_count(), help="worker processes")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of all draws")
@@ -73,12 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     grid = {k: getattr(args, k) for k in ("dim", "eta", "sigma", "K", "eps", "seed")}
     todo = tasks(args.dim, args.eta, args.sigma, args.K, args.eps, args.seed)
-    out = writable_folder(args.out or Path("runs/sim") / setting_id(grid))
+    out = claim_folder(args.out or Path("runs/sim") / setting_id(grid), setting_id(grid), FILES)
     parallel = joblib.Parallel(n_jobs=args.jobs, return_as="generator")
     work = parallel(joblib.delayed(execute)(task) for task in todo)
     done = list(tqdm(work, total=len(todo), desc="training", unit="run", file=sys.stderr))
     rows = [row for some, _ in done for row in some]
-    write_records(out / "records.jsonl", (record for _, some in done for record in some))
+    write_atomic(out / "records.jsonl", to_jsonl(record for _, some in done for record in some))
+    write_atomic(out / "sweep.json", json.dumps({"id": setting_id(grid), "settings": grid}) + "\n")
     print(table(rows))
     print(summary(rows))
     print(f"records: {out / 'records.jsonl'}")

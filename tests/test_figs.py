@@ -12,7 +12,7 @@ from sim import experiment, sweep
 from theory.comparison import comparisons
 from theory.mixture import GaussianMixture
 from theory.optimal import optimal_classifier
-from theory.record import read_records, write_records
+from theory.record import read_records, to_jsonl, write_atomic
 
 
 @pytest.fixture
@@ -24,11 +24,13 @@ def records(invoke, tmp_path, monkeypatch):
     networks = [
         r
         for seed in range(3)
-        for r in run_records("pgd", seed, (5, 6), (30 + seed, 70))
-        + run_records("frl", seed, (5, 6), (40, 60 - seed), variant="both")
+        for r in [
+            *run_records("pgd", seed, (5, 6), (30 + seed, 70)),
+            *run_records("frl", seed, (5, 6), (40, 60 - seed), variant="both"),
+        ]
     ]
     (folder / "deep").mkdir()
-    write_records(folder / "deep" / "records.jsonl", networks)
+    write_atomic(folder / "deep" / "records.jsonl", to_jsonl(networks))
     return folder
 
 
@@ -88,4 +90,9 @@ def test_bad_input_is_refused(refuses, records, tmp_path):
     refuses(main, "--records", records, "--out", tmp_path / "file")
     (records / "deep" / "records.jsonl").write_text('{"source": "deep"}\n')
     refuses(main, "--records", records, "--out", tmp_path / "out", says=["line 1"])
+    kept = read_records(records / "sim")
+    lacking = [r for r in kept if r.label != "+1"]
+    write_atomic(records / "deep" / "records.jsonl", "")
+    write_atomic(records / "sim" / "records.jsonl", to_jsonl(lacking))
+    refuses(main, "--records", records, "--out", tmp_path / "out", says=["no record of", "+1"])
     assert not (tmp_path / "out").exists()

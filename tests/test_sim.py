@@ -229,6 +229,21 @@ def test_bad_sweeps_are_refused_before_any_work(refuses, tmp_path, argv):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [["--K", "1e300"], ["--K", "1e-300"], ["--sigma", "1e-300"], ["--sigma", "1e300"], ["--eta", "1e300"]],
+)
+def test_settings_beyond_double_precision_are_refused(refuses, tmp_path, argv):
+    refuses(sweep.main, "--eps", "0.1", *argv, "--out", tmp_path / "new", says=["double precision"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_folder_of_something_else_is_kept(refuses, tmp_path):
+    (tmp_path / "records.jsonl").write_text("mine")
+    refuses(sweep.main, "--out", tmp_path, says=["records.jsonl"])
+    assert (tmp_path / "records.jsonl").read_text() == "mine"
+
+
 def test_unwritable_output_is_refused(refuses, tmp_path):
     (tmp_path / "file").write_text("x")
     refuses(sweep.main, "--out", tmp_path / "file", says=["file"])

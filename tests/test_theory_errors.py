@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,15 +9,7 @@ from scipy.stats import binomtest, t
 from theory.comparison import comparisons
 from theory.errors import QUANTITIES, ClassErrors, exact_interval, mean_interval
 from theory.inputs import InputError
-from theory.record import (
-    Record,
-    provenance,
-    read_records,
-    records_of,
-    setting_id,
-    write_atomic,
-    write_records,
-)
+from theory.record import Record, provenance, read_records, records_of, setting_id, to_jsonl, write_atomic
 
 COUNTS = ClassErrors(("a", "b"), (10, 20), (1, 4), (5, 4))
 
@@ -70,36 +64,70 @@ def test_summary_and_table():
 
 
 def test_records_round_trip(tmp_path):
-    common = {"source": "deep", "setting": {"eps": 0.1, "eps_text": "1/10"}, "method": "pgd", "seed": 3}
+    setting = GOOD["setting"] | {"eps": 0.1, "eps_text": "1/10"}
+    common = {"source": "deep", "setting": setting, "method": "pgd", "seed": 3}
     records = list(
         records_of(COUNTS, **common, provenance=provenance(seconds=1.5), attack="x", extra={"a": 1})
     )
-    write_records(
-        tmp_path / "run" / "records.jsonl" if (tmp_path / "run").mkdir() else tmp_path / "run/records.jsonl",
-        records,
-    )
+    (tmp_path / "run").mkdir()
+    write_atomic(tmp_path / "run" / "records.jsonl", to_jsonl(records))
     assert read_records(tmp_path) == records
     assert [r.label for r in records[:4]] == ["a", "b", "average", "worst"]
 
 
+def run_records(method, seed, natural, robust, **params):
+    errors = ClassErrors(("a", "b"), (100, 100), natural, robust)
+    setting = {"dataset": "d", "model": "m", "width": 1, "epochs": 2, "n_train": 3, "params": params}
+    return records_of(errors, source="deep", setting=setting, method=method, seed=seed, attack="PGD-20")
+
+
+GOOD = json.loads(next(run_records("pgd", 0, (1, 2), (3, 4))).to_json())
+
+
 @pytest.mark.parametrize(
-    "line",
+    "damage",
     [
-        "",
-        "{",
-        "[]",
-        "null",
-        '{"source": "deep"}',
-        "\x00",
-        '{"source":"x","setting":{},"quantity":"natural_error","label":"a","value":0.5}',
-        '{"source":"deep","setting":{},"quantity":"natural_error","label":"a","value":0.4,"errors":1,"n":2}',
-        '{"source":"deep","setting":{},"quantity":"natural_error","label":"a","value":NaN}',
+        {"source": "x"},
+        {"quantity": "accuracy"},
+        {"label": ["a"]},
+        {"label": "\ud800"},
+        {"value": 0.9},
+        {"value": "0.01"},
+        {"value": float("nan")},
+        {"errors": 1.0},
+        {"errors": 10**400},
+        {"n": 0},
+        {"n": True},
+        {"seed": "x"},
+        {"seed": None},
+        {"method": ""},
+        {"attack": 5},
+        {"setting": {}},
+        {"setting": None},
+        {"setting": GOOD["setting"] | {"params": {"beta": None}}},
+        {"setting": GOOD["setting"] | {"width": "16"}},
+        {"provenance": {"argv": 5}},
+        {"provenance": {"commit": [1]}},
+        {"extra": {"verdict": "agrees"}},
+        {"source": "sim"},
+        {"more": 1},
     ],
 )
-def test_damaged_records_are_refused(tmp_path, line):
+def test_damaged_records_are_refused(tmp_path, damage):
     path = tmp_path / "records.jsonl"
-    path.write_text(line + "\n")
-    with pytest.raises(InputError, match="line 1"):
+    path.write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD | damage) + "\n")
+    with pytest.raises(InputError, match="line 2"):
+        read_records(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", "[" * 100_000, '{"a": 1, "a": 2}'])
+def test_what_is_no_record_is_refused(tmp_path, text):
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(GOOD) + "\n" + text + "\n")
+    with pytest.raises(InputError, match="line 2"):
+        read_records(path)
+    path.write_text("")
+    with pytest.raises(InputError, match="no records"):
         read_records(path)
 
 
@@ -112,14 +140,25 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_comparison_refuses_runs_that_do_not_fit():
+    one = list(run_records("pgd", 0, (5, 5), (30, 70)))
+    with pytest.raises(InputError, match="seed 0: class a needs"):
+        comparisons(_impossible(one))
+    with pytest.raises(InputError, match="every class"):
+        comparisons([r for r in one if (r.quantity, r.label) != ("robust_error", "b")])
+    with pytest.raises(InputError, match="other classes"):
+        comparisons([*one, *(r for r in run_records("pgd", 1, (5, 5), (30, 70)) if r.label != "b")])
+
+
+def _impossible(records):
+    """Return records with more natural than robust errors in class a."""
+    for r in records:
+        many = (r.quantity, r.label) == ("natural_error", "a")
+        yield Record(**(vars(r) | {"errors": 90, "value": 0.9})) if many else r
+
+
 def test_setting_id_does_not_depend_on_order():
     assert setting_id({"a": 1, "b": 2}) == setting_id({"b": 2, "a": 1}) != setting_id({"a": 1, "b": 3})
-
-
-def run_records(method, seed, natural, robust, **params):
-    errors = ClassErrors(("a", "b"), (100, 100), natural, robust)
-    setting = {"dataset": "d", "model": "m", "width": 1, "epochs": 2, "n_train": 3, "params": params}
-    return list(records_of(errors, source="deep", setting=setting, method=method, seed=seed, attack="PGD-20"))
 
 
 def test_comparison_pairs_seeds_and_says_what_is_resolved():
@@ -142,8 +181,8 @@ def test_comparison_pairs_seeds_and_says_what_is_resolved():
 
 
 def test_comparison_does_not_mix_protocols_or_contradictions():
-    one = run_records("pgd", 0, (5, 5), (30, 70))
+    one = list(run_records("pgd", 0, (5, 5), (30, 70)))
     other = [Record(**(vars(r) | {"attack": "PGD-10"})) for r in one]
     assert len(comparisons(one + other)) == 2
     with pytest.raises(InputError, match="other counts"):
-        comparisons(one + run_records("pgd", 0, (5, 5), (31, 70)))
+        comparisons([*one, *run_records("pgd", 0, (5, 5), (31, 70))])

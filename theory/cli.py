@@ -5,14 +5,25 @@ import dataclasses
 import math
 import os
 import sys
+import tempfile
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from theory.inputs import InputError, parse_radius
+from theory.inputs import InputError, parse_object, parse_radius
 
-__all__ = ["Parser", "add_fields", "one_of", "radius", "real", "run", "whole", "writable_folder"]
+__all__ = [
+    "Parser",
+    "add_fields",
+    "claim_folder",
+    "one_of",
+    "radius",
+    "real",
+    "run",
+    "whole",
+    "writable_folder",
+]
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,7 +39,7 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments"):
             known = sorted(o for a in self._actions for o in a.option_strings if o.startswith("--"))
             message += f"; allowed here: {', '.join(known)}"
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {one_line(message)}\n")
 
 
 def real(text: str) -> float:
@@ -110,10 +121,37 @@ def writable_folder(path: Path) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the output folder {path}: {error.strerror}") from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write in the output folder {path}: permission denied")
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot write in the output folder {path}: {reason}") from None
+    return path
+
+
+def claim_folder(path: Path, run_id: str, files: Sequence[str]) -> Path:
+    """Make a folder for a run and return it; what another run left there is kept.
+
+    Args:
+        path: the folder.
+        run_id: name of the settings of the run.
+        files: what the run will write; the last is a JSON object with the run's "id".
+
+    Raises:
+        InputError: the folder cannot be written, or holds one of ``files`` from a run of other settings.
+    """
+    writable_folder(path)
+    there = [name for name in files if (path / name).exists()]
+    if there:
+        marker = path / files[-1]
+        found = None
+        if marker.is_file():
+            text = marker.read_text(encoding="utf-8", errors="replace")
+            found = parse_object(text, str(marker)).get("id")
+        if found != run_id or any((path / name).is_dir() for name in there):
+            raise InputError(
+                f"--out {path} holds {there[0]} of a run with other settings; give an empty folder"
+            )
     return path
 
 
@@ -121,7 +159,8 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run a command line and exit with its code: 2 for bad input, 130 when interrupted."""
     try:
         code = main(None)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
     except InputError as error:
         code = _tell(str(error))
     except BrokenPipeError:
@@ -135,5 +174,11 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
 
 
 def _tell(sentence: str, code: int = 2) -> int:
-    print(" ".join(sentence.split()), file=sys.stderr)
+    print(one_line(sentence), file=sys.stderr)
     return code
+
+
+def one_line(text: str) -> str:
+    """Return the text on one line of at most 600 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 600 else line[:597] + "..."

@@ -37,6 +37,13 @@ class Comparison:
     protocol: Mapping[str, Any]
     runs: Mapping[str, Mapping[int, ClassErrors]]
 
+    def __post_init__(self) -> None:
+        """Refuse runs that do not have the same classes."""
+        for label, runs in self.runs.items():
+            for seed, errors in runs.items():
+                if errors.classes != self.classes:
+                    raise InputError(f"{label}, seed {seed}: the run has other classes than the rest")
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Return the names of the classes."""
@@ -139,7 +146,7 @@ def comparisons(records: Iterable[Record]) -> list[Comparison]:
         by_quantity = (
             protocols.setdefault(json.dumps(shared, sort_keys=True), {})
             .setdefault(_label(record), {})
-            .setdefault(int(record.seed or 0), {})
+            .setdefault(record.seed or 0, {})
         )
         known = by_quantity.setdefault(record.quantity, {}).setdefault(record.label, record)
         if (known.errors, known.n) != (record.errors, record.n):
@@ -149,7 +156,7 @@ def comparisons(records: Iterable[Record]) -> list[Comparison]:
     return [
         Comparison(
             json.loads(protocol),
-            {m: {s: _counts(q) for s, q in sorted(runs[m].items())} for m in sorted(runs, key=_rank)},
+            {m: {s: _counts(m, s, q) for s, q in sorted(runs[m].items())} for m in sorted(runs, key=_rank)},
         )
         for protocol, runs in protocols.items()
     ]
@@ -157,11 +164,12 @@ def comparisons(records: Iterable[Record]) -> list[Comparison]:
 
 def _label(record: Record) -> str:
     """Return the method's name for a person, with the hyper-parameter that names its variant."""
-    params = record.setting.get("params", {})
-    name = {"natural": "natural"}.get(str(record.method), str(record.method).upper())
+    params = record.setting["params"]
+    name = "natural" if record.method == "natural" else str(record.method).upper()
     if "variant" in params:
         return f"{name} {params['variant']}"
-    return f"{name} beta={params['beta']:g}" if "beta" in params else name
+    beta = params.get("beta")
+    return f"{name} beta={beta:g}" if isinstance(beta, (int, float)) else name
 
 
 def _rank(label: str) -> tuple[int, str]:
@@ -169,14 +177,17 @@ def _rank(label: str) -> tuple[int, str]:
     return ORDER.index(name) if name in ORDER else len(ORDER), label
 
 
-def _counts(by_quantity: Mapping[str, Mapping[str, Record]]) -> ClassErrors:
+def _counts(label: str, seed: int, by_quantity: Mapping[str, Mapping[str, Record]]) -> ClassErrors:
     natural, robust = (by_quantity.get(q, {}) for q in _BOTH)
     if not natural or set(natural) != set(robust):
-        raise InputError("a run must have the natural and the robust error of every class")
+        raise InputError(f"{label}, seed {seed}: a run needs the natural and the robust error of every class")
     classes = tuple(natural)
-    return ClassErrors(
-        classes,
-        tuple(natural[c].n or 0 for c in classes),
-        tuple(natural[c].errors or 0 for c in classes),
-        tuple(robust[c].errors or 0 for c in classes),
-    )
+    try:
+        return ClassErrors(
+            classes,
+            tuple(natural[c].n or 0 for c in classes),
+            tuple(natural[c].errors or 0 for c in classes),
+            tuple(robust[c].errors or 0 for c in classes),
+        )
+    except ValueError as error:
+        raise InputError(f"{label}, seed {seed}: {error}") from None

@@ -94,11 +94,9 @@ class ClassErrors:
     def counts(self, quantity: str) -> npt.NDArray[np.int64]:
         """Return the errors of each class, shape (C,), for one of `QUANTITIES`."""
         natural, robust = np.array(self.natural, np.int64), np.array(self.robust, np.int64)
-        return {
-            "natural_error": natural,
-            "boundary_error": robust - natural,
-            "robust_error": robust,
-        }[quantity]
+        return {"natural_error": natural, "boundary_error": robust - natural, "robust_error": robust}[
+            quantity
+        ]
 
     def rates(self, quantity: str) -> Array:
         """Return the error rate of each class, shape (C,)."""

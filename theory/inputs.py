@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 __all__ = ["InputError", "check_real", "parse_object", "parse_radius"]
@@ -13,21 +12,25 @@ class InputError(ValueError):
     """Bad input, said in one sentence: what was given and what is allowed."""
 
 
-def check_real(name: str, value: object, *, low: float, strict: bool = False) -> float:
+def check_real(
+    name: str, value: object, *, low: float, high: float = math.inf, strict: bool = False
+) -> float:
     """Return ``value`` as a float.
 
     Raises:
-        InputError: it is not a finite number, or below ``low`` (``strict``: not above it).
+        InputError: it is not a finite number from ``low`` (``strict``: above it) to ``high``.
     """
     allowed = f"{name} must be a finite number {'>' if strict else '>='} {low:g}"
+    if high < math.inf:
+        allowed += f" and <= {high:g}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError(f"{allowed}, got {value!r}")
+        raise InputError(f"{allowed}, got {value!r:.60}")
     try:
         number = float(value)
     except OverflowError:
-        number = math.inf
-    if not math.isfinite(number) or number < low or (strict and number == low):
-        raise InputError(f"{allowed}, got {number if math.isinf(number) else value!r}")
+        raise InputError(f"{allowed}, got an integer of more than 300 digits") from None
+    if not math.isfinite(number) or not low <= number <= high or (strict and number == low):
+        raise InputError(f"{allowed}, got {value!r}")
     return number
 
 
@@ -38,12 +41,13 @@ def parse_radius(text: str) -> float:
         InputError: the text is neither, or the radius is negative or too large for a double.
     """
     try:
-        value = float(Fraction(text))
+        over, under = text.split("/") if "/" in text else (text, "")
+        value = int(over) / int(under) if under else float(over)
     except (ValueError, ZeroDivisionError, OverflowError):
         value = -1.0
-    if value < 0:
-        raise InputError(f"eps must be a number >= 0 such as 0.05 or 8/255, got {text!r}")
-    return value
+    if not 0 <= value < math.inf:
+        raise InputError(f"eps must be a number >= 0 such as 0.05 or 8/255, got {text!r:.60}")
+    return abs(value)  # no -0.0
 
 
 def parse_object(text: str, where: str) -> Mapping[str, Any]:
@@ -53,9 +57,19 @@ def parse_object(text: str, where: str) -> Mapping[str, Any]:
         InputError: the text is not one; ``where`` says which text.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_once)
+    except InputError as error:
+        raise InputError(f"{where} {error}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON ({error})") from None
     if not isinstance(value, dict):
         raise InputError(f"{where} must be a JSON object, got {text.strip()[:60]}")
     return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object whose keys are all different."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise InputError(f"has the key {next(k for k in keys if keys.count(k) > 1)!r:.60} twice")
+    return dict(pairs)

@@ -41,10 +41,7 @@ class LinearClassifier:
         wide, narrow = mixture.scales
         margin = mixture.eta * self.weights.sum() - eps * np.abs(self.weights).sum()
         norm = np.linalg.norm(self.weights)
-        return (
-            float((-self.bias - margin) / (wide * norm)),
-            float((self.bias - margin) / (narrow * norm)),
-        )
+        return (float((-self.bias - margin) / (wide * norm)), float((self.bias - margin) / (narrow * norm)))
 
 
 def error(z: float) -> float:

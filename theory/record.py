@@ -13,27 +13,61 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from theory.errors import QUANTITIES, ClassErrors
-from theory.inputs import InputError
+from theory.inputs import InputError, check_real, parse_object
 
-__all__ = [
-    "Record",
-    "provenance",
-    "read_records",
-    "records_of",
-    "setting_id",
-    "write_atomic",
-    "write_records",
-]
+__all__ = ["Record", "provenance", "read_records", "records_of", "setting_id", "to_jsonl", "write_atomic"]
 
 SCHEMA = 1
 SOURCES = ("theory", "sim", "deep")
+
+
+def _check_text(name: str, value: object, longest: int = 300) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > longest:
+        raise InputError(f"{name} must be a printable text, got {value!r:.60}")
+    return value
+
+
+def _check_whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise InputError(f"{name} must be an integer from 0 to 2^63 - 1, got {value!r:.60}")
+    return value
+
+
+def _check_object(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name} must be an object, got {value!r:.60}")
+
+
+def _check_positive(name: str, value: object) -> None:
+    check_real(name, value, low=0, strict=True)
+
+
+def _check_radius(name: str, value: object) -> None:
+    check_real(name, value, low=0)
+
+
+REQUIRED: Mapping[str, Mapping[str, Callable[[str, object], object]]] = {
+    "theory": {},
+    "sim": {
+        "dim": _check_whole,
+        **dict.fromkeys(("eta", "sigma", "K"), _check_positive),
+        **dict.fromkeys(("eps", "train_eps"), _check_radius),
+        "rule": _check_text,
+    },
+    "deep": {
+        **dict.fromkeys(("dataset", "model"), _check_text),
+        **dict.fromkeys(("width", "epochs", "n_train"), _check_whole),
+        "params": _check_object,
+    },
+}
+"""What readers need of a setting, by source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,29 +110,44 @@ class Record:
 
     def __post_init__(self) -> None:
         """Refuse what no reader could use."""
-        if self.source not in SOURCES:
-            raise InputError(f"source must be one of {', '.join(SOURCES)}, got {self.source!r}")
-        if self.quantity not in QUANTITIES:
-            raise InputError(f"quantity must be one of {', '.join(QUANTITIES)}, got {self.quantity!r}")
-        if self.schema != SCHEMA:
-            raise InputError(f"schema must be {SCHEMA}, got {self.schema!r}")
+        for name, allowed in (("source", SOURCES), ("quantity", QUANTITIES), ("schema", (SCHEMA,))):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} must be one of {allowed}, got {getattr(self, name)!r:.60}")
         for name in ("setting", "provenance", "extra"):
             if not isinstance(getattr(self, name), Mapping):
-                raise InputError(f"{name} must be an object, got {getattr(self, name)!r}")
-        if (
-            not isinstance(self.label, str)
-            or not isinstance(self.value, (int, float))
-            or not 0 <= self.value <= 1
-        ):
-            raise InputError(f"value must be from 0 to 1, of a label, got {self.value!r} of {self.label!r}")
-        if (self.errors is None) != (self.n is None):
-            raise InputError("errors and n come together, got one of them")
-        if self.errors is not None and self.n is not None:
-            counts = all(isinstance(c, int) and c >= 0 for c in (self.errors, self.n))
-            if not counts or not self.n or not math.isclose(self.value, self.errors / self.n, abs_tol=1e-12):
-                raise InputError(
-                    f"value must be errors / n, got {self.value!r}, {self.errors!r} and {self.n!r}"
-                )
+                raise InputError(f"{name} must be an object, got {getattr(self, name)!r:.60}")
+        _check_text("label", self.label)
+        check_real("value", self.value, low=0, high=1)
+        self._check_counts()
+        if self.source != "theory":
+            _check_text("method", self.method)
+            _check_text("attack", self.attack)
+            _check_whole("seed", self.seed)
+        for name, check in REQUIRED[self.source].items():
+            check(f"setting.{name}", self.setting.get(name))
+        if self.source == "deep":
+            for name, value in self.setting["params"].items():
+                if isinstance(value, str):
+                    _check_text(f"setting.params.{name}", value)
+                else:
+                    check_real(f"setting.params.{name}", value, low=-math.inf)
+        if "argv" in self.provenance:
+            argv = self.provenance["argv"]
+            for word in argv if isinstance(argv, list) else [argv]:
+                _check_text("a word of provenance.argv", word, longest=10_000)
+        if "commit" in self.provenance:
+            _check_text("provenance.commit", self.provenance["commit"])
+        if "verdict" in self.extra:
+            _check_text("extra.verdict", self.extra["verdict"])
+            for name in ("predicted", "detectable"):
+                check_real(f"extra.{name}", self.extra.get(name), low=0, high=1)
+
+    def _check_counts(self) -> None:
+        if self.source == "theory" and self.errors is None and self.n is None:
+            return
+        errors, n = _check_whole("errors", self.errors), _check_whole("n", self.n)
+        if not n or not math.isclose(self.value, errors / n, abs_tol=1e-12):
+            raise InputError(f"value must be errors / n, got {self.value!r}, {errors} and {n}")
 
     def to_json(self) -> str:
         """Return the record as one line of strict JSON."""
@@ -118,10 +167,7 @@ def records_of(counted: ClassErrors, **common: Any) -> Iterator[Record]:
         counts, rates = counted.counts(quantity), counted.rates(quantity)
         worst = int(rates.argmax())
         rows = [*zip(counted.classes, counts.tolist(), counted.n, strict=True)]
-        rows += [
-            ("average", int(counts.sum()), total),
-            ("worst", int(counts[worst]), counted.n[worst]),
-        ]
+        rows += [("average", int(counts.sum()), total), ("worst", int(counts[worst]), counted.n[worst])]
         for label, errors, n in rows:
             yield Record(quantity=quantity, label=label, value=errors / n, errors=errors, n=n, **common)
 
@@ -136,10 +182,7 @@ def provenance(**more: Any) -> dict[str, Any]:
     }
     commit = _git("rev-parse", "HEAD")
     if commit:
-        out |= {
-            "commit": commit,
-            "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        }
+        out |= {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
     return out
 
 
@@ -148,11 +191,7 @@ def _git(*arguments: str) -> str:
     here = Path(__file__).resolve().parent
     try:
         result = subprocess.run(
-            ["git", "-C", str(here), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=20, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -175,9 +214,9 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write records to a JSON Lines file, atomically."""
-    write_atomic(path, "".join(record.to_json() + "\n" for record in records))
+def to_jsonl(records: Iterable[Record]) -> str:
+    """Return records as the text of a JSON Lines file."""
+    return "".join(record.to_json() + "\n" for record in records)
 
 
 def read_records(path: Path) -> list[Record]:
@@ -189,7 +228,10 @@ def read_records(path: Path) -> list[Record]:
     files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
     if not files:
         raise InputError(f"no records.jsonl in or below the folder {path}")
-    return [record for file in files for record in _read_file(file)]
+    records = [record for file in files for record in _read_file(file)]
+    if not records:
+        raise InputError(f"no records in {path}")
+    return records
 
 
 def _read_file(path: Path) -> Iterator[Record]:
@@ -199,8 +241,16 @@ def _read_file(path: Path) -> Iterator[Record]:
         raise InputError(
             f"cannot read records from {path}: {getattr(error, 'strerror', 'not text')}"
         ) from None
+    names = {f.name for f in dataclasses.fields(Record)}
+    needed = {f.name for f in dataclasses.fields(Record) if f.default is dataclasses.MISSING}
+    needed -= {"provenance", "extra"}
     for number, line in enumerate(lines, 1):
         try:
-            yield Record(**json.loads(line))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise InputError(f"{path}, line {number} is not a record ({error})") from None
+            fields = parse_object(line, "it")
+            if not needed <= set(fields) <= names:
+                raise InputError(
+                    f"it needs {', '.join(sorted(needed))}, and nothing but {', '.join(sorted(names))}"
+                )
+            yield Record(**fields)
+        except InputError as error:
+            raise InputError(f"{path}, line {number} is not a record: {error}") from None

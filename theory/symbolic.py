@@ -132,16 +132,8 @@ def derivation(optimum: sp.Expr | None = None) -> tuple[Step, ...]:
             "g'' = -(K^2 - 1) / (K^2 sigma^2) < 0",
             sp.simplify(sp.diff(g, b, 2) + (K**2 - 1) / (K**2 * sigma**2)),
         ),
-        Step(
-            "class error of +1 at b*",
-            f"z_+ = {_readable(z_plus())}",
-            sp.simplify(zs[0] - z_plus()),
-        ),
-        Step(
-            "class error of -1 at b*",
-            f"z_- = {_readable(z_minus())}",
-            sp.simplify(zs[1] - z_minus()),
-        ),
+        Step("class error of +1 at b*", f"z_+ = {_readable(z_plus())}", sp.simplify(zs[0] - z_plus())),
+        Step("class error of -1 at b*", f"z_- = {_readable(z_minus())}", sp.simplify(zs[1] - z_minus())),
         Step(
             "the two ends of F",
             "F(-inf) = F(+inf) = 1/2",

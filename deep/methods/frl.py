@@ -100,12 +100,12 @@ class FRL(TRADES):
                 if getattr(self, name, 0.0) is None:
                     object.__setattr__(self, name, value)
             for name in ("tau_nat", "tau_bndy", "rate_nat", "rate_bndy", "rate_margin", "beta"):
-                check_real(f"--{name.replace('_', '-')}", getattr(self, name), low=0)
+                check_real(f"--{name.replace('_', '-')}", getattr(self, name), low=0, high=1e6)
             if not 0 <= self.cap < 1:
                 raise InputError(
                     f"--cap must be from 0 to below 1, which keeps weights positive, got {self.cap:g}"
                 )
-            check_real("--max-margin", self.max_margin, low=1)
+            check_real("--max-margin", self.max_margin, low=1, high=1e6)
             if not 0 <= self.hot_share < 1:
                 raise InputError(f"--hot-share must be from 0 to below 1, got {self.hot_share:g}")
 

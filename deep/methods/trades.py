@@ -43,7 +43,7 @@ class TRADES(Method):
 
         def __post_init__(self) -> None:
             """Refuse a negative weight."""
-            check_real("--beta", self.beta, low=0)
+            check_real("--beta", self.beta, low=0, high=1e6)
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the inputs that maximise KL(p(x) || p(x')) within each sample's radius."""
