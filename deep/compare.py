@@ -23,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not found:
         raise InputError(f"no run of deep.train in {', '.join(map(str, args.runs))}")
     for comparison in found:
-        print(comparison.class_table().text())
         for label in comparison.runs:
             if label.split()[0] in args.base and len(comparison.runs) > 1:
-                print("\n" + comparison.paired_table(label).text())
+                print(comparison.paired_table(label).text() + "\n")
+        print(comparison.class_table().text())
     return 0
 
 

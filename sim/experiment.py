@@ -1,9 +1,10 @@
 """One training run of the sweep: train, count errors on fresh samples, compare with theory."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from theory.inputs import InputError, parse_radius
 from theory.linear import LinearClassifier
 from theory.mixture import CLASSES, GaussianMixture
 from theory.optimal import optimal_classifier
-from theory.record import Record, provenance, records_of
+from theory.record import Record, records_of
 from theory.surrogate import logistic_optimum
 
 __all__ = ["BUDGET", "SAMPLES", "Row", "Task", "count", "execute", "tasks"]
@@ -92,8 +93,13 @@ def tasks(
     return out
 
 
-def execute(task: Task) -> tuple[list[Row], list[Record]]:
-    """Train, count the errors on fresh samples and compare them with theory."""
+def execute(task: Task, source: Mapping[str, Any]) -> tuple[list[Row], list[Record]]:
+    """Train, count the errors on fresh samples and compare them with theory.
+
+    Args:
+        task: what to train.
+        source: provenance of the records, taken where the command line is known.
+    """
     with threadpool_limits(1):
         started = time.perf_counter()
         rng = np.random.default_rng(task.seed)
@@ -115,7 +121,8 @@ def execute(task: Task) -> tuple[list[Row], list[Record]]:
             if i == 0:
                 new.insert(0, _row(task, "natural_error", "0", counted))
             rows += new
-            records += list(_records(task, text, counted, new, seconds=time.perf_counter() - started))
+            made = {**source, "seconds": round(time.perf_counter() - started, 3)}
+            records += list(_records(task, text, counted, new, made))
     return rows, records
 
 
@@ -148,7 +155,9 @@ def _theory(task: Task, eps: float) -> tuple[Array, Bands]:
     return ndtr(optimal.z_scores(eps)), bias_bands(optimal, n, eps, task.alpha)
 
 
-def _records(task: Task, eps: str, counted: ClassErrors, rows: list[Row], seconds: float) -> Iterator[Record]:
+def _records(
+    task: Task, eps: str, counted: ClassErrors, rows: list[Row], source: Mapping[str, Any]
+) -> Iterator[Record]:
     n_train, n_test = SAMPLES[task.rule]
     setting = asdict(task.mixture) | {
         "eps": parse_radius(eps),
@@ -165,7 +174,7 @@ def _records(task: Task, eps: str, counted: ClassErrors, rows: list[Row], second
         "setting": setting,
         "seed": task.seed[0],
         "method": f"{task.training}-{task.rule}",
-        "provenance": provenance(seconds=round(seconds, 3)),
+        "provenance": source,
     }
     for record in records_of(counted, **common, attack=f"exact inner maximum, l-infinity, eps={eps}"):
         verdict = verdicts.get((record.quantity, record.label))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from sim.experiment import BUDGET, Row, execute, tasks
 from theory.cli import Parser, claim_folder, radius, real, run, whole
 from theory.mixture import CLASSES
-from theory.record import setting_id, to_jsonl, write_atomic
+from theory.record import provenance, setting_id, to_jsonl, write_atomic
 
 FILES = ("records.jsonl", "sweep.json")
 
@@ -73,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     grid = {k: getattr(args, k) for k in ("dim", "eta", "sigma", "K", "eps", "seed")}
     todo = tasks(args.dim, args.eta, args.sigma, args.K, args.eps, args.seed)
     out = claim_folder(args.out or Path("runs/sim") / setting_id(grid), setting_id(grid), FILES)
+    source = provenance()
     parallel = joblib.Parallel(n_jobs=args.jobs, return_as="generator")
-    work = parallel(joblib.delayed(execute)(task) for task in todo)
+    work = parallel(joblib.delayed(execute)(task, source) for task in todo)
     done = list(tqdm(work, total=len(todo), desc="training", unit="run", file=sys.stderr))
     rows = [row for some, _ in done for row in some]
     write_atomic(out / "records.jsonl", to_jsonl(record for _, some in done for record in some))

@@ -22,7 +22,7 @@ def mixtures(draw, K=K_ABOVE_1):
 
 
 def exact_z_scores(mixture, eps, *, constant=2):
-    """Return (z_+, z_-) of theorem 1's form at 400 digits, K != 1; another ``constant`` is wrong."""
+    """Return (z_+, z_-) of the paper's form at 400 digits, K != 1; another ``constant`` is wrong."""
     with mp.workdps(400):
         d, eta, sigma, K, eps = (mp.mpf(v) for v in (*vars(mixture).values(), eps))
         m = (mp.sqrt(d) if eps <= eta else 1) * (eta - eps)

@@ -157,6 +157,7 @@ def test_sweep_agrees_and_writes_records(invoke, small, tmp_path):
     code, out, _ = invoke(sweep.main, *argv)
     assert code == 0 and " 0 differs" in out
     records = read_records(tmp_path / "a")
+    assert "loky" not in " ".join(records[0].provenance["argv"]) and records[0].provenance["seconds"] > 0
     assert {r.setting["eps_text"] for r in records} == {"0.2", "1/3"}
     judged = [r for r in records if "verdict" in r.extra]
     assert len(judged) == 2 * 2 * 2 * 7 and all(r.extra["verdict"] != "differs" for r in judged)
@@ -198,14 +199,14 @@ def test_a_wrong_constant_in_theory_is_rejected(invoke, monkeypatch, tmp_path, n
 def test_logistic_training_against_the_closed_form_is_rejected(monkeypatch):
     """The closed form is not what logistic training reaches: comparing the two must fail."""
     (natural, _) = (t for t in tasks(20, 0.4, 1.0, [2.0], ["0.16"], 0) if t.rule == "logistic")
-    assert {v.verdict for row in execute(natural)[0] for v in row.verdicts} == {"agrees"}
+    assert {v.verdict for row in execute(natural, {})[0] for v in row.verdicts} == {"agrees"}
 
     def closed_form(task, eps):
         optimal = optimal_classifier(task.mixture, 0.0)
         return ndtr(optimal.z_scores(eps)), bias_bands(optimal, 10**9, eps, task.alpha)
 
     monkeypatch.setattr(experiment, "_theory", closed_form)
-    assert "differs" in {v.verdict for row in execute(natural)[0] for v in row.verdicts}
+    assert "differs" in {v.verdict for row in execute(natural, {})[0] for v in row.verdicts}
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_comparison_pairs_seeds_and_says_what_is_resolved():
         records += run_records("trades", seed, (5, 5), (30 + (-1) ** seed, 70 - (-1) ** seed), beta=6.0)
         records += run_records("frl", seed, (5, 5), (40 + seed, 60 + (seed % 2)), variant="both")
     (comparison,) = comparisons(records)
-    assert list(comparison.runs) == ["PGD", "TRADES beta=6", "FRL both"]
+    assert list(comparison.runs) == ["PGD", "FRL both", "TRADES beta=6"]
     rows = {(r[0], r[1]): r[2:] for r in comparison.paired_table("PGD").rows}
     assert (
         rows["FRL both - PGD", "robust spread"][0].startswith("-")

@@ -87,7 +87,7 @@ def test_no_direction_does_better(dim, ratio):
 
 
 @given(mixtures(), st.lists(st.floats(0, 0.99), min_size=2, max_size=2, unique=True))
-def test_theorem_1_and_corollary_1(mixture, radii):
+def test_the_wide_class_errs_more_and_pays_for_robustness(mixture, radii):
     """The wide class errs more, and adversarial training moves natural errors from the narrow class to it."""
     low, high = sorted(radii)
     assume(high - low > 1e-6 and mixture.K > 1 + 1e-6)
@@ -104,7 +104,7 @@ def test_theorem_1_and_corollary_1(mixture, radii):
     assert b_plus > a_plus or b_minus < a_minus or high - low < 1e-3
 
 
-def test_corollary_1_needs_unequal_variances():
+def test_that_price_needs_unequal_variances():
     """Negative control: at K = 1 adversarial training changes no natural error."""
     mixture = GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=1.0)
     z = [optimal_classifier(mixture, eps).z_scores() for eps in (0.0, 0.3)]

@@ -22,7 +22,7 @@ STATISTICS: Mapping[str, Callable[[ClassErrors, str], float]] = {
 """What is said of the classes together; the spread is the standard deviation over classes."""
 ENOUGH_SEEDS = 5
 """With fewer seeds no change is called resolved: equal counts make an interval of no width by chance."""
-ORDER = ("natural", "PGD", "TRADES", "FRL")
+ORDER = ("natural", "PGD", "FRL", "TRADES")
 
 
 @dataclass(frozen=True)
@@ -83,36 +83,31 @@ class Comparison:
 
     def paired_table(self, base: str) -> Table:
         """Return what each method changes against ``base`` on the same seeds, and what is resolved."""
-        rows = []
-        for label, runs in self.runs.items():
-            seeds = sorted(set(runs) & set(self.runs[base]))
-            if label in (base, "natural") or not seeds:
-                continue
-            for quantity in _BOTH:
-                for name, statistic in STATISTICS.items():
-                    change = [
-                        statistic(runs[s], quantity) - statistic(self.runs[base][s], quantity) for s in seeds
-                    ]
-                    mean, low, high = mean_interval(change)
-                    resolved = "yes" if low > 0 or high < 0 else "no"
-                    if len(seeds) < ENOUGH_SEEDS:
-                        resolved = "too few seeds"
-                    rows.append(
-                        [
-                            f"{label} - {base}",
-                            f"{quantity.split('_')[0]} {name}",
-                            f"{100 * mean:+.1f}",
-                            f"[{100 * low:+.1f}, {100 * high:+.1f}]" if np.isfinite(low) else "one seed",
-                            resolved,
-                            str(len(seeds)),
-                        ]
-                    )
+        others = [
+            m for m in self.runs if m not in (base, "natural") and set(self.runs[m]) & set(self.runs[base])
+        ]
+        rows = [self._change(m, base, q, name) for m in others for q in _BOTH for name in STATISTICS]
         header = ["paired on seeds", "error", "change", "95 % interval", "resolved", "seeds"]
         note = (
             "changes in percentage points; resolved: the interval of this row, by itself, excludes 0. With "
             f"{len(rows)} rows about {0.05 * len(rows):.1f} would be called resolved by chance alone"
         )
         return Table(f"Against {base}", header, rows, note)
+
+    def _change(self, label: str, base: str, quantity: str, name: str) -> list[str]:
+        """Return a row of the paired table."""
+        seeds = sorted(set(self.runs[label]) & set(self.runs[base]))
+        here, there = ([STATISTICS[name](self.runs[m][s], quantity) for s in seeds] for m in (label, base))
+        mean, low, high = (100 * v for v in mean_interval(np.subtract(here, there)))
+        resolved = "yes" if low > 0 or high < 0 else "no"
+        return [
+            f"{label} - {base}",
+            f"{quantity.split('_')[0]} {name}",
+            f"{mean:+.1f}",
+            f"[{low:+.1f}, {high:+.1f}]" if np.isfinite(low) else "one seed",
+            resolved if len(seeds) >= ENOUGH_SEEDS else "too few seeds",
+            str(len(seeds)),
+        ]
 
     def null_spread(self, label: str, quantity: str) -> float:
         """Return the spread over classes that counting noise alone would show if all classes were equal."""

@@ -13,7 +13,7 @@ from theory.table import Table
 __all__ = ["QUANTITIES", "ClassErrors", "exact_interval", "mean_interval"]
 
 QUANTITIES = ("natural_error", "boundary_error", "robust_error")
-"""robust = natural + boundary, by construction (Xu et al., 2021, section 2)."""
+"""robust = natural + boundary, by construction (the definitions of Xu et al., 2021)."""
 
 Array = npt.NDArray[np.float64]
 

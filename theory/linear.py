@@ -29,7 +29,7 @@ class LinearClassifier:
         """Return (z_+, z_-): class y is misclassified with probability Phi(z_y).
 
         An l-infinity adversary of radius eps lowers y(w.x + b) by exactly eps ||w||_1
-        (Xu et al., 2021, proof of theorem 1), so for both classes
+        (Hoelder, with equality), so for both classes
 
             z_+ = (-b - w.mean + eps ||w||_1) / (K sigma ||w||_2)
             z_- = (+b - w.mean + eps ||w||_1) / (sigma ||w||_2)

@@ -19,7 +19,7 @@ LARGEST_DIM = 10**9
 class GaussianMixture:
     """Two equally likely classes: x | +1 ~ N(+eta 1, (K sigma)^2 I) and x | -1 ~ N(-eta 1, sigma^2 I).
 
-    Source: Xu et al. (2021), section 3, where eta, sigma and K have the same names.
+    Source: the theoretical model of Xu et al. (2021), where eta, sigma and K have the same names.
 
     Args:
         dim: dimension d of x.

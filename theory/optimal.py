@@ -17,8 +17,8 @@ Array = npt.NDArray[np.float64]
 def optimal_z_scores(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike) -> tuple[Array, Array]:
     r"""Return (z_+, z_-) of the classifier with the smallest average error at effective margin m.
 
-    Xu et al. (2021), theorem 1, for m = sqrt(d) eta (natural) and m = sqrt(d) (eta - eps)
-    (robust). With A = 2m / ((K^2 - 1) sigma) and q = 2 ln K / (K^2 - 1) the paper's form is
+    Xu et al. (2021) give them for m = sqrt(d) eta (natural) and m = sqrt(d) (eta - eps) (robust). With
+    A = 2m / ((K^2 - 1) sigma) and q = 2 ln K / (K^2 - 1) the paper's form is
 
         z_- = A - K sqrt(A^2 + q),    z_+ = -K A + sqrt(A^2 + q).
 
@@ -52,7 +52,7 @@ def optimal_z_scores(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLi
 def optimal_bias(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike) -> Array:
     r"""Return the bias b that minimises Phi(-(b + m) / (K sigma)) + Phi((b - m) / sigma).
 
-    Xu et al. (2021), lemma 2, with the same arguments as `optimal_z_scores`. It is the smaller
+    After Xu et al. (2021), with the same arguments as `optimal_z_scores`. It is the smaller
     root of
 
         (K^2 - 1) b^2 - 2 (K^2 + 1) m b + (K^2 - 1) m^2 - 2 K^2 sigma^2 ln K = 0,
@@ -118,7 +118,7 @@ def optimal_classifier(mixture: GaussianMixture, eps: float = 0.0) -> OptimalCla
     """Return the linear classifier with the smallest average robust error at radius ``eps``.
 
     The direction maximises the margin w.mean - eps ||w||_1 over unit vectors. It is 1 / sqrt(d)
-    for eps < eta (Xu et al., 2021, lemma 1), unique there. At eps = eta every nonnegative w ties
+    for eps < eta (Xu et al., 2021), unique there. At eps = eta every nonnegative w ties
     and 1 / sqrt(d) is kept. For eps > eta the paper's direction is wrong: the margin is then
     largest, at eta - eps, for a single basis vector. The bias is `optimal_bias`; with equal priors
     it is interior for every K != 1 (the average error falls from 1/2 at b = -inf to its minimum).

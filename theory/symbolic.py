@@ -46,18 +46,18 @@ def average_error() -> sp.Expr:
 
 
 def bias() -> sp.Expr:
-    """Return the optimal bias: twin of `theory.optimal.optimal_bias` for K > 1 (Xu et al., 2021, lemma 2)."""
+    """Return the optimal bias: twin of `theory.optimal.optimal_bias` for K > 1."""
     return ((K**2 + 1) * m - 2 * K * root) / (K**2 - 1)
 
 
 def z_plus() -> sp.Expr:
-    """Return z_+ = -K A + sqrt(A^2 + q): twin of `theory.optimal.optimal_z_scores` (theorem 1)."""
+    """Return z_+ = -K A + sqrt(A^2 + q): twin of `theory.optimal.optimal_z_scores`."""
     A, q = _paper_terms()
     return -K * A + sp.sqrt(A**2 + q)
 
 
 def z_minus() -> sp.Expr:
-    """Return z_- = A - K sqrt(A^2 + q): twin of `theory.optimal.optimal_z_scores` (theorem 1)."""
+    """Return z_- = A - K sqrt(A^2 + q): twin of `theory.optimal.optimal_z_scores`."""
     A, q = _paper_terms()
     return A - K * sp.sqrt(A**2 + q)
 
@@ -65,9 +65,9 @@ def z_minus() -> sp.Expr:
 def class_errors(shift: sp.Expr = sp.S.Zero) -> tuple[sp.Expr, sp.Expr]:
     """Return the errors (R_+, R_-) of the optimal classifier where the adversary takes ``shift`` more margin.
 
-    shift = 0 gives its errors at the radius it is optimal for, -sqrt(d) eps the natural errors of
-    the optimal robust classifier, +sqrt(d) eps the robust errors of the optimal natural one (Xu et
-    al., 2021, theorem 1 and corollary 1): twin of `theory.optimal.OptimalClassifier.z_scores`.
+    shift = 0 gives its errors at the radius it is optimal for, -sqrt(d) eps the natural errors of the
+    optimal robust classifier, +sqrt(d) eps the robust errors of the optimal natural one (Xu et al., 2021):
+    twin of `theory.optimal.OptimalClassifier.z_scores`.
     """
     return normal_cdf(z_plus() + shift / (K * sigma)), normal_cdf(z_minus() + shift / sigma)
 

@@ -1,4 +1,4 @@
-"""Fair-Robust-Learning: Xu et al., "To be Robust or to be Fair", ICML 2021, section 5 and algorithm 1.
+"""Fair-Robust-Learning: Xu et al., "To be Robust or to be Fair", ICML 2021, algorithm 1.
 
 min R_nat + R_bndy  such that for each class i  R_nat(i) - R_nat <= tau_nat,  R_bndy(i) - R_bndy <= tau_bndy.
 

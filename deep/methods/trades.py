@@ -1,7 +1,6 @@
 """TRADES: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019.
 
-CE(f(x), y) + beta max over |d|_inf <= eps of KL(p(x) || p(x + d)), equation (5) with beta = 1 /
-lambda.
+CE(f(x), y) + beta max over |d|_inf <= eps of KL(p(x) || p(x + d)) with beta = 1 / lambda.
 
 As in the official code (yaodongyu/TRADES): Gaussian start of 0.001, the KL divergence as the
 attack's objective, running statistics of batch norm while attacking, gradients through both
