@@ -34,6 +34,7 @@ clean:
 DEMO := runs/demo
 METHODS := natural pgd trades frl
 SEEDS := 0 1 2 3 4
+FLAGS_trades := --beta 1.5  # that of FRL: FRL without its constraints, the control that isolates them
 NETWORKS := $(foreach m,$(METHODS),$(foreach s,$(SEEDS),$(DEMO)/deep/$m-$s/result.json))
 
 demo: $(READY)
@@ -45,7 +46,7 @@ demo: $(READY)
 	@echo; echo "== networks: $(words $(NETWORKS)) runs on real digits, $(JOBS) at a time"
 	@$(MAKE) --no-print-directory -j$(JOBS) demo-runs
 	@echo; $(PY) -m deep.compare $(DEMO)/deep
-	@echo; $(PY) -m paper_figs --records $(DEMO) --out $(DEMO)/figures
+	@$(PY) -m paper_figs --records $(DEMO) --out $(DEMO)/figures
 
 demo-runs: $(NETWORKS)
 
@@ -56,5 +57,5 @@ $(DEMO)/sim/records.jsonl: $(wildcard theory/*.py sim/*.py)
 $(DEMO)/deep/%/result.json: $(wildcard theory/*.py deep/*.py deep/methods/*.py)
 	@rm -rf $(@D) && mkdir -p $(@D)
 	@OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) -m deep.train --method $(word 1,$(subst -, ,$*)) \
-		--seed $(word 2,$(subst -, ,$*)) --out $(@D) > $(@D)/table.txt
+		--seed $(word 2,$(subst -, ,$*)) $(FLAGS_$(word 1,$(subst -, ,$*))) --out $(@D) > $(@D)/table.txt
 	@tail -n 1 $(@D)/table.txt

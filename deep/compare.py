@@ -23,10 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not found:
         raise InputError(f"no run of deep.train in {', '.join(map(str, args.runs))}")
     for comparison in found:
-        for label in comparison.runs:
-            if label.split()[0] in args.base and len(comparison.runs) > 1:
-                print(comparison.paired_table(label).text() + "\n")
-        print(comparison.class_table().text())
+        for table in [*comparison.paired_tables(args.base), comparison.class_table()]:
+            print(table.text() + "\n")
     return 0
 
 

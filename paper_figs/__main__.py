@@ -43,8 +43,7 @@ def networks(records: Sequence[Record], pages: Pages) -> Section:
         caption = f"Errors of every class. {comparison.title}."
         figure = class_errors.draw(class_errors.compute(comparison))
         figures.append((caption, pages.add(figure, f"class_errors_{comparison.protocol['dataset']}")))
-        bases = [label for label in comparison.runs if label.split()[0] in ("PGD", "TRADES")]
-        tables += [comparison.class_table(), *(comparison.paired_table(base) for base in bases)]
+        tables += [comparison.class_table(), *comparison.paired_tables(("PGD", "TRADES"))]
     text = (
         "What to look for: how even the natural errors of natural training are, how uneven the robust "
         "errors of adversarial training, and what FRL moves between the classes. The paired tables say which "

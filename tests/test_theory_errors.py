@@ -169,15 +169,17 @@ def test_comparison_pairs_seeds_and_says_what_is_resolved():
         records += run_records("frl", seed, (5, 5), (40 + seed, 60 + (seed % 2)), variant="both")
     (comparison,) = comparisons(records)
     assert list(comparison.runs) == ["PGD", "FRL both", "TRADES beta=6"]
-    rows = {(r[0], r[1]): r[2:] for r in comparison.paired_table("PGD").rows}
+    rows = {(r[0], r[1]): r[2:] for r in comparison.paired_tables(["PGD"])[0].rows}
     assert (
         rows["FRL both - PGD", "robust spread"][0].startswith("-")
         and rows["FRL both - PGD", "robust spread"][2] == "yes"
     )
     assert rows["TRADES beta=6 - PGD", "natural average"] == ["+0.0", "[+0.0, +0.0]", "no", "5"]
     assert rows["TRADES beta=6 - PGD", "robust spread"][2] == "no"
+    second = comparison.paired_tables(["PGD", "TRADES"])[1]
+    assert {r[0] for r in second.rows} == {"FRL both - TRADES beta=6"}  # no pair twice
     (few,) = comparisons(records[: 3 * 12])
-    assert {r[4] for r in few.paired_table("PGD").rows} == {"too few seeds"}
+    assert {r[4] for r in few.paired_tables(["PGD"])[0].rows} == {"too few seeds"}
 
 
 def test_comparison_does_not_mix_protocols_or_contradictions():

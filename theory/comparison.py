@@ -81,24 +81,29 @@ class Comparison:
         )
         return Table(self.title, ["class", *self.runs], rows, note)
 
-    def paired_table(self, base: str) -> Table:
-        """Return what each method changes against ``base`` on the same seeds, and what is resolved."""
-        others = [
-            m for m in self.runs if m not in (base, "natural") and set(self.runs[m]) & set(self.runs[base])
-        ]
-        rows = [self._change(m, base, q, name) for m in others for q in _BOTH for name in STATISTICS]
-        header = ["paired on seeds", "error", "change", "95 % interval", "resolved", "seeds"]
-        note = (
-            "changes in percentage points; resolved: the interval of this row, by itself, excludes 0. With "
-            f"{len(rows)} rows about {0.05 * len(rows):.1f} would be called resolved by chance alone"
-        )
-        return Table(f"Against {base}", header, rows, note)
+    def paired_tables(self, names: Sequence[str]) -> list[Table]:
+        """Return, for each base method, what every other method changes on the same seeds.
+
+        Args:
+            names: names of base methods, such as TRADES, which stands for TRADES at any beta. A base is
+                compared with those after it, and not twice; natural training is not compared.
+        """
+        bases = [m for name in names for m in self.runs if m.split()[0] == name]
+        tables = []
+        for i, base in enumerate(bases):
+            others = [m for m in self.runs if m != "natural" and m not in bases[: i + 1]]
+            rows = [self._change(m, base, q, name) for m in others for q in _BOTH for name in STATISTICS]
+            if rows:
+                tables.append(_against(base, rows))
+        return tables
 
     def _change(self, label: str, base: str, quantity: str, name: str) -> list[str]:
         """Return a row of the paired table."""
         seeds = sorted(set(self.runs[label]) & set(self.runs[base]))
         here, there = ([STATISTICS[name](self.runs[m][s], quantity) for s in seeds] for m in (label, base))
-        mean, low, high = (100 * v for v in mean_interval(np.subtract(here, there)))
+        mean, low, high = (
+            (100 * v for v in mean_interval(np.subtract(here, there))) if seeds else [np.nan] * 3
+        )
         resolved = "yes" if low > 0 or high < 0 else "no"
         return [
             f"{label} - {base}",
@@ -120,6 +125,15 @@ class Comparison:
 
 
 _BOTH = ("natural_error", "robust_error")
+
+
+def _against(base: str, rows: Sequence[Sequence[str]]) -> Table:
+    header = ["paired on seeds", "error", "change", "95 % interval", "resolved", "seeds"]
+    note = (
+        "changes in percentage points; resolved: the interval of this row, by itself, excludes 0. With "
+        f"{len(rows)} rows about {0.05 * len(rows):.1f} would be called resolved by chance alone"
+    )
+    return Table(f"Against {base}", header, rows, note)
 
 
 def _percent(values: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> str:

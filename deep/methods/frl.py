@@ -2,15 +2,14 @@
 
 min R_nat + R_bndy  such that for each class i  R_nat(i) - R_nat <= tau_nat,  R_bndy(i) - R_bndy <= tau_bndy.
 
-From a robust hot start, each epoch measures both errors of every class on a validation split,
-ascends the
+From a robust hot start, each epoch measures both errors of every class on a validation split, ascends the
 multipliers phi of violated constraints, and trains with what they say:
 
 - reweight: both errors by weights, w_i = 1/C + phi_i - sum_j phi_j / C, the coefficient of class i
   in the Lagrangian when all classes have the same size, on the surrogates CE (natural) and KL
   (boundary) of TRADES;
-- remargin: the natural error by weights, the boundary error by a larger training radius eps exp(2
-  log_margin_i);
+- remargin: the natural error by weights, the boundary error by a larger training radius, eps times
+  exp(2 log_margin_i);
 - both: the natural error by weights, the boundary error by weights and radius.
 
 The defaults are those of the authors' code of 2022 (hannxu123/fair_robust; described, not copied).
@@ -26,10 +25,8 @@ Deviations:
 - D9  the hot start and the rest share one schedule of epochs and learning rates, so that a run costs what its
   rivals cost; there the learning rate is 0.001 for all of 40 epochs after a hot start of unknown cost.
 - D11 every random number comes from the seed; there the seed is parsed and not used.
-- D12 a sample that is wrong without an attack counts as wrong under it, so the boundary error is
-  exact.
-- D14 each sample's step is its own radius / 4; there "both" takes the largest of the batch for
-  all.
+- D12 a sample that is wrong without an attack counts as wrong under it, so the boundary error is exact.
+- D14 each sample's step is its own radius / 4; there "both" takes the largest of the batch.
 - D15 the hot start is trained here, by TRADES with the same beta on the training split alone, and
   the validation split is drawn by seed; there both are files, and what the hot start has seen is
   not known.
