@@ -9,13 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
+from scipy.special import expit, log_ndtr
 
 from theory.inputs import InputError, check_real
 from theory.linear import LinearClassifier
 from theory.mixture import GaussianMixture
 
-__all__ = ["LogisticOptimum", "logistic_optimum"]
+__all__ = [
+    "LogisticOptimum",
+    "exponential_optimum",
+    "hinge_optimum",
+    "logistic_optimum",
+    "squared_optimum",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -74,6 +80,84 @@ class LogisticOptimum:
             means.append(z / longer)
             deviations.append(float(np.sqrt(gradient @ self.balanced_covariance @ gradient / n)))
         return (means[0], means[1]), (deviations[0], deviations[1])
+
+
+def exponential_optimum(
+    margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike
+) -> tuple[Array, Array, Array]:
+    """Return (s, b, loss) of the population exponential loss exp(-(y (w.x + b) - eps ||w||_1)).
+
+    s = 2m / (sigma^2 (K^2 + 1)) and b = m (K^2 - 1) / (2 (K^2 + 1)) for the unit direction (ours); the loss
+    is exp(-m^2 / (sigma^2 (K^2 + 1))).
+
+    Args:
+        margin: m = sqrt(d) (eta - eps) > 0; all arguments broadcast.
+        sigma: standard deviation of class -1, > 0.
+        K: ratio of the standard deviations, > 0.
+
+    Raises:
+        InputError: a margin is not > 0: the minimiser is then w = 0, which has no direction.
+    """
+    m, sigma, K = _positive_margin(margin, sigma, K)
+    total = sigma**2 * (K**2 + 1)
+    return 2 * m / total, m * (K - 1) * (K + 1) / (2 * (K**2 + 1)), np.exp(-(m**2) / total)
+
+
+def hinge_optimum(
+    margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike
+) -> tuple[Array, Array, Array]:
+    """Return (s, b, t) of the population hinge loss max(0, 1 - (y (w.x + b) - eps ||w||_1)).
+
+    t solves phi(t) / Phi(t) = 2m / ((K + 1) sigma); then b = -t sigma (K - 1) / 2 for the unit direction and
+    1 / s = m + t sigma (K + 1) / 2 (ours).
+
+    Args:
+        margin: m > 0; all arguments broadcast.
+        sigma: standard deviation of class -1, > 0.
+        K: ratio of the standard deviations, > 0.
+
+    Raises:
+        InputError: a margin is not > 0.
+    """
+    m, sigma, K = _positive_margin(margin, sigma, K)
+    target = np.log(2 * m / ((K + 1) * sigma))
+    # ln(phi / Phi) is concave and falls; Newton's method from a point on its left side does not overshoot
+    t = np.where(target > 0, -np.exp(np.minimum(target, 700)) - 1, -2.0)
+    for _ in range(100):
+        log_ratio = -(t**2) / 2 - np.log(2 * np.pi) / 2 - log_ndtr(t)
+        t = t + (log_ratio - target) / (t + np.exp(log_ratio))
+    return 1 / (m + t * sigma * (K + 1) / 2), -t * sigma * (K - 1) / 2, t
+
+
+def squared_optimum(
+    margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike
+) -> tuple[Array, Array, Array]:
+    """Return (s, b, loss) of the natural population squared loss (1 - y (w.x + b))^2.
+
+    s = 2 mu / (2 mu^2 + (K^2 + 1) sigma^2) and b = 0, so natural least squares does not favour the narrow
+    class by its threshold (ours). There is no such form for adversarial training: the loss is not decreasing.
+
+    Args:
+        margin: mu = sqrt(d) eta > 0; all arguments broadcast.
+        sigma: standard deviation of class -1, > 0.
+        K: ratio of the standard deviations, > 0.
+
+    Raises:
+        InputError: a margin is not > 0.
+    """
+    m, sigma, K = _positive_margin(margin, sigma, K)
+    total = (K**2 + 1) * sigma**2
+    scale = 2 * m / (2 * m**2 + total)
+    return scale, np.zeros_like(scale), total / (2 * m**2 + total)
+
+
+def _positive_margin(
+    margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike
+) -> tuple[Array, Array, Array]:
+    m, sigma, K = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (margin, sigma, K)))
+    if not (m > 0).all():
+        raise InputError(f"the margin must be > 0, where surrogate training has a direction, got {m.min():g}")
+    return m, sigma, K
 
 
 def logistic_optimum(mixture: GaussianMixture, eps: float = 0.0) -> LogisticOptimum:
