@@ -1,4 +1,4 @@
-"""``python -m theory errors | derive``: closed-form class errors, and their derivation checked by sympy."""
+"""``python -m theory errors | derive | check | claims | latex``: closed forms, derivations and statements."""
 
 import json
 import math
@@ -6,11 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import sympy
+
+from theory import symbolic
 from theory.cli import Parser, radius, real, run, whole
 from theory.inputs import InputError, parse_object, parse_radius
 from theory.linear import error, log_error
 from theory.mixture import CLASSES, GaussianMixture
 from theory.optimal import OptimalClassifier, optimal_classifier
+from theory.statement import check, statements
+from theory.statement import table as outcome_table
 
 KEYS = ("dim", "eta", "sigma", "K", "eps")
 
@@ -113,18 +119,59 @@ def errors_command(args: Any) -> None:
 
 def derive_command(args: Any) -> int:
     """Print each step of the derivation and whether sympy confirms it; 1 if one fails."""
-    from theory.symbolic import derivation
-
-    steps = derivation()
+    steps = symbolic.derivation()
     for step in steps:
         print(f"{'ok   ' if step.residual == 0 else 'FAILS'} {step.claim}\n      {step.formula}")
     return 0 if all(step.residual == 0 for step in steps) else 1
 
 
+def check_command(args: Any) -> int:
+    """Try statements on random settings and print the table; 1 if one fails that should hold."""
+    known = statements()
+    unknown = [name for name in args.names if name not in known]
+    if unknown:
+        raise InputError(f"no statement {unknown[0]!r:.60}; there are {', '.join(known)}")
+    outcomes = {
+        name: check(s, np.random.default_rng([args.seed, i]), args.settings)
+        for i, (name, s) in enumerate(known.items())
+        if name in (args.names or known)
+    }
+    print(outcome_table(outcomes).text())
+    verdicts = {outcomes[name].verdict(known[name].status) for name in outcomes}
+    return int(bool(verdicts & {"VIOLATED", "BLIND"}))
+
+
+def claims_command(args: Any) -> None:
+    """Print every statement as a Markdown table."""
+    print(claims())
+
+
+def claims() -> str:
+    """Return every statement as the Markdown table of the README."""
+    lines = ["| claim | source | status | file in `theory/theorems/` |", "|---|---|---|---|"]
+    for name, s in statements().items():
+        claim = s.claim.replace("|", "\\|")
+        lines.append(f"| {claim} | {s.source} | {s.status} | `{name}.py` |")
+    return "\n".join(lines)
+
+
+def latex_command(args: Any) -> None:
+    """Print a statement and its symbolic form as LaTeX."""
+    known = statements()
+    if args.name not in known:
+        raise InputError(f"no statement {args.name!r:.60}; there are {', '.join(known)}")
+    s = known[args.name]
+    form = sympy.latex(s.symbolic().subs(symbolic.excess, sympy.Symbol("K") - 1))
+    relation = "=" if s.kind == "=" else r"\ge"
+    print(f"% {s.source}; {s.status}\n{s.claim}\n\\[ {form} {relation} 0 \\]")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = Parser(prog="theory", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="errors|derive")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="errors|derive|check|claims|latex"
+    )
     errors = commands.add_parser("errors", help="class errors of the optimal natural and robust classifier")
     errors.add_argument("--dim", type=whole(1), help="dimension d")
     errors.add_argument("--eta", type=real, help="coordinate of the class mean")
@@ -142,6 +189,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     errors.set_defaults(call=errors_command)
     derive = commands.add_parser("derive", help="the derivation, each step checked by sympy")
     derive.set_defaults(call=derive_command)
+    checks = commands.add_parser("check", help="every statement on random settings, with a verdict")
+    checks.add_argument("names", nargs="*", metavar="NAME", help="statements; all if none")
+    checks.add_argument("--settings", type=whole(1), default=300, help="random settings of each")
+    checks.add_argument("--seed", type=whole(0), default=0, help="seed of the settings")
+    checks.set_defaults(call=check_command)
+    listing = commands.add_parser("claims", help="every statement as a Markdown table")
+    listing.set_defaults(call=claims_command)
+    latex = commands.add_parser("latex", help="a statement and its formula as LaTeX")
+    latex.add_argument("name", metavar="NAME")
+    latex.set_defaults(call=latex_command)
     args = parser.parse_args(argv)
     return args.call(args) or 0
 

@@ -1,0 +1,60 @@
+"""The natural gap falls as the classes move apart."""
+
+import numpy as np
+import sympy as sp
+from scipy.special import ndtr
+
+from theory import symbolic
+from theory.optimal import optimal_z_scores
+from theory.statement import Setting, Statement, log_uniform, symbol
+
+__all__ = ["STATEMENT"]
+
+
+def draw(rng: np.random.Generator) -> dict[str, float]:
+    """Draw the margin after a radius, and the margin that radius has cost."""
+    sigma = log_uniform(rng, 0.1, 10)
+    lost = sigma * log_uniform(rng, 0.01, 10)
+    m = sigma * log_uniform(rng, 0.01, 10)
+    return {
+        "shift": sigma * log_uniform(rng, 0.01, 5),
+        "m": m,
+        "sigma": sigma,
+        "K": 1 + log_uniform(rng, 1e-3, 30),
+        "loss": lost,
+    }
+
+
+def gap(s: Setting) -> float:
+    """Return the natural gap at the smaller distance less that at the larger one, shift = sqrt(d) eps."""
+    gaps = []
+    for m in (s["m"], s["m"] + s["loss"]):
+        plus, minus = optimal_z_scores(m, s["sigma"], s["K"])
+        natural = plus - s["shift"] / (s["K"] * s["sigma"]), minus - s["shift"] / s["sigma"]
+        gaps.append(float(np.subtract(*ndtr(natural))))
+    return gaps[0] - gaps[1]
+
+
+def twin() -> sp.Expr:
+    """Return the same symbolically."""
+    plus, minus = symbolic.class_errors(-symbol("shift"))
+    return (plus - minus) - (plus - minus).subs(symbolic.m, symbolic.m + symbol("loss"))
+
+
+STATEMENT = Statement(
+    claim="R_nat(f_rob, +1) - R_nat(f_rob, -1) is smaller where class -1 is further away.",
+    source="Lee et al., 2024",
+    status="confirmed",
+    note=("At a fixed radius; loss = sqrt(d) (alpha' - alpha) eta / 2 is the margin gained."),
+    kind=">=",
+    assumptions={
+        "m > 0": lambda s: s["m"] > 0,
+        "sigma > 0": lambda s: s["sigma"] > 0,
+        "K > 1": lambda s: s["K"] > 1,
+        "0 < loss": lambda s: s["loss"] > 0,
+    },
+    draw=draw,
+    residual=gap,
+    symbolic=twin,
+    control=lambda s: -gap(s),
+)

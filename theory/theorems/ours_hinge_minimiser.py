@@ -1,0 +1,53 @@
+"""Hinge loss: the minimiser through one equation."""
+
+import numpy as np
+import sympy as sp
+
+from theory import symbolic
+from theory.statement import Setting, Statement, log_uniform
+from theory.surrogate import hinge_optimum
+
+__all__ = ["STATEMENT"]
+
+
+def draw(rng: np.random.Generator) -> dict[str, float]:
+    """Draw m / sigma from 0.01 to 8 and K - 1 from 1e-6 to 100."""
+    sigma = log_uniform(rng, 0.1, 10)
+    return {"m": sigma * log_uniform(rng, 0.01, 8), "sigma": sigma, "K": 1 + log_uniform(rng, 1e-6, 100)}
+
+
+def mismatch(s: Setting, factor: float) -> float:
+    """Return how far the two classes' hinge z-scores, at ``factor`` times s, are from t."""
+    m, sigma, K = s["m"], s["sigma"], s["K"]
+    scale, b, t = (float(v) for v in hinge_optimum(m, sigma, K))
+    plus = (1 / (scale * factor) - (m + b)) / (K * sigma)
+    minus = (1 / (scale * factor) - (m - b)) / sigma
+    return (abs(plus - t) + abs(minus - t)) / (1 + abs(t))
+
+
+def symbolic_mismatch() -> sp.Expr:
+    """Return the sum of the two differences for every t."""
+    m, K, sigma, t = symbolic.m, symbolic.K, symbolic.sigma, sp.Symbol("t")
+    reach, b = m + t * sigma * (K + 1) / 2, -t * sigma * (K - 1) / 2
+    return sp.simplify((reach - m - b) / (K * sigma) - t) + sp.simplify((reach - m + b) / sigma - t)
+
+
+STATEMENT = Statement(
+    claim="At the minimum both classes have the hinge z-score t with phi(t) / Phi(t) = 2m / ((K + 1) sigma).",
+    source="ours",
+    status="confirmed",
+    note=(
+        "Stationarity in b asks for equal fractions of violated margins, stationarity in s for phi / Phi."
+        " It gives b = -t sigma (K - 1) / 2 and 1 / s = m + t sigma (K + 1) / 2."
+    ),
+    kind="=",
+    assumptions={
+        "m > 0": lambda s: s["m"] > 0,
+        "sigma > 0": lambda s: s["sigma"] > 0,
+        "K > 1": lambda s: s["K"] > 1,
+    },
+    draw=draw,
+    residual=lambda s: mismatch(s, 1.0),
+    symbolic=lambda: symbolic_mismatch(),
+    control=lambda s: mismatch(s, 1.01),
+)

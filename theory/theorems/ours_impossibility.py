@@ -1,0 +1,52 @@
+"""Equal natural and equal robust errors exclude each other."""
+
+import numpy as np
+import sympy as sp
+
+from theory import symbolic
+from theory.fairness import fair_bias
+from theory.statement import Setting, Statement, log_uniform, symbol
+
+__all__ = ["STATEMENT"]
+
+
+def draw(rng: np.random.Generator) -> dict[str, float]:
+    """Draw the margin after a radius, and the margin that radius has cost."""
+    sigma = log_uniform(rng, 0.1, 10)
+    lost = sigma * log_uniform(rng, 0.01, 10)
+    m = sigma * log_uniform(rng, 0.01, 10)
+    return {"m": m, "sigma": sigma, "K": 1 + log_uniform(rng, 1e-3, 30), "loss": lost}
+
+
+def difference(s: Setting) -> float:
+    """Return the bias with equal natural errors less that with equal robust errors."""
+    return float(fair_bias(s["m"] + s["loss"], s["K"]) - fair_bias(s["m"], s["K"]))
+
+
+def symbolic_difference() -> sp.Expr:
+    """Return the same from the two linear equations z_+ = z_-, less its closed form."""
+    b, m, K, loss = symbolic.b, symbolic.m, symbolic.K, symbol("loss")
+    (robust,) = sp.solve(-(b + m) - K * (b - m), b)
+    return robust.subs(m, m + loss) - robust - loss * (K - 1) / (K + 1)
+
+
+STATEMENT = Statement(
+    claim="The biases with equal natural and equal robust errors differ by eps rho (K - 1) / (K + 1).",
+    source="ours",
+    status="confirmed",
+    note=(
+        "So no deterministic linear classifier has both equalities unless K = 1 or eps = 0; a randomised "
+        "mixture of two can. loss = eps rho."
+    ),
+    kind="=",
+    assumptions={
+        "m > 0": lambda s: s["m"] > 0,
+        "sigma > 0": lambda s: s["sigma"] > 0,
+        "K > 1": lambda s: s["K"] > 1,
+        "0 < loss": lambda s: s["loss"] > 0,
+    },
+    draw=draw,
+    residual=lambda s: difference(s) - s["loss"] * (s["K"] - 1) / (s["K"] + 1),
+    symbolic=symbolic_difference,
+    control=lambda s: difference(s),
+)
