@@ -5,16 +5,10 @@ import sympy as sp
 
 from theory import symbolic
 from theory.fairness import fair_error
-from theory.statement import Statement, log_uniform
+from theory.shared_settings import MARGIN, draw_margin
+from theory.statement import Statement
 
 __all__ = ["STATEMENT"]
-
-
-def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw m / sigma from 0.01 to 20 and K - 1 from 1e-6 to 100."""
-    sigma = log_uniform(rng, 0.1, 10)
-    return {"m": sigma * log_uniform(rng, 0.01, 20), "sigma": sigma, "K": 1 + log_uniform(rng, 1e-6, 100)}
-
 
 STATEMENT = Statement(
     claim="At cost odds K the classifier with equal robust errors beats the constant ones.",
@@ -25,12 +19,8 @@ STATEMENT = Statement(
         "optimum jumps to always +1. A convex surrogate does not jump."
     ),
     kind=">=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-    },
-    draw=draw,
+    assumptions=MARGIN,
+    draw=draw_margin,
     residual=lambda s: -np.log1p(s["K"]) - float(fair_error(s["m"], s["sigma"], s["K"], log=True)),
     symbolic=lambda: (
         -sp.log(1 + symbolic.K)

@@ -6,23 +6,16 @@ from scipy.special import ndtr
 
 from theory import symbolic
 from theory.optimal import optimal_z_scores
+from theory.shared_settings import LOSS, draw_loss
 from theory.statement import Setting, Statement, log_uniform, symbol
 
 __all__ = ["STATEMENT"]
 
 
 def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw the margin after a radius, and the margin that radius has cost."""
-    sigma = log_uniform(rng, 0.1, 10)
-    lost = sigma * log_uniform(rng, 0.01, 10)
-    m = sigma * log_uniform(rng, 0.01, 10)
-    return {
-        "shift": sigma * log_uniform(rng, 0.01, 5),
-        "m": m,
-        "sigma": sigma,
-        "K": 1 + log_uniform(rng, 1e-3, 30),
-        "loss": lost,
-    }
+    """Draw two margins, and the shift sqrt(d) eps between natural and robust margins."""
+    s = draw_loss(rng)
+    return {**s, "shift": s["sigma"] * log_uniform(rng, 0.01, 5)}
 
 
 def gap(s: Setting) -> float:
@@ -45,14 +38,9 @@ STATEMENT = Statement(
     claim="R_nat(f_rob, +1) - R_nat(f_rob, -1) is smaller where class -1 is further away.",
     source="Lee et al., 2024",
     status="confirmed",
-    note=("At a fixed radius; loss = sqrt(d) (alpha' - alpha) eta / 2 is the margin gained."),
+    note="At a fixed radius; loss = sqrt(d) (alpha' - alpha) eta / 2 is the margin gained.",
     kind=">=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-        "0 < loss": lambda s: s["loss"] > 0,
-    },
+    assumptions=LOSS,
     draw=draw,
     residual=gap,
     symbolic=twin,

@@ -7,6 +7,7 @@ from scipy.special import ndtr
 from theory import symbolic
 from theory.fairness import class_errors
 from theory.multiclass import variance_ratio
+from theory.shared_settings import LOSS
 from theory.statement import Setting, Statement, log_uniform, symbol
 
 __all__ = ["STATEMENT"]
@@ -44,12 +45,7 @@ STATEMENT = Statement(
         "constant gradient norm. loss = eps rho."
     ),
     kind="=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-        "0 < loss": lambda s: s["loss"] > 0,
-    },
+    assumptions=LOSS,
     draw=draw,
     residual=lambda s: ratio(s) / s["K"] - 1,
     symbolic=symbolic_ratio,

@@ -4,16 +4,11 @@ import numpy as np
 import sympy as sp
 
 from theory import symbolic
-from theory.statement import Setting, Statement, log_uniform
+from theory.shared_settings import MARGIN, draw_margin
+from theory.statement import Setting, Statement
 from theory.surrogate import exponential_optimum
 
 __all__ = ["STATEMENT"]
-
-
-def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw m / sigma from 0.01 to 20 and K - 1 from 1e-6 to 100."""
-    sigma = log_uniform(rng, 0.1, 10)
-    return {"m": sigma * log_uniform(rng, 0.01, 20), "sigma": sigma, "K": 1 + log_uniform(rng, 1e-6, 100)}
 
 
 def gradient(s: Setting, factor: float) -> float:
@@ -51,12 +46,8 @@ STATEMENT = Statement(
         "summed in size."
     ),
     kind="=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-    },
-    draw=draw,
+    assumptions=MARGIN,
+    draw=draw_margin,
     residual=lambda s: gradient(s, 1.0),
     symbolic=lambda: symbolic_gradient(),
     control=lambda s: gradient(s, 1.02),

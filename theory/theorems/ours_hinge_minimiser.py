@@ -1,19 +1,13 @@
 """Hinge loss: the minimiser through one equation."""
 
-import numpy as np
 import sympy as sp
 
 from theory import symbolic
-from theory.statement import Setting, Statement, log_uniform
+from theory.shared_settings import MARGIN, draw_margin
+from theory.statement import Setting, Statement
 from theory.surrogate import hinge_optimum
 
 __all__ = ["STATEMENT"]
-
-
-def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw m / sigma from 0.01 to 8 and K - 1 from 1e-6 to 100."""
-    sigma = log_uniform(rng, 0.1, 10)
-    return {"m": sigma * log_uniform(rng, 0.01, 8), "sigma": sigma, "K": 1 + log_uniform(rng, 1e-6, 100)}
 
 
 def mismatch(s: Setting, factor: float) -> float:
@@ -41,12 +35,8 @@ STATEMENT = Statement(
         " It gives b = -t sigma (K - 1) / 2 and 1 / s = m + t sigma (K + 1) / 2."
     ),
     kind="=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-    },
-    draw=draw,
+    assumptions=MARGIN,
+    draw=lambda rng: draw_margin(rng, 8, (1e-6, 100)),
     residual=lambda s: mismatch(s, 1.0),
     symbolic=lambda: symbolic_mismatch(),
     control=lambda s: mismatch(s, 1.01),

@@ -1,21 +1,13 @@
 """Equal natural and equal robust errors exclude each other."""
 
-import numpy as np
 import sympy as sp
 
 from theory import symbolic
 from theory.fairness import fair_bias
-from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.shared_settings import LOSS, draw_loss
+from theory.statement import Setting, Statement, symbol
 
 __all__ = ["STATEMENT"]
-
-
-def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw the margin after a radius, and the margin that radius has cost."""
-    sigma = log_uniform(rng, 0.1, 10)
-    lost = sigma * log_uniform(rng, 0.01, 10)
-    m = sigma * log_uniform(rng, 0.01, 10)
-    return {"m": m, "sigma": sigma, "K": 1 + log_uniform(rng, 1e-3, 30), "loss": lost}
 
 
 def difference(s: Setting) -> float:
@@ -39,13 +31,8 @@ STATEMENT = Statement(
         "mixture of two can. loss = eps rho."
     ),
     kind="=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-        "0 < loss": lambda s: s["loss"] > 0,
-    },
-    draw=draw,
+    assumptions=LOSS,
+    draw=draw_loss,
     residual=lambda s: difference(s) - s["loss"] * (s["K"] - 1) / (s["K"] + 1),
     symbolic=symbolic_difference,
     control=lambda s: difference(s),

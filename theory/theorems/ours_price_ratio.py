@@ -6,29 +6,17 @@ from scipy.special import log_ndtr
 
 from theory import symbolic
 from theory.fairness import fair_error
-from theory.optimal import optimal_z_scores
-from theory.statement import Setting, Statement, log_uniform
+from theory.shared_settings import MARGIN, draw_margin, z_scores
+from theory.statement import Setting, Statement
 
 __all__ = ["STATEMENT"]
-
-
-def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw m / sigma from 0.01 to 8 and K - 1 from 1e-3 to 100."""
-    sigma = log_uniform(rng, 0.1, 10)
-    return {"m": sigma * log_uniform(rng, 0.01, 8), "sigma": sigma, "K": 1 + log_uniform(rng, 1e-3, 100)}
-
-
-def z(s: Setting) -> tuple[float, float]:
-    """Return the z-scores of the optimal classifier."""
-    plus, minus = optimal_z_scores(s["m"], s["sigma"], s["K"])
-    return float(plus), float(minus)
 
 
 def ratio(s: Setting) -> float:
     """Return the log of the ratio over its limit."""
     K = s["K"]
     limit = np.log(2) + K / (K + 1) * np.log(K) - np.log(K + 1)
-    average = np.logaddexp(*log_ndtr(z(s))) - np.log(2)
+    average = np.logaddexp(*log_ndtr(z_scores(s))) - np.log(2)
     return float(fair_error(s["m"], s["sigma"], K, log=True) - average - limit)
 
 
@@ -49,12 +37,8 @@ STATEMENT = Statement(
         "factor, which is below 2 for every K and 1 at K = 1."
     ),
     kind=">=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-    },
-    draw=draw,
+    assumptions=MARGIN,
+    draw=lambda rng: draw_margin(rng, 8, (1e-3, 100)),
     residual=ratio,
     symbolic=symbolic_ratio,
     control=lambda s: ratio(s) - np.log(1.05),

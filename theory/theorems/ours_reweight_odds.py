@@ -5,15 +5,10 @@ import sympy as sp
 
 from theory import symbolic
 from theory.fairness import fair_bias, reweight_odds
-from theory.statement import Setting, Statement, log_uniform
+from theory.shared_settings import MARGIN, draw_margin
+from theory.statement import Setting, Statement
 
 __all__ = ["STATEMENT"]
-
-
-def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw m / sigma from 0.01 to 20 and K - 1 from 1e-6 to 100."""
-    sigma = log_uniform(rng, 0.1, 10)
-    return {"m": sigma * log_uniform(rng, 0.01, 20), "sigma": sigma, "K": 1 + log_uniform(rng, 1e-6, 100)}
 
 
 def odds(s: Setting) -> float:
@@ -37,12 +32,8 @@ STATEMENT = Statement(
         "folklore_reweighting_always_reaches."
     ),
     kind="=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-    },
-    draw=draw,
+    assumptions=MARGIN,
+    draw=draw_margin,
     residual=lambda s: odds(s) - np.log(s["K"]),
     symbolic=symbolic_odds,
     control=lambda s: odds(s) - 1.1 * np.log(s["K"]),

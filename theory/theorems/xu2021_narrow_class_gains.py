@@ -1,52 +1,19 @@
 """Adversarial training lowers the natural error of the narrow class."""
 
-import numpy as np
-import sympy as sp
-
-from theory import symbolic
-from theory.optimal import optimal_z_scores
-from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.shared_settings import LOSS, draw_loss
+from theory.statement import Statement
+from theory.theorems.xu2021_wide_class_pays import twin, z
 
 __all__ = ["STATEMENT"]
-
-
-def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw the margin after a radius, and the margin that radius has cost."""
-    sigma = log_uniform(rng, 0.1, 10)
-    lost = sigma * log_uniform(rng, 0.01, 10)
-    m = sigma * log_uniform(rng, 0.01, 10)
-    return {"m": m, "sigma": sigma, "K": 1 + log_uniform(rng, 1e-3, 30), "loss": lost}
-
-
-def z(s: Setting) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the natural z-scores of the optimal natural and of the optimal robust classifier."""
-    natural = optimal_z_scores(s["m"] + s["loss"], s["sigma"], s["K"])
-    robust = optimal_z_scores(s["m"], s["sigma"], s["K"])
-    shifted = robust[0] - s["loss"] / (s["K"] * s["sigma"]), robust[1] - s["loss"] / s["sigma"]
-    return (float(natural[0]), float(natural[1])), (float(shifted[0]), float(shifted[1]))
-
-
-def twin(sign: int) -> sp.Expr:
-    """Return the natural z-score of a class under robust training less that under natural training."""
-    m, loss = symbolic.m, symbol("loss")
-    width = symbolic.sigma * (symbolic.K if sign > 0 else 1)
-    form = symbolic.z_plus() if sign > 0 else symbolic.z_minus()
-    return form - loss / width - form.subs(m, m + loss)
-
 
 STATEMENT = Statement(
     claim="R_nat(f_rob, -1) <= R_nat(f_nat, -1).",
     source="Xu et al., 2021",
     status="confirmed",
-    note=("The other half of the corollary; with the first it says that the natural gap grows with eps."),
+    note="The other half of the corollary; with the first it says that the natural gap grows with eps.",
     kind=">=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-        "0 < loss": lambda s: s["loss"] > 0,
-    },
-    draw=draw,
+    assumptions=LOSS,
+    draw=draw_loss,
     residual=lambda s: z(s)[0][1] - z(s)[1][1],
     symbolic=lambda: -twin(-1),
     control=lambda s: z(s)[1][1] - z(s)[0][1],

@@ -1,21 +1,13 @@
 """Adversarial training raises the natural error of the wide class."""
 
-import numpy as np
 import sympy as sp
 
 from theory import symbolic
 from theory.optimal import optimal_z_scores
-from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.shared_settings import LOSS, draw_loss
+from theory.statement import Setting, Statement, symbol
 
 __all__ = ["STATEMENT"]
-
-
-def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw the margin after a radius, and the margin that radius has cost."""
-    sigma = log_uniform(rng, 0.1, 10)
-    lost = sigma * log_uniform(rng, 0.01, 10)
-    m = sigma * log_uniform(rng, 0.01, 10)
-    return {"m": m, "sigma": sigma, "K": 1 + log_uniform(rng, 1e-3, 30), "loss": lost}
 
 
 def z(s: Setting) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -43,13 +35,8 @@ STATEMENT = Statement(
         "With prior odds above K it can reverse. loss = sqrt(d) eps."
     ),
     kind=">=",
-    assumptions={
-        "m > 0": lambda s: s["m"] > 0,
-        "sigma > 0": lambda s: s["sigma"] > 0,
-        "K > 1": lambda s: s["K"] > 1,
-        "0 < loss": lambda s: s["loss"] > 0,
-    },
-    draw=draw,
+    assumptions=LOSS,
+    draw=draw_loss,
     residual=lambda s: z(s)[1][0] - z(s)[0][0],
     symbolic=lambda: twin(1),
     control=lambda s: z(s)[0][0] - z(s)[1][0],
