@@ -13,6 +13,7 @@ from theory.distance import distant_classes
 from theory.fairness import (
     class_errors,
     fair_bias,
+    fair_mixture,
     frl,
     natural_fairness_by_remargin,
     price_of_fairness,
@@ -140,6 +141,18 @@ def test_both_equalities_at_once_are_impossible():
     assert natural - robust == pytest.approx(0.5 / 3)
     assert np.subtract(*ndtr(class_errors(natural, m, 1.0, K))) < -1e-3
     assert np.subtract(*ndtr(class_errors(robust, mu, 1.0, K))) > 1e-3
+
+
+def test_a_random_mixture_has_both_equalities_at_a_price():
+    mix = fair_mixture(2.0, 1.5, 1.0, 2.0)
+    assert mix.weights.sum() == pytest.approx(1) and len(mix.weights) <= 3
+    for errors in (mix.natural, mix.robust):
+        assert errors[0] == pytest.approx(errors[1], abs=1e-7)
+    assert mix.robust[0] == pytest.approx(0.1789, abs=2e-4)
+    fair = float(ndtr(class_errors(fair_bias(1.5, 2.0), 1.5, 1.0, 2.0)[0]))
+    assert (
+        mix.robust[0] > fair > float(np.mean(ndtr(class_errors(optimal_bias(1.5, 1.0, 2.0), 1.5, 1.0, 2.0))))
+    )
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
+from scipy.optimize import brentq, linprog
 from scipy.special import erfcx, log_ndtr, ndtr, ndtri
 
 from theory.inputs import InputError, check_real
@@ -18,10 +18,12 @@ from theory.optimal import beats_constants, optimal_bias, optimal_z_scores
 
 __all__ = [
     "FRLSolution",
+    "FairMixture",
     "class_errors",
     "critical_margin",
     "fair_bias",
     "fair_error",
+    "fair_mixture",
     "frl",
     "natural_constraint",
     "natural_fairness_by_remargin",
@@ -253,6 +255,54 @@ def natural_constraint(mu: float, margin: float, sigma: float, K: float, tau: fl
     errors = [float(sum(map(ndtr, class_errors(b, margin, sigma, K)))) / 2 for b in candidates]
     chosen = int(np.argmin(errors))
     return candidates[chosen], errors[chosen]
+
+
+@dataclass(frozen=True)
+class FairMixture:
+    """A random choice among linear classifiers of one direction.
+
+    Args:
+        biases: b of each.
+        weights: probability of each, summing to 1.
+        natural: expected natural errors of (+1, -1), equal to each other.
+        robust: expected robust errors of (+1, -1), equal to each other.
+    """
+
+    biases: Array
+    weights: Array
+    natural: tuple[float, float]
+    robust: tuple[float, float]
+
+
+def fair_mixture(mu: float, margin: float, sigma: float, K: float) -> FairMixture:
+    """Return the random linear classifier with equal natural and equal robust errors, and the smallest error.
+
+    No deterministic one has both equalities (see `fair_bias`); a mixture of at most three biases has, at a
+    price: it mixes in a nearly constant classifier. A linear programme over a grid of biases, so that its
+    error is at most about 1e-4 above the smallest.
+
+    Args:
+        mu: natural margin, > 0.
+        margin: robust margin m, from 0 to mu.
+        sigma: standard deviation of class -1, > 0.
+        K: ratio of the standard deviations, > 0.
+
+    Raises:
+        InputError: an argument is outside its domain.
+    """
+    check_real("mu", mu, low=0, strict=True)
+    check_real("margin", margin, low=0, high=mu)
+    check_real("sigma", sigma, low=0, strict=True)
+    check_real("K", K, low=0, strict=True)
+    width = max(K, 1) * sigma
+    grid = np.concatenate([np.linspace(-mu - 8 * width, mu + 8 * width, 4001), [fair_bias(margin, K)]])
+    natural, robust = (np.stack([ndtr(z) for z in class_errors(grid, m, sigma, K)]) for m in (mu, margin))
+    equalities = np.stack([natural[0] - natural[1], robust[0] - robust[1], np.ones_like(grid)])
+    found = linprog(robust.mean(axis=0), A_eq=equalities, b_eq=[0, 0, 1], bounds=(0, None))
+    used = found.x > 1e-9
+    weights = found.x[used] / found.x[used].sum()
+    means = [tuple(float(v) for v in errors[:, used] @ weights) for errors in (natural, robust)]
+    return FairMixture(grid[used], weights, (means[0][0], means[0][1]), (means[1][0], means[1][1]))
 
 
 def _gap(bias: float, margin: float, sigma: float, K: float) -> float:
