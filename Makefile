@@ -9,6 +9,7 @@ help:
 	@echo "make demo   theory, simulation, networks and one page, in a few minutes"
 	@echo "make test   the tests"
 	@echo "make check  format, lint, types and the tests"
+	@echo "make bench  speed, side by side with what it is compared to"
 
 # A virtual environment made without ensurepip, which Debian keeps in a package of its own.
 $(READY): pyproject.toml constraints.txt
@@ -26,6 +27,9 @@ check: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(PY) -m pytest
+
+bench: $(READY)
+	$(PY) benchmarks/theory_speed.py
 
 clean:
 	rm -rf .venv runs

@@ -16,14 +16,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or folders above them"
     )
     parser.add_argument(
-        "--base", nargs="+", default=["PGD", "TRADES"], help="methods the others are compared with"
+        "--base", nargs="+", help="methods the others are compared with (default: PGD and TRADES, if there)"
     )
     args = parser.parse_args(argv)
     found = comparisons(record for path in args.runs for record in read_records(path))
     if not found:
         raise InputError(f"no run of deep.train in {', '.join(map(str, args.runs))}")
+    there = list(dict.fromkeys(label.split()[0] for comparison in found for label in comparison.runs))
+    for base in args.base or ():
+        if base not in there:
+            raise InputError(f"--base must be among {', '.join(there)}, got {base!r:.60}")
     for comparison in found:
-        for table in [*comparison.paired_tables(args.base), comparison.class_table()]:
+        for table in [*comparison.paired_tables(args.base or ("PGD", "TRADES")), comparison.class_table()]:
             print(table.text() + "\n")
     return 0
 

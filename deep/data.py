@@ -1,7 +1,7 @@
 """Data sets as uint8 tensors, with seeded stratified training, validation and test splits."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,8 @@ class DataSpec:
     """How a data set is read, and the settings that experiments on it use unless told otherwise.
 
     Args:
-        read: returns (images, labels) of the training pool and of the test set, from a folder.
+        read: returns (images, labels) of the training pool and of the test set from a folder, and the
+            SHA-256 of all of it.
         needs_folder: whether ``--data-dir`` is required.
         peak: largest pixel value, which becomes 1.
         mean: mean of each channel in [0, 1].
@@ -64,7 +65,7 @@ class DataSpec:
     """
 
     classes: tuple[str, ...]
-    read: Callable[[Path | None, int], tuple[Arrays, Arrays]]
+    read: Callable[[Path | None, int], tuple[Arrays, Arrays, str]]
     needs_folder: bool
     peak: int
     mean: tuple[float, ...]
@@ -107,7 +108,7 @@ def load(
         raise InputError(f"--dataset {name} needs --data-dir, the folder of its files")
     if not spec.needs_folder and data_dir is not None:
         raise InputError(f"--dataset {name} is embedded and takes no --data-dir, got {data_dir}")
-    pool, held_out = spec.read(data_dir, seed)
+    pool, held_out, digest = spec.read(data_dir, seed)
     rng = np.random.default_rng([seed, 1])
     chosen_val, rest = _take(pool[1], val, "validation", rng)
     chosen_train, _ = _take(pool[1], train, "training", rng, rest)
@@ -117,7 +118,6 @@ def load(
         images, labels = (torch.from_numpy(a[index]).to(device) for a in arrays)
         return Split(images, labels.long(), spec.peak)
 
-    digest = hashlib.sha256(b"".join(a.tobytes() for a in (*pool, *held_out))).hexdigest()
     parts = (split(pool, chosen_train), split(pool, chosen_val), split(held_out, chosen_test))
     return Dataset(name, spec.classes, *parts, sha256=digest)
 
@@ -146,18 +146,23 @@ def _take(
     return taken, np.setdiff1d(among, taken)
 
 
-def _read_digits(data_dir: Path | None, seed: int) -> tuple[Arrays, Arrays]:
+def _read_digits(data_dir: Path | None, seed: int) -> tuple[Arrays, Arrays, str]:
     """Return the 1797 digits embedded in scikit-learn (8 x 8, 17 grey levels), 60 a class held out by seed.
 
-    They have no published test set, so the held-out images are drawn anew for each seed.
+    They have no published test set, so the held-out images are drawn anew for each seed. The draws of
+    different seeds overlap: an interval over seeds speaks of these 1797 images, not of new ones.
     """
     images, labels = load_digits(return_X_y=True)
     arrays = images.reshape(-1, 1, 8, 8).astype(np.uint8), labels.astype(np.uint8)
     held_out, pool = _take(arrays[1], 60, "test", np.random.default_rng([seed, 0]))
-    return (arrays[0][pool], arrays[1][pool]), (arrays[0][held_out], arrays[1][held_out])
+    return (
+        (arrays[0][pool], arrays[1][pool]),
+        (arrays[0][held_out], arrays[1][held_out]),
+        _sha256(arrays),
+    )
 
 
-def _read_cifar10(data_dir: Path | None, seed: int) -> tuple[Arrays, Arrays]:
+def _read_cifar10(data_dir: Path | None, seed: int) -> tuple[Arrays, Arrays, str]:
     """Return CIFAR-10 from its binary layout, in ``data_dir`` or in its folder cifar-10-batches-bin."""
     assert data_dir is not None
     inner = data_dir / "cifar-10-batches-bin"
@@ -176,7 +181,14 @@ def _read_cifar10(data_dir: Path | None, seed: int) -> tuple[Arrays, Arrays]:
                 f"{folder} is damaged: every class must have {len(labels) // 10} {use} images, "
                 f"got from {counts.min()} to {counts.max()}"
             )
-    return pool, held_out
+    return pool, held_out, _sha256((*pool, *held_out))
+
+
+def _sha256(arrays: Iterable[Bytes]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def _read_cifar10_file(path: Path) -> Arrays:

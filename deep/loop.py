@@ -13,6 +13,7 @@ from deep.augment import crop_and_flip
 from deep.data import Dataset
 from deep.evaluate import Attack, evaluate
 from deep.methods.base import Method
+from deep.seeds import stream
 from theory.inputs import InputError
 
 __all__ = ["Recipe", "fit"]
@@ -31,7 +32,7 @@ class Recipe:
         batch_size: images a step; a last incomplete batch is left out.
         weight_decay: L2 penalty.
         augment: random crop and flip.
-        seed: seed of shuffling, augmentation and validation attacks.
+        seed: seed of the run.
     """
 
     epochs: int
@@ -63,7 +64,7 @@ def fit(
         InputError: the loss stopped being finite.
     """
     history: list[dict[str, Any]] = []
-    shuffle = torch.Generator(data.train.labels.device).manual_seed(recipe.seed)
+    shuffle = torch.Generator(data.train.labels.device).manual_seed(stream(recipe.seed, "shuffle"))
     optimizer = torch.optim.SGD(
         model.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
     )
@@ -73,7 +74,9 @@ def fit(
             optimizer.param_groups[0]["lr"] = recipe.lr_at(epoch)
             if current.needs_validation:
                 current.on_epoch_start(
-                    evaluate(model, data.val, attack, seed=recipe.seed).errors(data.classes)
+                    evaluate(model, data.val, attack, seed=stream(recipe.seed, "validation")).errors(
+                        data.classes
+                    )
                 )
             loss = _epoch(model, current, data, recipe, optimizer, shuffle, bar)
             if not math.isfinite(loss):

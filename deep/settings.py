@@ -64,7 +64,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run reads, computes and writes; none of it changes a number."""
+    """Where a run reads, computes and writes; it is not part of the run's id."""
 
     data_dir: Path | None
     device: torch.device

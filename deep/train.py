@@ -20,6 +20,7 @@ from deep.loop import Recipe, fit
 from deep.methods import METHODS
 from deep.methods.base import Context
 from deep.models import MODELS, PreActResNet
+from deep.seeds import stream
 from deep.settings import Place, Settings, parse
 from theory.cli import claim_folder, run
 from theory.errors import exact_interval
@@ -41,11 +42,11 @@ class Outcome(NamedTuple):
 def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
     """Train a network as the settings say and evaluate it on the test split."""
     spec = DATASETS[settings.dataset]
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(stream(settings.seed, "weights"))
     blocks = MODELS[settings.model]
     model = PreActResNet(blocks, settings.width, len(data.classes), spec.mean, spec.std).to(device)
     eps = parse_radius(settings.eps)
-    generator = torch.Generator(device).manual_seed(settings.seed)
+    generator = torch.Generator(device).manual_seed(stream(settings.seed, "attack"))
     context = Context(len(data.classes), eps, settings.steps, generator)
     method = METHODS[settings.method](settings.params, context)
     attack = Attack(eps, settings.eps, settings.eval_steps)
@@ -53,7 +54,9 @@ def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
         settings.epochs, settings.lr, settings.batch_size, settings.weight_decay, spec.augment, settings.seed
     )
     history = fit(model, method, data, recipe, attack)
-    return Outcome(model, history, evaluate(model, data.test, attack, seed=settings.seed), attack)
+    return Outcome(
+        model, history, evaluate(model, data.test, attack, seed=stream(settings.seed, "test")), attack
+    )
 
 
 def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seconds: float) -> None:
@@ -93,7 +96,8 @@ def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seco
 def report(settings: Settings, data: Dataset, outcome: Outcome) -> str:
     """Return the errors of every class, and which classes are hard and easy, for a person."""
     counted = outcome.flags.errors(data.classes)
-    low, high = exact_interval(counted.counts("robust_error"), counted.n).T
+    confidence = 1 - 0.05 / len(counted.n)  # Bonferroni over the classes
+    low, high = exact_interval(counted.counts("robust_error"), counted.n, confidence).T
     average = counted.average("robust_error")
     rates = counted.rates("robust_error")
     order = rates.argsort()
@@ -106,8 +110,8 @@ def report(settings: Settings, data: Dataset, outcome: Outcome) -> str:
     return "\n".join(
         [
             counted.table(title).text(),
-            f"hard classes (robust error surely above the average): {', '.join(hard) or 'none'}",
-            f"easy classes (robust error surely below the average): {', '.join(easy) or 'none'}",
+            f"hard classes (robust error above the average, all at 95 %): {', '.join(hard) or 'none'}",
+            f"easy classes (robust error below the average, likewise): {', '.join(easy) or 'none'}",
         ]
     )
 

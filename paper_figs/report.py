@@ -74,7 +74,7 @@ def verdict_table(records: Iterable[Record]) -> Table:
     header = ["training", "comparisons", *kinds, "largest difference", "could have seen: median", "largest"]
     note = (
         "differences in percentage points of error; each verdict is an exact binomial test whose false-alarm "
-        "probability over the whole sweep is 1e-6, with a band for the chance of training"
+        "probability over its whole sweep is 1e-6, with a band for the chance of training"
     )
     return Table("Theory against simulation", header, rows, note)
 

@@ -84,7 +84,13 @@ def logistic_bands(optimum: LogisticOptimum, n: int, eps: float, alpha: float) -
         n: training samples, both classes together.
         eps: radius at evaluation.
         alpha: as in `judge`.
+
+    Returns:
+        For each class the band; all of [0, 1], so that the verdict is "cannot tell", where n is too small for
+        the first order in 1 / n (`LogisticOptimum.first_order_holds`).
     """
+    if not optimum.first_order_holds(n):
+        return (0.0, 1.0), (0.0, 1.0)
     width = -float(ndtri(alpha / 4))
     plus, minus = (
         (float(ndtr(z - width * sd)), float(ndtr(z + width * sd)))

@@ -62,8 +62,9 @@ def train_logistic(plus: Array, minus: Array, eps: float) -> LinearClassifier:
 def train_bias(weights: Array, plus: Array, minus: Array, eps: float) -> LinearClassifier:
     """Return the classifier with the given weights and the bias that has the fewest robust training errors.
 
-    A sample of class +1 is in error while b <= eps ||w||_1 - w.x, one of class -1 once
-    b >= -eps ||w||_1 - w.x: one pass over the sorted thresholds finds the exact minimum.
+    It is infinite where a constant classifier has the fewest. A sample of class +1 is in error while
+    b <= eps ||w||_1 - w.x, one of class -1 once b >= -eps ||w||_1 - w.x: one pass over the sorted thresholds
+    finds the exact minimum.
 
     Args:
         weights: w, shape (d,).
@@ -75,6 +76,10 @@ def train_bias(weights: Array, plus: Array, minus: Array, eps: float) -> LinearC
     thresholds = np.concatenate([reach - plus, -reach - minus])
     order = np.argsort(thresholds)
     steps = np.where(order < len(plus), -1, 1)
-    best = int(np.argmin(np.cumsum(steps)))
-    here, after = thresholds[order[[best, min(best + 1, len(order) - 1)]]]
-    return LinearClassifier(weights, float((here + after) / 2))
+    excess = np.cumsum(steps)  # errors beyond those of always -1, just above each threshold
+    best = int(np.argmin(excess))
+    if excess[best] >= 0:
+        return LinearClassifier(weights, -np.inf)
+    if best == len(order) - 1:
+        return LinearClassifier(weights, np.inf)
+    return LinearClassifier(weights, float(thresholds[order[best : best + 2]].mean()))

@@ -130,16 +130,62 @@ def test_without_multipliers_frl_is_trades(variant):
 
 
 def test_trades_loss_is_the_mean_divergence():
+    """Against the divergence written out, far from x, in value and in gradient."""
     model, (x, y) = network().eval(), batch()
-    adv = (x + 0.1).clamp(max=1)
+    torch.nn.init.normal_(model.head.weight, std=10.0)  # logits that differ, or every divergence is near 0
+    adv = 1 - x
     natural, boundary = surrogates(model, x, y, adv)
     p, q = (F.softmax(model(v), dim=1) for v in (x, adv))
-    torch.testing.assert_close(boundary, (p * (p / q).log()).sum(1), atol=1e-6, rtol=1e-4)
+    reference = (p * (p / q).log()).sum(1)
+    assert float(reference.mean().detach()) > 0.1
+    torch.testing.assert_close(boundary, reference, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(reference, (q * (q / p).log()).sum(1), rtol=1e-2)  # it is not symmetric
     torch.testing.assert_close(natural, -p[torch.arange(len(y)), y].log())
     loss = TRADES(TRADES.Params(beta=3.0), context()).loss(model, x, y, adv)
-    torch.testing.assert_close(loss, natural.mean() + 3 * F.kl_div(q.log(), p, reduction="batchmean"))
-    p_grad = torch.autograd.grad(boundary.sum(), model.head.weight, retain_graph=True)[0]
-    assert float(p_grad.abs().sum()) > 0
+    torch.testing.assert_close(loss, natural.mean() + 3 * reference.mean())
+    gradients = [
+        torch.autograd.grad(v.mean(), model.stem.weight, retain_graph=True)[0] for v in (boundary, reference)
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
+    detached = (p.detach() * (p.detach() / q).log()).sum(1).mean()
+    wrong = torch.autograd.grad(detached, model.stem.weight)[0]
+    assert not torch.allclose(wrong, gradients[0], rtol=1e-2)  # gradients pass through both arguments
+
+
+def test_frl_loss_by_hand():
+    """Each sample has its own class's weight, natural and boundary weights are not exchanged."""
+    method, model, (x, y) = frl("both"), network().eval(), batch(20)
+    torch.nn.init.normal_(model.head.weight, std=10.0)
+    method.phi_nat, method.phi_bndy = torch.linspace(0, 0.09, 10), torch.linspace(0.05, 0, 10)
+    natural, boundary = surrogates(model, x, y, 1 - x)
+    expected = sum(
+        10 * (0.1 + method.phi_nat[c] - method.phi_nat.mean()) * natural[i] / 20
+        + 1.5 * 10 * (0.1 + method.phi_bndy[c] - method.phi_bndy.mean()) * boundary[i] / 20
+        for i, c in enumerate(y.tolist())
+    )
+    torch.testing.assert_close(method.loss(model, x, y, 1 - x), expected)
+
+
+def test_each_tolerance_belongs_to_its_error():
+    method = frl("both", tau_nat=0.05, tau_bndy=0.15)
+    method.on_epoch_start(VAL)
+    expect(method.phi_nat, 0.0, _2=0.00298, _3=0.00323, _5=0.00298)
+    expect(method.phi_bndy, 0.0, _4=0.00308)
+
+
+def test_the_attacks_of_training_increase_what_they_should():
+    """PGD's training examples raise the cross-entropy, TRADES' raise the divergence from x."""
+    model, (x, y) = network(), batch(40)
+    torch.nn.init.normal_(model.head.weight, std=10.0)
+    model.eval()
+    pgd_adv = METHODS["pgd"](METHODS["pgd"].Params(), context(eps=0.1)).attack(model, x, y)
+    assert F.cross_entropy(model(pgd_adv), y) > 1.1 * F.cross_entropy(model(x), y)
+    trades = TRADES(TRADES.Params(), context(eps=0.1))
+    noise = (x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).sign()).clamp(0, 1)
+    divergences = [surrogates(model, x, y, v)[1].mean() for v in (trades.attack(model, x, y), noise)]
+    assert divergences[0] > 2 * divergences[1]
+    loss = METHODS["pgd"](METHODS["pgd"].Params(), context()).loss(model, x, y, pgd_adv)
+    torch.testing.assert_close(loss, F.cross_entropy(model(pgd_adv), y))
 
 
 def test_radii_follow_the_class():

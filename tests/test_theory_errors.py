@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
-from theory.comparison import comparisons
+from theory.comparison import Comparison, comparisons
 from theory.errors import QUANTITIES, ClassErrors, exact_interval, mean_interval
 from theory.inputs import InputError
 from theory.record import Record, provenance, read_records, records_of, setting_id, to_jsonl, write_atomic
@@ -81,6 +81,13 @@ def run_records(method, seed, natural, robust, **params):
     return records_of(errors, source="deep", setting=setting, method=method, seed=seed, attack="PGD-20")
 
 
+COMMON = {
+    "source": "deep",
+    "setting": {"dataset": "d", "model": "m", "width": 1, "epochs": 2, "n_train": 3, "params": {}},
+    "method": "pgd",
+    "seed": 0,
+    "attack": "x",
+}
 GOOD = json.loads(next(run_records("pgd", 0, (1, 2), (3, 4))).to_json())
 
 
@@ -107,6 +114,7 @@ GOOD = json.loads(next(run_records("pgd", 0, (1, 2), (3, 4))).to_json())
         {"setting": GOOD["setting"] | {"params": {"beta": None}}},
         {"setting": GOOD["setting"] | {"width": "16"}},
         {"provenance": {"argv": 5}},
+        {"provenance": {"argv": "python"}},
         {"provenance": {"commit": [1]}},
         {"extra": {"verdict": "agrees"}},
         {"source": "sim"},
@@ -138,6 +146,43 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_atomic(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_comparison_pairs_by_seed_and_tells_hyper_parameters_apart():
+    records = []
+    for seed in range(6):
+        records += run_records("pgd", seed, (5, 5), (30 + 5 * seed, 70))
+        records += run_records("frl", seed + 1, (5, 5), (31 + 5 * seed, 70), variant="both", cap=0.1)
+        records += run_records("frl", seed + 1, (5, 5), (20, 70), variant="both", cap=0.9)
+    (comparison,) = comparisons(records)
+    assert list(comparison.runs) == ["PGD", "FRL both cap=0.1", "FRL both cap=0.9"]
+    rows = {(r[0], r[1]): r[2:] for r in comparison.paired_tables(["PGD"])[0].rows}
+    assert (
+        rows["FRL both cap=0.1 - PGD", "robust average"][0] == "-2.0"
+    )  # seed by seed: 31 against 35, and so on
+    assert rows["FRL both cap=0.1 - PGD", "robust average"][3] == "5"
+
+
+def test_chance_spread_is_what_equal_classes_show():
+    rng = np.random.default_rng(0)
+    rates = rng.binomial(60, 0.3, (4000, 10)) / 60
+    n, wrong = (60,) * 10, (18,) * 10
+    errors = ClassErrors(tuple("abcdefghij"), n, (0,) * 10, wrong)
+    comparison = Comparison({}, {"PGD": {0: errors}})
+    assert comparison.null_spread("PGD", "robust_error") == pytest.approx(
+        (rates.var(axis=1).mean()) ** 0.5, rel=0.02
+    )
+
+
+def test_unequal_classes_are_counted_by_their_own_size():
+    errors = ClassErrors(("few", "many"), (10, 1000), (0, 0), (5, 100))
+    summary = errors.summary()["robust_error"]
+    assert (summary["worst"], summary["worst_class"]) == (0.5, "few")
+    assert summary["average"] == pytest.approx(105 / 1010)
+    truth = binomtest(105, 1010).proportion_ci(0.95, "exact")
+    assert summary["average_interval"] == pytest.approx([truth.low, truth.high])
+    (worst,) = (r for r in records_of(errors, **COMMON) if (r.quantity, r.label) == ("robust_error", "worst"))
+    assert (worst.errors, worst.n) == (5, 10) and "50.0 (few)" in errors.table("").text()
 
 
 def test_comparison_refuses_runs_that_do_not_fit():

@@ -38,9 +38,10 @@ def test_a_wrong_constant_in_the_closed_form_is_seen():
     assert not closed_form_agrees(mixture, 0.05, constant=2.001)
 
 
-@given(mixtures(ANY_K), st.floats(0, 0.999), st.floats(0, 2))
+@given(mixtures(ANY_K), st.one_of(st.floats(0, 0.999), st.floats(1.001, 2)), st.floats(0, 2))
 def test_written_out_weights_give_the_same_errors(mixture, train, attack):
     classifier = optimal_classifier(mixture, train * mixture.eta)
+    assume(classifier.kind == "interior" and abs(classifier.bias) < 1e6 * mixture.sigma)
     closed = classifier.z_scores(attack * mixture.eta)
     plain = classifier.linear().z_scores(mixture, attack * mixture.eta)
     scale = 1 + mixture.dim**0.5 * mixture.eta / min(mixture.scales) * 3

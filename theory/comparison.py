@@ -77,7 +77,8 @@ class Comparison:
         note = (
             f"natural / robust error in percent, mean over seeds ({seeds}) with a 95 % t interval; "
             "worst class and spread (standard deviation over classes) are taken within each seed; by "
-            "chance: what counting so few images would show if all classes were equal"
+            "chance: what counting so few images would show if all classes were equal. Seeds share images: "
+            "the intervals speak of this data set"
         )
         return Table(self.title, ["class", *self.runs], rows, note)
 
@@ -109,7 +110,7 @@ class Comparison:
             f"{label} - {base}",
             f"{quantity.split('_')[0]} {name}",
             f"{mean:+.1f}",
-            f"[{low:+.1f}, {high:+.1f}]" if np.isfinite(low) else "one seed",
+            f"[{low:+.1f}, {high:+.1f}]" if np.isfinite(low) else "-",
             resolved if len(seeds) >= ENOUGH_SEEDS else "too few seeds",
             str(len(seeds)),
         ]
@@ -118,7 +119,8 @@ class Comparison:
         """Return the spread over classes that counting noise alone would show if all classes were equal."""
         runs = self.runs[label].values()
         noise = [e.average(quantity) * (1 - e.average(quantity)) * np.mean(1 / np.array(e.n)) for e in runs]
-        return float(np.sqrt(np.mean(noise)))
+        classes = len(self.classes)
+        return float(np.sqrt(np.mean(noise) * (classes - 1) / classes))
 
     def _statistic(self, label: str, quantity: str, name: str) -> Sequence[float]:
         return [STATISTICS[name](errors, quantity) for errors in self.runs[label].values()]
@@ -144,41 +146,57 @@ def _percent(values: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) ->
 def comparisons(records: Iterable[Record]) -> list[Comparison]:
     """Return a comparison for each protocol among the records of networks.
 
+    Runs are of one method only if all their hyper-parameters agree.
+
     Raises:
         InputError: a run lacks a class, or the same run is there twice with other counts.
     """
-    protocols: dict[str, dict[str, dict[int, dict[str, dict[str, Record]]]]] = {}
+    protocols: dict[str, dict[tuple[str, str], dict[int, dict[str, dict[str, Record]]]]] = {}
     for record in records:
         if record.source != "deep" or record.label in ("average", "worst"):
             continue
         shared = {k: v for k, v in record.setting.items() if k != "params"} | {"attack": record.attack}
+        method = str(record.method), json.dumps(record.setting["params"], sort_keys=True)
         by_quantity = (
             protocols.setdefault(json.dumps(shared, sort_keys=True), {})
-            .setdefault(_label(record), {})
+            .setdefault(method, {})
             .setdefault(record.seed or 0, {})
         )
         known = by_quantity.setdefault(record.quantity, {}).setdefault(record.label, record)
         if (known.errors, known.n) != (record.errors, record.n):
-            raise InputError(
-                f"two runs of {_label(record)}, seed {record.seed}, have other counts; keep one of them"
-            )
-    return [
-        Comparison(
-            json.loads(protocol),
-            {m: {s: _counts(m, s, q) for s, q in sorted(runs[m].items())} for m in sorted(runs, key=_rank)},
-        )
-        for protocol, runs in protocols.items()
-    ]
+            raise InputError(f"two runs of {record.method}, seed {record.seed}, have other counts; keep one")
+    return [_comparison(json.loads(protocol), methods) for protocol, methods in protocols.items()]
 
 
-def _label(record: Record) -> str:
-    """Return the method's name for a person, with the hyper-parameter that names its variant."""
-    params = record.setting["params"]
-    name = "natural" if record.method == "natural" else str(record.method).upper()
-    if "variant" in params:
-        return f"{name} {params['variant']}"
-    beta = params.get("beta")
-    return f"{name} beta={beta:g}" if isinstance(beta, (int, float)) else name
+def _comparison(
+    protocol: Mapping[str, Any],
+    methods: Mapping[tuple[str, str], Mapping[int, Mapping[str, Mapping[str, Record]]]],
+) -> Comparison:
+    labels = _labels([*methods])
+    runs = {
+        labels[method]: {s: _counts(labels[method], s, q) for s, q in sorted(by_seed.items())}
+        for method, by_seed in methods.items()
+    }
+    return Comparison(protocol, {label: runs[label] for label in sorted(runs, key=_rank)})
+
+
+def _labels(methods: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return a name for each (method, hyper-parameters): variant or beta, and what else tells it apart."""
+    labels = {}
+    for name, text in methods:
+        params = json.loads(text)
+        others = [json.loads(t) for n, t in methods if n == name]
+        differing = {k for o in others for k in {*o, *params} if o.get(k) != params.get(k)}
+        shown = [k for k in ("variant", "beta") if k in params][:1]
+        shown += sorted(differing - set(shown))
+        words = [str(params[k]) if k == "variant" else f"{k}={_short(params.get(k))}" for k in shown]
+        title = "natural" if name == "natural" else name.upper()
+        labels[name, text] = " ".join([title, *words])
+    return labels
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _rank(label: str) -> tuple[int, str]:

@@ -175,10 +175,13 @@ class _Problem:
 
     def constant(self) -> npt.NDArray[np.bool_]:
         """Say where the optimum is constant."""
+        if not self.log_odds.any():  # equal priors and costs: never for K > 1 (proved)
+            return np.asarray((self.kappa == 0) & (self.m <= 0))
         wide, narrow = self.z_scores()
         with np.errstate(all="ignore"):
             no_root = self.m**2 + self.kappa * self.sigma**2 * self.level / 2 < 0
-            beats = beats_constants(wide, narrow, self.log_odds) | (self.log_odds == 0)  # proved for r = 1
+            beats = beats_constants(wide, narrow, self.log_odds)
+            beats |= self.log_odds == 0
         constant = no_root | ~beats
         return np.where(self.kappa > 0, constant, self.m <= 0)
 
@@ -223,7 +226,7 @@ def optimal_classifier(mixture: GaussianMixture, eps: float = 0.0) -> OptimalCla
 
     The direction maximises the margin w.mean - eps ||w||_1 over unit vectors. It is 1 / sqrt(d)
     for eps < eta (Xu et al., 2021), unique there. At eps = eta every nonnegative w ties
-    and 1 / sqrt(d) is kept. For eps > eta the paper's direction is wrong: the margin is then
+    and 1 / sqrt(d) is kept. The formula does not extend beyond eta: for d > 1 the margin is then
     largest, at eta - eps, for a single basis vector. The bias is `optimal_bias`; with equal priors
     it is interior for every K != 1 (the average error falls from 1/2 at b = -inf to its minimum).
 

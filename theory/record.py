@@ -83,7 +83,7 @@ class Record:
         value: the error, a fraction in [0, 1].
         errors: samples in error, where they were counted.
         n: samples tried, where they were counted.
-        attack: what attacked, with its settings; absent without an attack.
+        attack: the evaluation attack of the run, with its settings; absent in theory.
         seed: seed of the run, where there is chance.
         method: what was trained or is optimal.
         provenance: see `provenance`.
@@ -133,7 +133,9 @@ class Record:
                     check_real(f"setting.params.{name}", value, low=-math.inf)
         if "argv" in self.provenance:
             argv = self.provenance["argv"]
-            for word in argv if isinstance(argv, list) else [argv]:
+            if not isinstance(argv, list):
+                raise InputError(f"provenance.argv must be a list of words, got {argv!r:.60}")
+            for word in argv:
                 _check_text("a word of provenance.argv", word, longest=10_000)
         if "commit" in self.provenance:
             _check_text("provenance.commit", self.provenance["commit"])
@@ -175,15 +177,20 @@ def records_of(counted: ClassErrors, **common: Any) -> Iterator[Record]:
 def provenance(**more: Any) -> dict[str, Any]:
     """Return what made a number: command, commit and whether it was changed, versions, and ``more``."""
     out: dict[str, Any] = {
-        "argv": ["python", *sys.orig_argv[1:]],
+        "argv": ["python", *(_printable(word) for word in sys.orig_argv[1:])],
         "python": platform.python_version(),
         "versions": {p: metadata.version(p) for p in ("numpy", "scipy")},
         **more,
     }
-    commit = _git("rev-parse", "HEAD")
-    if commit:
-        out |= {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    if _git("ls-files", "--error-unmatch", str(Path(__file__).resolve())):  # this checkout, not one around it
+        changed = _git("status", "--porcelain").splitlines()
+        relevant = [line for line in changed if not line.startswith("??") or line.endswith((".py", "/"))]
+        out |= {"commit": _git("rev-parse", "HEAD"), "dirty": bool(relevant)}
     return out
+
+
+def _printable(word: str) -> str:
+    return word if word.isprintable() and word.strip() else ascii(word)
 
 
 def _git(*arguments: str) -> str:

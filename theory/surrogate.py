@@ -59,6 +59,18 @@ class LogisticOptimum:
         d = self.mixture.dim
         return LinearClassifier(np.full(d, self.scale * d**-0.5), self.bias)
 
+    def first_order_holds(self, n: int) -> bool:
+        """Say whether n samples are enough for `sample_z_scores`.
+
+        All weights must be surely positive, five of their standard deviations from 0 where ||w||_1 has its
+        kink, and the lengthening of ||w||_2 must be small. Near eps = eta neither is the case.
+
+        Args:
+            n: number of training samples, half of each class.
+        """
+        d, noise = self.mixture.dim, self.orthogonal_variance / n
+        return self.scale / d**0.5 > 5 * noise**0.5 and (d - 1) * noise < 0.1 * self.scale**2
+
     def sample_z_scores(self, n: int, eps: float) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the mean and the standard deviation of (z_+, z_-) of the classifier trained on n samples.
 

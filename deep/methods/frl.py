@@ -12,21 +12,24 @@ multipliers phi of violated constraints, and trains with what they say:
   exp(2 log_margin_i);
 - both: the natural error by weights, the boundary error by weights and radius.
 
-The defaults are those of the authors' code of 2022 (hannxu123/fair_robust; described, not copied).
-Deviations:
+The defaults are those of the authors' code (hannxu123/fair_robust): of 2022 for reweight and both, of 2021
+for remargin, whose script was deleted later. What is as there, and what is not:
 
 - D1  as there, the hinge of the displayed Lagrangian is not applied: a multiplier falls while its constraint
   holds, and stays >= 0. With the hinge it could never fall.
 - D2  as there and not in the paper, each sum of multipliers is capped (``cap``): every weight stays positive.
 - D3  losses are averaged with weights C w_y; there they are divided by the sum of the weights in the batch,
   which is biased when a batch is not balanced. With all multipliers 0 the loss is exactly that of TRADES.
+  The remargin script divides both losses by the sum of both weights, half that scale.
 - D7  a log margin stays between the logs of its clip, 0.98 and ``max_margin``; there it winds up beyond.
 - D8  as there, the margin follows R_bndy(i) - R_bndy - tau; with the paper's R_bndy(i) - tau all radii grow.
 - D9  the hot start and the rest share one schedule of epochs and learning rates, so that a run costs what its
-  rivals cost; there the learning rate is 0.001 for all of 40 epochs after a hot start of unknown cost.
+  rivals cost; there the learning rate is 0.001 for all of 40 epochs after a hot start of unknown cost,
+  and the natural dual rate is halved every 40 epochs.
 - D11 every random number comes from the seed; there the seed is parsed and not used.
 - D12 a sample that is wrong without an attack counts as wrong under it, so the boundary error is exact.
-- D14 each sample's step is its own radius / 4; there "both" takes the largest of the batch.
+- D14 each sample's step is its own radius / 4; there "both" takes the largest of the
+  batch, the other variants a fixed 2/255.
 - D15 the hot start is trained here, by TRADES with the same beta on the training split alone, and
   the validation split is drawn by seed; there both are files, and what the hot start has seen is
   not known.
@@ -48,7 +51,7 @@ from theory.inputs import InputError, check_real
 __all__ = ["FRL", "METHOD", "capped", "class_weights"]
 
 MIN_MARGIN = 0.98  # lower clip of the margin in the authors' code
-# cap, tau, rate of the margin, largest margin, beta of each variant in the authors' code (2022)
+# cap, tau, rate of the margin, largest margin, beta of each variant in the authors' code
 PRESETS = {
     "reweight": {"cap": 0.5, "tau": 0.1, "rate_margin": 0.0, "max_margin": 1.0, "beta": 1.5},
     "remargin": {"cap": 0.3, "tau": 0.1, "rate_margin": 0.1, "max_margin": 2.5, "beta": 1.0},
@@ -114,8 +117,16 @@ class FRL(TRADES):
         self.phi_nat, self.phi_bndy, self.log_margin = (context.per_class(0.0) for _ in range(3))
 
     def schedule(self, epochs: int) -> list[Method]:
-        """Return TRADES with the same beta for the hot start, then this method."""
-        hot = round(self.params.hot_share * epochs)
+        """Return TRADES with the same beta for the hot start, then this method for at least one epoch.
+
+        Raises:
+            InputError: a hot start was asked for and there is no epoch for it.
+        """
+        hot = min(round(self.params.hot_share * epochs), epochs - 1)
+        if self.params.hot_share > 0 and hot == 0:
+            raise InputError(
+                f"--epochs must leave one for the hot start, got {epochs}; or give --hot-share 0"
+            )
         return [TRADES(TRADES.Params(beta=self.params.beta), self.context)] * hot + [self] * (epochs - hot)
 
     def on_epoch_start(self, val: ClassErrors) -> None:
