@@ -125,8 +125,7 @@ def bias_bands(classifier: OptimalClassifier, n: int, eps: float, alpha: float) 
 def _chernoff_quantile(alpha: float) -> float:
     """Return z with P(|Z| > z) = alpha for Z = argmax of two-sided Brownian motion minus t^2.
 
-    From the tail of the density (Groeneboom, 1989), which gives 0.9982 at alpha = 0.05, the exact
-    value.
+    From the tail of the density (Groeneboom, 1989): within 1 % for alpha up to 0.1.
     """
     zero, slope = -2.338107410459767, 0.7012108227206906  # first zero of Ai and Ai' there
 

@@ -49,7 +49,7 @@ def summary(rows: Sequence[Row]) -> str:
     return (
         f"{len(verdicts)} comparisons: {parts}. Smallest error that would have been seen: median "
         f"{np.median(seen):.4f}, largest {max(seen):.4f}. A true theory is called wrong anywhere with "
-        f"probability at most {BUDGET:g}."
+        f"probability at most {BUDGET:g}, to first order in 1 / n."
     )
 
 
