@@ -105,12 +105,11 @@ def execute(task: Task, source: Mapping[str, Any]) -> tuple[list[Row], list[Reco
         rng = np.random.default_rng(task.seed)
         n_train, n_test = SAMPLES[task.rule]
         eps = parse_radius(task.train_eps)
-        optimal = optimal_classifier(task.mixture, eps)
-        weights = optimal.linear().weights
         if task.rule == "logistic":
             classifier = train_logistic(*draw(task.mixture, n_train, rng), eps)
             scores = tuple(x @ classifier.weights + classifier.bias for x in draw(task.mixture, n_test, rng))
         else:
+            weights = optimal_classifier(task.mixture, eps).linear().weights
             direction = LinearClassifier(weights, 0.0)
             classifier = train_bias(weights, *draw_scores(task.mixture, direction, n_train, rng), eps)
             scores = draw_scores(task.mixture, classifier, n_test, rng)

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from theory.inputs import InputError, check_real
 
 __all__ = ["CLASSES", "GaussianMixture"]
@@ -49,7 +46,3 @@ class GaussianMixture:
     def scales(self) -> tuple[float, float]:
         """Standard deviations of a coordinate in class +1 and in class -1."""
         return self.K * self.sigma, self.sigma
-
-    def mean(self) -> npt.NDArray[np.float64]:
-        """Return the mean of class +1, shape (d,); class -1 has its negative."""
-        return np.full(self.dim, self.eta)
