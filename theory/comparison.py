@@ -181,18 +181,22 @@ def _comparison(
 
 
 def _labels(methods: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return a name for each (method, hyper-parameters): variant or beta, and what else tells it apart."""
+    """Return a name for each (method, hyper-parameters): its variant or beta, and more only where needed."""
+    short = {(name, text): _short_label(name, json.loads(text)) for name, text in methods}
     labels = {}
-    for name, text in methods:
-        params = json.loads(text)
-        others = [json.loads(t) for n, t in methods if n == name]
-        differing = {k for o in others for k in {*o, *params} if o.get(k) != params.get(k)}
-        shown = [k for k in ("variant", "beta") if k in params][:1]
-        shown += sorted(differing - set(shown))
-        words = [str(params[k]) if k == "variant" else f"{k}={_short(params.get(k))}" for k in shown]
-        title = "natural" if name == "natural" else name.upper()
-        labels[name, text] = " ".join([title, *words])
+    for method, label in short.items():
+        params = json.loads(method[1])
+        twins = [json.loads(text) for (_, text), other in short.items() if other == label]
+        differing = sorted({k for t in twins for k in {*t, *params} if t.get(k) != params.get(k)})
+        labels[method] = " ".join([label, *(f"{k}={_short(params.get(k))}" for k in differing)])
     return labels
+
+
+def _short_label(name: str, params: Mapping[str, object]) -> str:
+    title = "natural" if name == "natural" else name.upper()
+    if "variant" in params:
+        return f"{title} {params['variant']}"
+    return f"{title} beta={_short(params['beta'])}" if "beta" in params else title
 
 
 def _short(value: object) -> str:
