@@ -62,6 +62,7 @@ class DataSpec:
         mean: mean of each channel in [0, 1].
         std: standard deviation of each channel.
         augment: random crop with 4 pixels of padding, and horizontal flip.
+        threads: CPU threads; all cores if None.
     """
 
     classes: tuple[str, ...]
@@ -77,6 +78,7 @@ class DataSpec:
     width: int
     epochs: int
     batch_size: int
+    threads: int | None
 
 
 def load(
@@ -221,6 +223,7 @@ DATASETS: Mapping[str, DataSpec] = {
         width=64,
         epochs=110,
         batch_size=128,
+        threads=None,
     ),
     "digits": DataSpec(
         classes=tuple("0123456789"),
@@ -236,5 +239,6 @@ DATASETS: Mapping[str, DataSpec] = {
         width=16,
         epochs=12,
         batch_size=64,
+        threads=1,
     ),
 }

@@ -1,6 +1,7 @@
 """What fixes the numbers of a run, and the command line that says it."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Settings:
     train_per_class: int | None
     val_per_class: int
     test_per_class: int | None
+    threads: int
     seed: int
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Settings, Place]:
     for name in ("model", "width", "epochs", "batch_size", "eps", "val_per_class"):
         if args[name] is None:
             args[name] = getattr(DATASETS[args["dataset"]], name)
+    args["threads"] = args["threads"] or DATASETS[args["dataset"]].threads or os.cpu_count() or 1
     settings = Settings(params=params, **args)
     return settings, Place(data_dir, device, out or Path("runs/deep") / settings.id)
 
@@ -121,6 +124,11 @@ def _parser(method: str) -> Parser:
     add("--train-per-class", type=whole(1), help="training images of each class; all if None")
     add("--val-per-class", type=whole(1), help="validation images of each class; by data set if None")
     add("--test-per-class", type=whole(1), help="test images of each class; all if None")
+    add(
+        "--threads",
+        type=whole(1, 1024),
+        help="CPU threads, which change sums in the last digit; by data set if None",
+    )
     add("--seed", type=whole(0, LARGEST_SEED), default=0, help="seed of everything random")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--out", type=Path, help="folder of the run; runs/deep/<id> if None")

@@ -65,7 +65,6 @@ def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seco
     source = provenance(
         torch=torch.__version__,
         device=str(place.device),
-        threads=torch.get_num_threads(),
         seconds=round(seconds, 1),
         data_sha256=data.sha256,
     )
@@ -135,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"--batch-size must be at most {len(data.train)}, the training images, got {settings.batch_size}"
         )
     claim_folder(place.out, settings.id, FILES)
+    torch.set_num_threads(settings.threads)
     outcome = train(settings, data, place.device)
     seconds = time.perf_counter() - started
     save(settings, place, data, outcome, seconds)

@@ -54,6 +54,7 @@ def test_the_same_seed_gives_the_same_numbers(invoke, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         assert invoke(train.main, "--method", "frl", *SMALL, "--seed", seed, "--out", tmp_path / name)[0] == 0
     assert result(tmp_path / "a") == result(tmp_path / "b")
+    assert result(tmp_path / "a")["setting"]["threads"] == 1  # whatever the environment says
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in "abc"]
     assert weights[0] == weights[1] != weights[2]
     assert invoke(train.main, "--method", "frl", *SMALL, "--out", tmp_path / "a")[0] == 0  # may be repeated
@@ -87,6 +88,7 @@ def test_a_folder_of_another_run_is_kept(invoke, refuses, tmp_path):
         (["--lr", "nan"], ["nan"]),
         (["--lr", "0"], ["0"]),
         (["--width", "0"], ["0"]),
+        (["--threads", "0"], ["0"]),
         (["--batch-size", "1000"], ["1000", "947"]),
         (["--seed", "-1"], ["-1"]),
         (["--device", "abacus"], ["abacus", "cpu"]),

@@ -155,7 +155,8 @@ def comparisons(records: Iterable[Record]) -> list[Comparison]:
     for record in records:
         if record.source != "deep" or record.label in ("average", "worst"):
             continue
-        shared = {k: v for k, v in record.setting.items() if k != "params"} | {"attack": record.attack}
+        shared = {k: v for k, v in record.setting.items() if k not in ("params", "threads")}
+        shared["attack"] = record.attack
         method = str(record.method), json.dumps(record.setting["params"], sort_keys=True)
         by_quantity = (
             protocols.setdefault(json.dumps(shared, sort_keys=True), {})
