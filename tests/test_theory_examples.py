@@ -8,14 +8,13 @@ import pytest
 from scipy.special import log_ndtr, ndtr
 
 from theory.adversary import best_direction, uniform_direction
+from theory.constrained import frl, natural_constraint
 from theory.distance import distant_classes, gap_slope
 from theory.fairness import (
     class_errors,
     critical_margin,
     fair_bias,
     fair_error,
-    frl,
-    natural_constraint,
     natural_fairness_by_remargin,
     natural_fairness_by_reweight,
     price_of_fairness,
@@ -23,19 +22,12 @@ from theory.fairness import (
     reweight_odds,
     robust_fairness_by_reweight,
 )
-from theory.imbalance import (
-    accuracy_disparity,
-    cauchy_constant_ratio,
-    cauchy_rootless_ratio,
-    effects,
-    stable_cdf,
-    stable_optimum,
-    stable_pdf,
-)
+from theory.imbalance import accuracy_disparity, effects
 from theory.inputs import InputError
 from theory.mixture import GaussianMixture
 from theory.multiclass import class_error, error_bounds, pair_z_scores
-from theory.optimal import optimal_bias, optimal_classifier, optimal_kind
+from theory.optimal import optimal_bias, optimal_classifier, optimal_kind, optimal_z_scores
+from theory.stable import cauchy_constant_ratio, cauchy_rootless_ratio, stable_cdf, stable_optimum, stable_pdf
 from theory.surrogate import exponential_optimum, hinge_optimum, logistic_optimum
 from theory.tsipras import TsiprasModel, linear_accuracy, linear_error, natural_svm, robust_bound
 
@@ -64,19 +56,21 @@ def t1_xu(d, eta, sigma, K, eps):
     return out | ({"w_rob": robust.direction} if d > 1 else {})
 
 
-def weighted(bias, kind, mu, taken, sigma, K, weights):
+def weighted(bias, kind, mu, taken, sigma, K, weights, trained):
     if kind != "interior":
         return {"b": bias, "kind": kind, "objective": weights[1] if kind == "always_plus" else weights[0]}
     natural, robust = (class_errors(bias, m, sigma, K) for m in (mu, mu - taken))
-    return {"b": bias, "kind": kind} | both("R_nat", natural) | both("R_rob", robust)
+    objective = weights[0] * ndtr(trained[0]) + weights[1] * ndtr(trained[1])
+    return {"b": bias, "kind": kind, "objective": objective} | both("R_nat", natural) | both("R_rob", robust)
 
 
 def t1_lp(theta, p, eps, K, sigma, prior_plus):
     d = best_direction(theta, eps, f"l{p}")
     odds = np.log(prior_plus / (1 - prior_plus))
     kind, bias = str(optimal_kind(d.margin, sigma, K, odds)), float(optimal_bias(d.margin, sigma, K, odds))
+    trained = optimal_z_scores(d.margin, sigma, K, odds)
     out = {"w": d.weights, "mu": d.mu, "rho": d.rho, "m": d.margin}
-    return out | weighted(bias, kind, d.mu, eps * d.rho, sigma, K, (prior_plus, 1 - prior_plus))
+    return out | weighted(bias, kind, d.mu, eps * d.rho, sigma, K, (prior_plus, 1 - prior_plus), trained)
 
 
 def t2_weighted(d, eta, sigma, K, prior_plus, cost_plus, cost_minus, eps_plus, eps_minus, eps_eval):
@@ -85,7 +79,9 @@ def t2_weighted(d, eta, sigma, K, prior_plus, cost_plus, cost_minus, eps_plus, e
     weights = prior_plus * cost_plus, (1 - prior_plus) * cost_minus
     odds = np.log(weights[0] / weights[1])
     kind, bias = str(optimal_kind(m, sigma, K, odds)), float(optimal_bias(m, sigma, K, odds)) + shift
-    return {"m_bar": m, "shift": shift} | weighted(bias, kind, mu, eps_eval * rho, sigma, K, weights)
+    return {"m_bar": m, "shift": shift} | weighted(
+        bias, kind, mu, eps_eval * rho, sigma, K, weights, optimal_z_scores(m, sigma, K, odds)
+    )
 
 
 def t2_fair(d, eta, sigma, K, eps):
@@ -262,7 +258,7 @@ TOLERANCE = {"T3_holtsmark": 1e-6, "T3_stable_law": 1e-6, "T6_surrogate": 1e-8}
 def test_example(case):
     found = globals()[case["result"].lower()](**case["params"])
     tolerance = TOLERANCE.get(case["result"], 1e-10)
-    unchecked = set(case["expected"]) - set(found) - {"A", "B", "q", "objective", "w_rob"}
+    unchecked = set(case["expected"]) - set(found) - {"A", "B", "q", "w_rob"}
     assert not unchecked
     for name in set(case["expected"]) & set(found):
         expected, value = case["expected"][name], found[name]

@@ -9,23 +9,23 @@ from scipy.special import ndtr
 from scipy.stats import binom, levy_stable
 
 from theory.adversary import NORMS, best_direction, dual_norm, uniform_direction
+from theory.constrained import fair_mixture, frl
 from theory.distance import distant_classes
 from theory.fairness import (
     class_errors,
     fair_bias,
-    fair_mixture,
-    frl,
     natural_fairness_by_remargin,
     price_of_fairness,
     reachable_bias,
     reweight_odds,
     robust_fairness_by_reweight,
 )
-from theory.imbalance import covariance_direction, effects, stable_cdf, stable_margin, stable_optimum
+from theory.imbalance import covariance_direction, effects
 from theory.inputs import InputError
 from theory.mixture import GaussianMixture
 from theory.multiclass import class_error, pair_z_scores, variance_ratio
 from theory.optimal import optimal_bias, optimal_kind
+from theory.stable import stable_cdf, stable_margin, stable_optimum
 from theory.surrogate import exponential_optimum, hinge_optimum, squared_optimum
 from theory.tsipras import (
     TsiprasModel,

@@ -3,7 +3,7 @@
 import numpy as np
 import sympy as sp
 
-from theory.imbalance import cauchy_rootless_ratio, stable_cdf
+from theory.stable import cauchy_rootless_ratio, stable_cdf
 from theory.statement import Setting, Statement, log_uniform, symbol
 
 __all__ = ["STATEMENT"]
