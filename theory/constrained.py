@@ -1,6 +1,7 @@
 """The smallest average error under a bound on the gap between the classes: the problem of FRL and its kin.
 
-Along one unit direction w, with margins and errors as in `theory.fairness`. All statements are ours.
+Along one unit direction w, with margins and errors as in `theory.fairness`. The problem is that of Xu et al.
+(2021); the solutions are ours.
 """
 
 from dataclasses import dataclass
