@@ -1,8 +1,7 @@
-"""``python -m theory errors | derive | check | claims | latex``: closed forms, derivations and statements."""
+"""``python -m theory errors | derive | check | certify | claims | latex``: closed forms and statements."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,109 +9,33 @@ import numpy as np
 import sympy
 
 from theory import symbolic
-from theory.cli import Parser, radius, real, run, whole
-from theory.inputs import InputError, parse_object, parse_radius
-from theory.linear import error, log_error
-from theory.mixture import CLASSES, GaussianMixture
-from theory.optimal import OptimalClassifier, optimal_classifier
+from theory.adversary import NORMS
+from theory.certify import ARITHMETICS, certify
+from theory.cli import Parser, one_of, radius, real, run, whole
+from theory.inputs import InputError
+from theory.settings import KEYS, OPTIONAL, class_errors, parse_setting, read_settings, table
 from theory.statement import check, statements
 from theory.statement import table as outcome_table
-
-KEYS = ("dim", "eta", "sigma", "K", "eps")
-
-
-def class_errors(mixture: GaussianMixture, eps: float) -> dict[str, Any]:
-    """Return the setting and the errors of its two optimal classifiers as one JSON object."""
-    return {
-        "setting": {k: getattr(mixture, k) for k in KEYS[:-1]} | {"eps": eps},
-        "natural": _describe(optimal_classifier(mixture), eps),
-        "robust": _describe(optimal_classifier(mixture, eps), eps),
-    }
-
-
-def _describe(classifier: OptimalClassifier, eps: float) -> dict[str, Any]:
-    z = {"natural": classifier.z_scores(0.0), "robust": classifier.z_scores(eps)}
-    out: dict[str, Any] = {
-        "bias": _strict(classifier.bias),
-        "kind": classifier.kind,
-        "margin": classifier.margin,
-    }
-    for log, function in (("", error), ("log_", log_error)):
-        for name, scores in z.items():
-            values = (_strict(function(s)) for s in scores)
-            out[f"{log}{name}_error"] = dict(zip(CLASSES, values, strict=True))
-    return out
-
-
-def _strict(value: float) -> float | str:
-    """Return ``value``, or the text "inf" or "-inf", for which strict JSON has no number."""
-    return value if math.isfinite(value) else str(value)
-
-
-def read_settings(path: Path) -> Iterator[tuple[GaussianMixture, float]]:
-    """Yield the settings of a JSON Lines file: objects with dim (or d), eta, sigma, K and eps.
-
-    Raises:
-        InputError: the file cannot be read, is empty, or a line is not a setting (its number is
-            named).
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(f"cannot read {path}: {getattr(problem, 'strerror', 'not UTF-8 text')}") from None
-    numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
-    if not numbered:
-        raise InputError(f"{path} holds no settings; each line must be a JSON object with {', '.join(KEYS)}")
-    for number, line in numbered:
-        where = f"{path}, line {number}"
-        try:
-            yield _setting(parse_object(line, "it"))
-        except InputError as problem:
-            raise InputError(f"{where}: {problem}") from None
-
-
-def _setting(fields: Mapping[str, Any]) -> tuple[GaussianMixture, float]:
-    named = {"dim" if k == "d" else k: v for k, v in fields.items()}
-    if len(named) != len(fields) or set(named) != set(KEYS):
-        raise InputError(f"a setting must have exactly {', '.join(KEYS)}, got {', '.join(fields) or 'none'}")
-    eps = named.pop("eps")
-    return GaussianMixture(**named), parse_radius(eps if isinstance(eps, str) else repr(eps))
-
-
-def table(result: Mapping[str, Any]) -> str:
-    """Return the result of `class_errors` as a table for a person."""
-    s = result["setting"]
-    lines = [
-        f"Gaussian mixture: d = {s['dim']}, eta = {s['eta']:g}, sigma = {s['sigma']:g}, K = {s['K']:g}; "
-        f"l-infinity eps = {s['eps']:g}",
-        f"{'classifier':<12}{'bias':>12}{'kind':>13}{'class':>7}{'natural error':>15}{'robust error':>14}",
-    ]
-    for name in ("natural", "robust"):
-        c = result[name]
-        for y in CLASSES:
-            head = f"{name:<12}{float(c['bias']):>12.4f}{c['kind']:>13}" if y == "+1" else " " * 37
-            lines.append(f"{head}{y:>7}{c['natural_error'][y]:>15.6g}{c['robust_error'][y]:>14.6g}")
-        gaps = [c[q]["+1"] - c[q]["-1"] for q in ("natural_error", "robust_error")]
-        lines.append(f"{'':<37}{'gap':>7}{gaps[0]:>15.6g}{gaps[1]:>14.6g}")
-    return "\n".join(lines)
+from theory.table import Table
 
 
 def errors_command(args: Any) -> None:
     """Print the class errors of one setting, or of each line of ``--from``."""
-    given = {k: getattr(args, k) for k in KEYS if getattr(args, k) is not None}
+    given = {k: getattr(args, k) for k in (*KEYS, *OPTIONAL) if getattr(args, k) is not None}
     if args.source is not None:
         if given:
-            raise InputError(f"--from takes no other setting, got also --{', --'.join(given)}")
+            flags = ", ".join("--" + k.replace("_", "-") for k in given)
+            raise InputError(f"--from takes no other setting, got also {flags}")
         settings = list(read_settings(args.source))
     else:
-        missing = [f"--{k}" for k in KEYS if k not in given]
+        needed = [k for k in KEYS if k not in ("dim", "eta") or "theta" not in given]
+        missing = [f"--{k}" for k in needed if k not in given]
         if missing:
             raise InputError(
-                f"a setting needs {', '.join(f'--{k}' for k in KEYS)}; missing {', '.join(missing)}"
+                f"a setting needs {', '.join(f'--{k}' for k in needed)}; missing {', '.join(missing)}"
             )
-        eps = parse_radius(given.pop("eps"))
-        settings = [(GaussianMixture(**given), eps)]
-    results = [class_errors(*setting) for setting in settings]
+        settings = [parse_setting(given)]
+    results = [class_errors(setting) for setting in settings]
     as_json = args.json or args.source is not None
     print("\n".join(json.dumps(r, allow_nan=False) if as_json else table(r) for r in results))
 
@@ -139,6 +62,26 @@ def check_command(args: Any) -> int:
     print(outcome_table(outcomes).text())
     verdicts = {outcomes[name].verdict(known[name].status) for name in outcomes}
     return int(bool(verdicts & {"VIOLATED", "BLIND"}))
+
+
+def certify_command(args: Any) -> int:
+    """Prove the statements that have a certificate and print the table; 1 if one is not proved."""
+    known = {name: s.certificate for name, s in statements().items() if s.certificate is not None}
+    unknown = [name for name in args.names if name not in known]
+    if unknown:
+        raise InputError(f"no certificate of {unknown[0]!r:.60}; there are those of {', '.join(known)}")
+    rows, total, proved = [], 0.0, True
+    for name in args.names or known:
+        for proof in certify(known[name], args.arithmetic, direct=args.direct, limit=args.limit):
+            result = "proved" if proof.proved else f"NOT PROVED: {proof.failure}"
+            rows.append([name, proof.method, proof.box, str(proof.boxes), f"{proof.seconds:.3f}", result])
+            total, proved = total + proof.seconds, proved and proof.proved
+    header = ["statement", "method", "box", "sub-boxes", "seconds", "result"]
+    note = (
+        f"a = 2 m / sigma; the argument that joins the parts is in the statement's file; {total:.1f} s in all"
+    )
+    print(Table("Inequalities proved at every point of a box", header, rows, note).text())
+    return int(not proved)
 
 
 def claims_command(args: Any) -> None:
@@ -170,14 +113,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = Parser(prog="theory", description=__doc__)
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="errors|derive|check|claims|latex"
+        dest="command", required=True, metavar="errors|derive|check|certify|claims|latex"
     )
     errors = commands.add_parser("errors", help="class errors of the optimal natural and robust classifier")
     errors.add_argument("--dim", type=whole(1), help="dimension d")
     errors.add_argument("--eta", type=real, help="coordinate of the class mean")
     errors.add_argument("--sigma", type=real, help="standard deviation of class -1")
     errors.add_argument("--K", type=real, help="ratio of the standard deviations of class +1 and class -1")
-    errors.add_argument("--eps", type=radius, help="l-infinity radius, such as 0.05 or 8/255")
+    errors.add_argument("--eps", type=radius, help="radius, such as 0.05 or 8/255")
+    errors.add_argument("--theta", type=real, nargs="+", help="mean of class +1, in place of --dim and --eta")
+    errors.add_argument("--norm", type=one_of(NORMS), help="norm of the adversary: linf if none")
+    errors.add_argument("--prior-pos", type=real, help="probability of class +1: 1/2 if none")
+    errors.add_argument(
+        "--cost", type=real, nargs="+", help="cost of an error of class +1, and of class -1 (1 if only one)"
+    )
+    errors.add_argument(
+        "--train-eps", type=radius, nargs="+", help="radius of training, for both classes or for +1 and -1"
+    )
     errors.add_argument("--json", action="store_true", help="print a JSON object instead of a table")
     errors.add_argument(
         "--from",
@@ -194,6 +146,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     checks.add_argument("--settings", type=whole(1), default=300, help="random settings of each")
     checks.add_argument("--seed", type=whole(0), default=0, help="seed of the settings")
     checks.set_defaults(call=check_command)
+    proofs = commands.add_parser("certify", help="proofs of inequalities over boxes of parameters")
+    proofs.add_argument("names", nargs="*", metavar="NAME", help="statements; all with a certificate if none")
+    proofs.add_argument(
+        "--arithmetic", type=one_of(ARITHMETICS), default="mpmath", help="mpmath, or arb with python-flint"
+    )
+    proofs.add_argument("--direct", action="store_true", help="also without the argument; arb, minutes")
+    proofs.add_argument("--limit", type=whole(1), default=1_000_000, help="largest number of sub-boxes")
+    proofs.set_defaults(call=certify_command)
     listing = commands.add_parser("claims", help="every statement as a Markdown table")
     listing.set_defaults(call=claims_command)
     latex = commands.add_parser("latex", help="a statement and its formula as LaTeX")

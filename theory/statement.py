@@ -15,6 +15,7 @@ import numpy as np
 import sympy as sp
 
 from theory import symbolic, theorems
+from theory.certify import Certificate
 from theory.inputs import InputError
 from theory.table import Table
 
@@ -45,6 +46,7 @@ class Statement:
         symbolic: lhs - rhs as a sympy expression in `symbol`.
         control: the residual of a wrong version, which must be rejected.
         counterexample: of a refuted claim, a setting inside its domain where it fails.
+        certificate: a proof over a box of parameters, which `theory.certify` checks.
     """
 
     claim: str
@@ -58,6 +60,7 @@ class Statement:
     symbolic: Callable[[], sp.Expr]
     control: Callable[[Setting], float]
     counterexample: Setting | None = None
+    certificate: Certificate | None = None
 
     def evaluate(self, setting: Setting) -> float:
         """Return the residual at a setting.

@@ -4,7 +4,9 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtr
 
+from theory import shared_certificates as c
 from theory import symbolic
+from theory.certify import Certificate
 from theory.optimal import optimal_z_scores
 from theory.shared_settings import LOSS, draw_loss
 from theory.statement import Setting, Statement, log_uniform, symbol
@@ -45,4 +47,22 @@ STATEMENT = Statement(
     residual=gap,
     symbolic=twin,
     control=lambda s: -gap(s),
+    certificate=Certificate(
+        argument=(
+            "With h = shift / sigma the derivative of the gap in a is "
+            "phi(z_+ - h / K) z_+' - phi(z_- - h) z_-'. z_+' = -(K - t) / kappa < 0, so only "
+            "z_-' = -(K t - 1) / kappa < 0 could make it positive. But "
+            "phi(z_- - h) < phi(z_+ - h / K) / K, as z_- < z_+ / K and z_-^2 - z_+^2 = 2 ln K, and "
+            "(K t - 1) / K < K - t, as bracket > 0."
+        ),
+        box=c.BOX,
+        identities=lambda: [
+            c.STATIONARY,
+            c.bracket - (c.K**2 + 1 - 2 * c.K * c.t),
+            sp.diff(c.plus, c.a) + (c.K - c.t) / c.kappa,
+            sp.diff(c.minus, c.a) + (c.K * c.t - 1) / c.kappa,
+            c.minus - c.plus / c.K + c.bracket * c.T / (c.K * c.kappa),
+        ],
+        positive=lambda: [c.bracket, c.kappa, c.one_minus_t],
+    ),
 )

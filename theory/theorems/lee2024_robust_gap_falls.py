@@ -2,6 +2,7 @@
 
 from theory.shared_settings import LOSS, draw_loss
 from theory.statement import Statement
+from theory.theorems import ours_robust_gap_grows
 from theory.theorems.ours_robust_gap_grows import gap, twin
 
 __all__ = ["STATEMENT"]
@@ -20,4 +21,5 @@ STATEMENT = Statement(
     residual=gap,
     symbolic=twin,
     control=lambda s: -gap(s),
+    certificate=ours_robust_gap_grows.STATEMENT.certificate,
 )

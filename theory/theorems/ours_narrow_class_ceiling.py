@@ -3,7 +3,9 @@
 import numpy as np
 import sympy as sp
 
+from theory import shared_certificates as c
 from theory import symbolic
+from theory.certify import Certificate
 from theory.shared_settings import MARGIN, draw_margin, z_scores
 from theory.statement import Statement
 
@@ -23,4 +25,10 @@ STATEMENT = Statement(
     residual=lambda s: -np.sqrt(2 * np.log(s["K"])) - z_scores(s)[1],
     symbolic=lambda: -sp.sqrt(2 * sp.log(symbolic.K)) - symbolic.z_minus(),
     control=lambda s: -np.sqrt(2.2 * np.log(s["K"])) - z_scores(s)[1],
+    certificate=Certificate(
+        argument="z_- = -(a^2 + 2 K^2 ln K) / (a + K T) < 0 and z_-^2 = z_+^2 + 2 ln K >= 2 ln K.",
+        box=c.BOX,
+        identities=lambda: [c.STATIONARY, c.minus * (c.a + c.K * c.T) + c.a**2 + 2 * c.K**2 * c.log_K],
+        positive=lambda: [c.a**2 + 2 * c.K**2 * c.log_K],
+    ),
 )

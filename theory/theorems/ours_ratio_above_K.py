@@ -4,9 +4,12 @@ import numpy as np
 import sympy as sp
 from scipy.special import log_ndtr
 
+from theory import shared_certificates as c
 from theory import symbolic
+from theory.certify import Certificate
 from theory.shared_settings import MARGIN, draw_margin, z_scores
 from theory.statement import Statement
+from theory.theorems import ours_ratio_falls_with_margin
 
 __all__ = ["STATEMENT"]
 
@@ -26,4 +29,18 @@ STATEMENT = Statement(
         sp.log(symbolic.class_errors()[0]) - sp.log(symbolic.class_errors()[1]) - sp.log(symbolic.K)
     ),
     control=lambda s: float(np.subtract(*log_ndtr(z_scores(s))) - 2 * np.log(s["K"])),
+    certificate=Certificate(
+        argument=(
+            "The ratio falls with a (`ours_ratio_falls_with_margin`), so it exceeds its limit. That "
+            "is, by l'Hopital's rule, the limit at t = 1 of "
+            "phi(z_+) z_+' / (phi(z_-) z_-') = K (t - K) / (1 - K t): K."
+        ),
+        box=c.BOX,
+        identities=lambda: [
+            *ours_ratio_falls_with_margin.CERTIFICATE.identities(),
+            sp.diff(c.plus, c.a) / sp.diff(c.minus, c.a) - (c.t - c.K) / (1 - c.K * c.t),
+            c.K * (1 - c.K) / (1 - c.K) - c.K,
+        ],
+        positive=ours_ratio_falls_with_margin.CERTIFICATE.positive,
+    ),
 )

@@ -4,11 +4,13 @@ import numpy as np
 import sympy as sp
 from scipy.special import log_ndtr
 
+from theory import shared_certificates as c
 from theory import symbolic
+from theory.certify import Certificate
 from theory.shared_settings import LOSS, at_both_margins, draw_loss
 from theory.statement import Setting, Statement, symbol
 
-__all__ = ["STATEMENT"]
+__all__ = ["CERTIFICATE", "STATEMENT"]
 
 
 def ratio(s: Setting) -> float:
@@ -24,6 +26,24 @@ def twin() -> sp.Expr:
     return ratio - ratio.subs(symbolic.m, symbolic.m + symbol("loss"))
 
 
+CERTIFICATE = Certificate(
+    argument=(
+        "The slope of ln(R_+ / R_-) in a has the sign of g = (K t - 1) Phi(z_+) - K (K - t) Phi(z_-), since "
+        "phi(z_+) = K phi(z_-). g' = K t' (Phi(z_+) + Phi(z_-)), as z_+' (K t - 1) = z_-' (K - t), and "
+        "t' = 2 kappa ln K / T^3 > 0: g grows with a. It tends to 0 as a does to infinity, so g < 0."
+    ),
+    box={"K": ("1.1", "8"), "a": ("0.1", "8")},
+    identities=lambda: [
+        c.STATIONARY,
+        sp.diff(c.plus, c.a) * (c.K * c.t - 1) - sp.diff(c.minus, c.a) * (c.K - c.t),
+        sp.diff(c.t, c.a) - 2 * c.kappa * c.log_K / c.T**3,
+    ],
+    positive=lambda: [2 * c.kappa * c.log_K],
+    direct=lambda: (
+        c.K * (c.K - c.t) * symbolic.normal_cdf(c.minus) - (c.K * c.t - 1) * symbolic.normal_cdf(c.plus)
+    ),
+)
+
 STATEMENT = Statement(
     claim="R_+ / R_- is larger at the smaller margin.",
     source="ours",
@@ -35,4 +55,5 @@ STATEMENT = Statement(
     residual=ratio,
     symbolic=twin,
     control=lambda s: -ratio(s),
+    certificate=CERTIFICATE,
 )

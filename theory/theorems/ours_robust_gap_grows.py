@@ -4,7 +4,9 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtr
 
+from theory import shared_certificates as c
 from theory import symbolic
+from theory.certify import Certificate
 from theory.shared_settings import LOSS, at_both_margins, draw_loss
 from theory.statement import Setting, Statement, symbol
 
@@ -37,4 +39,17 @@ STATEMENT = Statement(
     residual=gap,
     symbolic=twin,
     control=lambda s: -gap(s),
+    certificate=Certificate(
+        argument=(
+            "The derivative of the gap in a is phi(z_+) (z_+' - z_-' / K), since phi(z_+) = K phi(z_-), and "
+            "that is -phi(z_+) bracket / (K kappa) < 0; a falls as eps grows."
+        ),
+        box=c.BOX,
+        identities=lambda: [
+            c.STATIONARY,
+            c.bracket - (c.K**2 + 1 - 2 * c.K * c.t),
+            sp.diff(c.plus, c.a) - sp.diff(c.minus, c.a) / c.K + c.bracket / (c.K * c.kappa),
+        ],
+        positive=lambda: [c.bracket, c.kappa],
+    ),
 )

@@ -1,5 +1,9 @@
 """Adversarial training lowers the natural error of the narrow class."""
 
+import sympy as sp
+
+from theory import shared_certificates as c
+from theory.certify import Certificate
 from theory.shared_settings import LOSS, draw_loss
 from theory.statement import Statement
 from theory.theorems.xu2021_wide_class_pays import twin, z
@@ -17,4 +21,16 @@ STATEMENT = Statement(
     residual=lambda s: z(s)[0][1] - z(s)[1][1],
     symbolic=lambda: -twin(-1),
     control=lambda s: z(s)[1][1] - z(s)[0][1],
+    certificate=Certificate(
+        argument=(
+            "At a fixed natural margin the natural z-score of class -1 is z_-(a) + a / 2 and a constant. Its "
+            "derivative in a is bracket / (2 kappa) > 0, and a falls as eps grows."
+        ),
+        box=c.BOX,
+        identities=lambda: [
+            c.bracket - (c.K**2 + 1 - 2 * c.K * c.t),
+            sp.diff(c.minus, c.a) + sp.Rational(1, 2) - c.bracket / (2 * c.kappa),
+        ],
+        positive=lambda: [c.bracket, c.kappa],
+    ),
 )

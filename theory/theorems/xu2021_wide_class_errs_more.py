@@ -1,6 +1,8 @@
 """The class with the larger variance has the larger error."""
 
+from theory import shared_certificates as c
 from theory import symbolic
+from theory.certify import Certificate
 from theory.shared_settings import MARGIN, draw_margin, z_scores
 from theory.statement import Statement
 
@@ -17,4 +19,10 @@ STATEMENT = Statement(
     residual=lambda s: z_scores(s)[0] - z_scores(s)[1],
     symbolic=lambda: symbolic.z_plus() - symbolic.z_minus(),
     control=lambda s: z_scores(s)[1] - z_scores(s)[0],
+    certificate=Certificate(
+        argument="z_+ - z_- = 2 (K + 1) ln K / (T + a).",
+        box=c.BOX,
+        identities=lambda: [c.plus - c.minus - 2 * (c.K + 1) * c.log_K / (c.T + c.a)],
+        positive=lambda: [2 * (c.K + 1) * c.log_K / (c.T + c.a)],
+    ),
 )

@@ -2,7 +2,9 @@
 
 import sympy as sp
 
+from theory import shared_certificates as c
 from theory import symbolic
+from theory.certify import Certificate
 from theory.optimal import optimal_z_scores
 from theory.shared_settings import LOSS, draw_loss
 from theory.statement import Setting, Statement, symbol
@@ -40,4 +42,16 @@ STATEMENT = Statement(
     residual=lambda s: z(s)[1][0] - z(s)[0][0],
     symbolic=lambda: twin(1),
     control=lambda s: z(s)[0][0] - z(s)[1][0],
+    certificate=Certificate(
+        argument=(
+            "At a fixed natural margin the natural z-score of class +1 is z_+(a) + a / (2K) and a constant. "
+            "Its derivative in a is -bracket / (2K kappa) < 0, and a falls as eps grows."
+        ),
+        box=c.BOX,
+        identities=lambda: [
+            c.bracket - (c.K**2 + 1 - 2 * c.K * c.t),
+            sp.diff(c.plus, c.a) + 1 / (2 * c.K) + c.bracket / (2 * c.K * c.kappa),
+        ],
+        positive=lambda: [c.bracket, c.kappa],
+    ),
 )
