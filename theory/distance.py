@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from theory.inputs import InputError, check_real
+from theory.inputs import InputError, check_array, check_real
 from theory.mixture import GaussianMixture
 from theory.optimal import optimal_bias, optimal_z_scores
 
@@ -58,25 +59,32 @@ def distant_classes(mixture: GaussianMixture, alpha: float, eps: float) -> Dista
     return DistantClasses(centered - root * (1 - alpha) * mixture.eta / 2, centered, natural, (plus, minus))
 
 
-def gap_slope(margin: float, sigma: float, K: float) -> float:
+def gap_slope(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return dD/dm of the robust gap D = R_+ - R_- of the optimal robust classifier at margin m.
 
     2 / ((K^2 - 1) sigma) phi(z_+) (2t - K - 1/K) with t = B / sqrt(B^2 + q) < 1: it is negative for K > 1, so
-    the gap grows with the radius and falls with the distance of the classes.
+    the gap grows with the radius and falls with the distance of the classes. K < 1 exchanges the classes.
+
+    Args:
+        margin: m, any sign; all arguments broadcast.
+        sigma: standard deviation of class -1, > 0.
+        K: ratio of the standard deviations, > 0 and not 1.
 
     Raises:
-        InputError: sigma is not > 0, or K is 1 or not > 0.
+        InputError: an argument is outside its domain.
     """
-    check_real("margin", margin, low=-np.inf)
-    check_real("sigma", sigma, low=0, strict=True)
-    check_real("K", K, low=0, strict=True)
-    if K == 1:
+    m, sigma, K = np.broadcast_arrays(
+        check_array("margin", margin, low=-np.inf),
+        check_array("sigma", sigma, low=0, strict=True),
+        check_array("K", K, low=0, strict=True),
+    )
+    if (K == 1).any():
         raise InputError("at K = 1 there is no gap; K must not be 1")
-    kappa = (K - 1) * (K + 1)
-    B, q = 2 * margin / (abs(kappa) * sigma), 2 * abs(np.log(K)) / abs(kappa)
-    if K < 1:  # exchange the classes
-        return -gap_slope(margin, K * sigma, 1 / K)
+    narrow, ratio = np.where(K < 1, K * sigma, sigma), np.where(K < 1, 1 / K, K)
+    kappa = (ratio - 1) * (ratio + 1)
+    B, q = 2 * m / (kappa * narrow), 2 * np.log(ratio) / kappa
     t = B / np.sqrt(B**2 + q)
-    plus, _ = optimal_z_scores(margin, sigma, K)
+    plus, _ = optimal_z_scores(m, narrow, ratio)
     density = np.exp(-(plus**2) / 2) / np.sqrt(2 * np.pi)
-    return float(2 / (kappa * sigma) * density * (2 * t - K - 1 / K))
+    slope = 2 / (kappa * narrow) * density * (2 * t - ratio - 1 / ratio)
+    return np.asarray(np.where(K < 1, -slope, slope))

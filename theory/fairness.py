@@ -8,10 +8,10 @@ statements are ours.
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
+from scipy.optimize.elementwise import bracket_root, find_root
 from scipy.special import erfcx, log_ndtr, ndtr, ndtri
 
-from theory.inputs import check_real
+from theory.inputs import check_array
 from theory.optimal import beats_constants, optimal_z_scores
 
 __all__ = [
@@ -134,29 +134,32 @@ def natural_fairness_by_remargin(
     return np.asarray(mu / narrow >= (ratio + 1) * np.sqrt(np.log(ratio) / 2))
 
 
-def reachable_bias(margin: float, sigma: float, K: float) -> tuple[float, float]:
+def reachable_bias(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike) -> tuple[Array, Array]:
     """Return (b_c, r_c): for K > 1 reweighting reaches the biases up to b_c, and jumps at odds r_c.
 
     b_c solves K M((b + m) / (K sigma)) = M((b - m) / sigma) with Mills' ratio M: the tangent of the ROC
     curve from its corner. Beyond r_c the optimum is always +1. The jump is why dual ascent on
     FRL's multipliers can oscillate.
 
+    Args:
+        margin: m, any sign; all arguments broadcast.
+        sigma: standard deviation of class -1, > 0.
+        K: ratio of the standard deviations, > 1.
+
     Raises:
-        InputError: K is not > 1, sigma not > 0, or the margin not finite.
+        InputError: an argument is outside its domain.
     """
-    check_real("margin", margin, low=-np.inf)
-    check_real("sigma", sigma, low=0, strict=True)
-    check_real("K", K, low=1, strict=True)
+    m, sigma, K = np.broadcast_arrays(
+        check_array("margin", margin, low=-np.inf),
+        check_array("sigma", sigma, low=0, strict=True),
+        check_array("K", K, low=1, strict=True),
+    )
 
-    def mills(x: float) -> float:
-        return float(np.log(erfcx(x / np.sqrt(2))))
+    def excess(b: Array, m: Array, s: Array, k: Array) -> Array:
+        mills = [np.log(erfcx(x / np.sqrt(2))) for x in ((b + m) / (k * s), (b - m) / s)]
+        return np.asarray(np.log(k) + mills[0] - mills[1])
 
-    def excess(b: float) -> float:
-        return float(np.log(K)) + mills((b + margin) / (K * sigma)) - mills((b - margin) / sigma)
-
-    top = (K**2 + 1) * margin / (K**2 - 1)  # where the curvature of the error changes sign
-    low = top - sigma
-    while excess(low) > 0:
-        low = top - 2 * (top - low)
-    b = float(brentq(excess, low, top, xtol=1e-15 * (1 + abs(top)), rtol=1e-15))
-    return b, float(np.exp(reweight_odds(b, margin, sigma, K)))
+    top = (K**2 + 1) * m / ((K - 1) * (K + 1))  # where the curvature of the error changes sign
+    bracket = bracket_root(excess, top - sigma, top, xmax=top, args=(m, sigma, K)).bracket
+    b = find_root(excess, bracket, args=(m, sigma, K)).x
+    return b, np.exp(reweight_odds(b, m, sigma, K))

@@ -5,7 +5,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["InputError", "check_real", "parse_object", "parse_radius"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["InputError", "check_array", "check_count", "check_real", "parse_object", "parse_radius"]
 
 
 class InputError(ValueError):
@@ -32,6 +35,32 @@ def check_real(
     if not math.isfinite(number) or not low <= number <= high or (strict and number == low):
         raise InputError(f"{allowed}, got {value!r}")
     return number
+
+
+def check_array(
+    name: str, values: npt.ArrayLike, *, low: float, high: float = math.inf, strict: bool = False
+) -> npt.NDArray[np.float64]:
+    """Return ``values`` as an array of doubles.
+
+    Raises:
+        InputError: one is not a finite number from ``low`` (``strict``: above it) to ``high``.
+    """
+    array = np.asarray(values, np.float64)
+    good = np.isfinite(array) & (array >= low) & (array <= high) & ~(strict & (array == low))
+    for wrong in np.atleast_1d(array)[~np.atleast_1d(good)][:1]:
+        check_real(name, float(wrong), low=low, high=high, strict=strict)
+    return array
+
+
+def check_count(name: str, value: object, *, low: int) -> int:
+    """Return ``value`` as an integer.
+
+    Raises:
+        InputError: it is not an integer >= ``low``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(f"{name} must be an integer >= {low}, got {value!r:.60}")
+    return value
 
 
 def parse_radius(text: str) -> float:
