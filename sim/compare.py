@@ -10,12 +10,13 @@ alpha (the band is first order in 1 / n).
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import bdtr, bdtrc, ndtr, ndtri
 
+from sim.learn import chernoff_quantile, threshold_scale
 from theory.errors import exact_interval
 from theory.optimal import OptimalClassifier
 from theory.surrogate import LogisticOptimum
+from theory.trial import Law, Training
 
 __all__ = ["RESOLUTION", "Verdict", "bias_bands", "judge", "logistic_bands"]
 
@@ -102,37 +103,15 @@ def logistic_bands(optimum: LogisticOptimum, n: int, eps: float, alpha: float) -
 def bias_bands(classifier: OptimalClassifier, n: int, eps: float, alpha: float) -> Bands:
     """Return the bands of both classes for the bias with the fewest errors among n training samples.
 
-    The empirical minimiser leaves the optimum by (4 s / (n V^2))^(1/3) Z with Chernoff's law Z,
-    where V is the curvature of the average error at the optimum and s the density of the
-    thresholds there (Kim and Pollard, 1990).
-
     Args:
         classifier: the optimal classifier, whose direction is used.
         n: training samples, both classes together.
         eps: radius at evaluation.
         alpha: as in `judge`.
     """
-    scales = np.array(classifier.mixture.scales)
-    z = np.array(classifier.z_scores(classifier.eps))
-    densities = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / scales
-    curvature = (-densities * z / scales).mean()
-    width = _chernoff_quantile(alpha / 2) * (4 * densities.mean() / (n * curvature**2)) ** (1 / 3)
-    evaluated = np.array(classifier.z_scores(eps))
+    law = Law(margin=classifier.margin, widths=classifier.mixture.scales)
+    training = Training(law=law, rule="threshold", bias=classifier.bias)
+    width = threshold_scale(training, n // 2) * chernoff_quantile(alpha / 2)
+    scales, evaluated = np.array(classifier.mixture.scales), np.array(classifier.z_scores(eps))
     low, high = (ndtr(evaluated - width / scales), ndtr(evaluated + width / scales))
     return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
-
-
-def _chernoff_quantile(alpha: float) -> float:
-    """Return z with P(|Z| > z) = alpha for Z = argmax of two-sided Brownian motion minus t^2.
-
-    From the tail of the density (Groeneboom, 1989): within 1 % for alpha up to 0.1.
-    """
-    zero, slope = -2.338107410459767, 0.7012108227206906  # first zero of Ai and Ai' there
-
-    rate = -(2 ** (1 / 3)) * zero
-
-    def excess(z: float) -> float:
-        log_density = np.log(4 ** (4 / 3) * z / (2 * slope)) - 2 / 3 * z**3 - rate * z
-        return float(log_density + np.log(2 / (2 * z**2 + rate)) - np.log(alpha))
-
-    return float(brentq(excess, 0.5, 20))

@@ -13,7 +13,7 @@ from scipy.special import expit
 from theory.inputs import InputError
 from theory.linear import LinearClassifier
 
-__all__ = ["train_bias", "train_logistic"]
+__all__ = ["best_threshold", "train_bias", "train_logistic"]
 
 Array = npt.NDArray[np.float64]
 
@@ -73,13 +73,25 @@ def train_bias(weights: Array, plus: Array, minus: Array, eps: float) -> LinearC
         eps: l-infinity radius at training; 0 trains naturally.
     """
     reach = eps * np.abs(weights).sum()
-    thresholds = np.concatenate([reach - plus, -reach - minus])
+    return LinearClassifier(weights, best_threshold(reach - plus, -reach - minus))
+
+
+def best_threshold(plus: Array, minus: Array, log_odds: float = 0.0) -> float:
+    """Return the bias with the smallest weighted number of errors; infinite where a constant is best.
+
+    Args:
+        plus: bias at and below which each sample of class +1 is in error, shape (n,).
+        minus: bias from which each sample of class -1 is in error, shape (n,).
+        log_odds: ln of the weight of an error of class +1 over one of class -1.
+    """
+    thresholds = np.concatenate([plus, minus])
     order = np.argsort(thresholds)
-    steps = np.where(order < len(plus), -1, 1)
+    odds = np.exp(log_odds)
+    steps = np.where(order < len(plus), -odds, 1.0)
     excess = np.cumsum(steps)  # errors beyond those of always -1, just above each threshold
     best = int(np.argmin(excess))
     if excess[best] >= 0:
-        return LinearClassifier(weights, -np.inf)
+        return -np.inf
     if best == len(order) - 1:
-        return LinearClassifier(weights, np.inf)
-    return LinearClassifier(weights, float(thresholds[order[best : best + 2]].mean()))
+        return np.inf
+    return float(thresholds[order[best : best + 2]].mean())

@@ -9,8 +9,9 @@ from scipy.special import ndtr
 from scipy.stats import binom, kstest
 
 from sim import experiment, sweep
-from sim.compare import _chernoff_quantile, bias_bands, judge, logistic_bands
+from sim.compare import bias_bands, judge, logistic_bands
 from sim.experiment import Task, count, execute, tasks
+from sim.learn import chernoff_quantile
 from sim.sampling import draw, draw_scores
 from sim.train import train_bias, train_logistic
 from theory.linear import LinearClassifier
@@ -116,10 +117,10 @@ def test_p_values_are_two_sided_binomial_tails(errors):
     assert (verdict.verdict == "differs") == (verdict.p_value < 5e-4)
 
 
-def test_chernoff_quantiles_are_the_published_ones():
+def testchernoff_quantiles_are_the_published_ones():
     """Groeneboom and Wellner (2001) give 0.845 at 90 %, 0.998 at 95 % and 1.287 at 99 %, two-sided."""
     for tail, quantile in ((0.1, 0.845081), (0.05, 0.998181), (0.01, 1.286659)):
-        assert _chernoff_quantile(tail) == pytest.approx(quantile, rel=0.01)
+        assert chernoff_quantile(tail) == pytest.approx(quantile, rel=0.01)
 
 
 def test_training_is_really_done():

@@ -18,6 +18,7 @@ from theory import symbolic, theorems
 from theory.certify import Certificate
 from theory.inputs import InputError
 from theory.table import Table
+from theory.trial import Trial
 
 __all__ = ["Checked", "Setting", "Statement", "check", "log_uniform", "statements", "symbol", "table"]
 
@@ -46,6 +47,7 @@ class Statement:
         symbolic: lhs - rhs as a sympy expression in `symbol`.
         control: the residual of a wrong version, which must be rejected.
         counterexample: of a refuted claim, a setting inside its domain where it fails.
+        trial: at a setting, the experiment that tries the statement; None where it would see nothing.
         certificate: a proof over a box of parameters, which `theory.certify` checks.
     """
 
@@ -59,6 +61,7 @@ class Statement:
     residual: Callable[[Setting], float]
     symbolic: Callable[[], sp.Expr]
     control: Callable[[Setting], float]
+    trial: Callable[[Setting], Trial | None]
     counterexample: Setting | None = None
     certificate: Certificate | None = None
 

@@ -16,6 +16,7 @@ from scipy.special import ndtr
 from theory.inputs import InputError, check_real
 
 __all__ = [
+    "draw_features",
     "NaturalSVM",
     "TsiprasModel",
     "adversarial_svm_is_robust_feature",
@@ -54,6 +55,13 @@ class TsiprasModel:
             raise InputError(f"dim must be an integer >= 1, got {self.dim!r:.40}")
         check_real("p", self.p, low=0, high=1)
         check_real("eta", self.eta, low=0, strict=True)
+
+
+def draw_features(model: TsiprasModel, rng: np.random.Generator, n: int) -> Array:
+    """Return n samples y x of the model, the strong feature first, shape (n, 1 + d)."""
+    features = rng.standard_normal((n, 1 + model.dim)) + model.eta
+    features[:, 0] = np.where(rng.random(n) < model.p, 1.0, -1.0)
+    return features
 
 
 def linear_error(

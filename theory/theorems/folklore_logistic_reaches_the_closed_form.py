@@ -2,11 +2,14 @@
 
 import numpy as np
 import sympy as sp
+from scipy.special import ndtri
 
 from theory import symbolic
 from theory.mixture import GaussianMixture
+from theory.shared_settings import law
 from theory.statement import Setting, Statement, log_uniform, symbol
 from theory.surrogate import logistic_optimum
+from theory.trial import Training, Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -53,5 +56,9 @@ STATEMENT = Statement(
     residual=lambda s: stationarity(s, s["b"]),
     symbolic=twin,
     control=lambda s: stationarity(s, 1.1 * s["b"] + 0.1),
+    trial=lambda s: Trial(
+        rates=rates_of(Training(law=law(s), rule="logistic", bias=s["b"])),
+        claim=lambda p: float(np.log(s["K"]) + (ndtri(p[0]) ** 2 - ndtri(p[1]) ** 2) / 2),
+    ),
     counterexample=draw(np.random.default_rng(0)),
 )

@@ -5,8 +5,9 @@ import sympy as sp
 
 from theory import symbolic
 from theory.fairness import fair_error
-from theory.shared_settings import MARGIN, draw_margin
+from theory.shared_settings import MARGIN, draw_margin, fair
 from theory.statement import Statement
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -27,5 +28,8 @@ STATEMENT = Statement(
         - sp.log(symbolic.normal_cdf(-2 * symbolic.m / ((symbolic.K + 1) * symbolic.sigma)))
     ),
     control=lambda s: np.log1p(s["K"]) - 1 + float(fair_error(s["m"], s["sigma"], s["K"], log=True)),
+    trial=lambda s: Trial(
+        rates=rates_of(fair(s)), claim=lambda p: float(-np.log1p(s["K"]) - np.log((p[0] + p[1]) / 2))
+    ),
     counterexample={"m": 0.5, "sigma": 1.0, "K": 2.0},
 )

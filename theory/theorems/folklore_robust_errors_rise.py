@@ -1,8 +1,9 @@
 """The robust errors of both classes rise with the radius."""
 
 from theory import symbolic
-from theory.shared_settings import LOSS, at_both_margins, draw_loss
+from theory.shared_settings import LOSS, at_both_margins, draw_loss, rates_at_both
 from theory.statement import Statement, symbol
+from theory.trial import Trial
 
 __all__ = ["STATEMENT"]
 
@@ -20,5 +21,6 @@ STATEMENT = Statement(
     residual=lambda s: at_both_margins(s)[0][1] - at_both_margins(s)[1][1],
     symbolic=lambda: symbolic.z_minus() - symbolic.z_minus().subs(symbolic.m, symbolic.m + symbol("loss")),
     control=lambda s: at_both_margins(s)[1][1] - at_both_margins(s)[0][1],
-    counterexample={"m": 0.1, "sigma": 1.0, "K": 2.0, "loss": 0.4},
+    trial=lambda s: Trial(rates=rates_at_both(s)[1::2], claim=lambda p: p[0] - p[1]),
+    counterexample={"m": 0.05, "sigma": 1.0, "K": 1.3, "loss": 0.31},
 )

@@ -6,6 +6,7 @@ import sympy as sp
 from theory import symbolic
 from theory.imbalance import accuracy_disparity
 from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.trial import Law, Rate, Training, Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -34,6 +35,17 @@ def twin() -> sp.Expr:
     return disparity(symbol("mu"), symbol("m")) - disparity(symbol("best"), symbol("best"))
 
 
+def rates(mu: float, margin: float, R: float) -> tuple[Rate, Rate]:
+    """Return the natural errors of training at a robust margin, with R samples of class -1 for one of +1."""
+    training = Training(
+        law=Law(margin=margin, widths=(1.0, 1.0)),
+        rule="threshold",
+        bias=-float(np.log(R)) / (2 * margin),
+        log_odds=-float(np.log(R)),
+    )
+    return rates_of(training, Law(margin=mu, widths=(1.0, 1.0)))
+
+
 STATEMENT = Statement(
     claim="AD of robust training >= AD of natural training, for equal covariances and prior ratio R.",
     source="Hu et al., 2023",
@@ -51,4 +63,8 @@ STATEMENT = Statement(
     residual=change,
     symbolic=twin,
     control=lambda s: -change(s),
+    trial=lambda s: Trial(
+        rates=[r for mu, m in ((s["mu"], s["m"]), (s["best"], s["best"])) for r in rates(mu, m, s["R"])],
+        claim=lambda p: (p[0] - p[1]) - (p[2] - p[3]),
+    ),
 )

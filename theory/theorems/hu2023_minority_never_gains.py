@@ -6,6 +6,8 @@ import sympy as sp
 from theory import symbolic
 from theory.imbalance import effects
 from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.theorems.hu2023_disparity_never_falls import rates
+from theory.trial import Trial
 
 __all__ = ["STATEMENT"]
 
@@ -47,5 +49,11 @@ STATEMENT = Statement(
     residual=slack,
     symbolic=twin,
     control=lambda s: slack(s) - 0.5,
+    trial=lambda s: Trial(
+        rates=[
+            rates(mu, m, R)[0] for R in (s["R"], 1.0) for mu, m in ((s["best"], s["best"]), (s["mu"], s["m"]))
+        ],
+        claim=lambda p: (p[2] - p[3]) - (p[0] - p[1]),
+    ),
     counterexample={"m": 0.2, "mu": 0.6, "best": 0.9, "R": 400.0},
 )

@@ -5,6 +5,7 @@ import sympy as sp
 
 from theory.stable import cauchy_rootless_ratio, stable_cdf
 from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.trial import Law, Training, Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -15,10 +16,15 @@ def draw(rng: np.random.Generator) -> dict[str, float]:
     return {"m": m, "R": float(np.exp(rng.uniform(0.02, 0.98) * np.log(cauchy_rootless_ratio(m))))}
 
 
+def stationary(m: float, R: float) -> float:
+    """Return the stationary bias that is a local minimum."""
+    return float(-(R - 1) * (1 + m**2) / (m * (R + 1) + np.sqrt(4 * R * m**2 - (R - 1) ** 2)))
+
+
 def slack(s: Setting) -> float:
     """Return (1 + R) times the error of the majority class less that at the stationary threshold."""
     m, R = s["m"], s["R"]
-    b = -(R - 1) * (1 + m**2) / (m * (R + 1) + np.sqrt(4 * R * m**2 - (R - 1) ** 2))
+    b = stationary(m, R)
     return 1 - stable_cdf(-b - m, 1) - R * stable_cdf(b - m, 1)
 
 
@@ -47,5 +53,15 @@ STATEMENT = Statement(
     residual=slack,
     symbolic=twin,
     control=lambda s: slack(s) - 0.5,
+    trial=lambda s: Trial(
+        rates=rates_of(
+            Training(
+                law=Law(margin=s["m"], widths=(1.0, 1.0), alpha=1.0),
+                rule="fixed",
+                bias=stationary(s["m"], s["R"]),
+            )
+        ),
+        claim=lambda p: 1 - p[0] - s["R"] * p[1],
+    ),
     counterexample={"m": 0.5, "R": 2.3},
 )

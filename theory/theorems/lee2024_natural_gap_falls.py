@@ -8,8 +8,9 @@ from theory import shared_certificates as c
 from theory import symbolic
 from theory.certify import Certificate
 from theory.optimal import optimal_z_scores
-from theory.shared_settings import LOSS, draw_loss
+from theory.shared_settings import LOSS, draw_loss, law, optimum
 from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -47,6 +48,10 @@ STATEMENT = Statement(
     residual=gap,
     symbolic=twin,
     control=lambda s: -gap(s),
+    trial=lambda s: Trial(
+        rates=[r for more in (0.0, s["loss"]) for r in rates_of(optimum(s, more), law(s, more + s["shift"]))],
+        claim=lambda p: (p[0] - p[1]) - (p[2] - p[3]),
+    ),
     certificate=Certificate(
         argument=(
             "With h = shift / sigma the derivative of the gap in a is "

@@ -21,5 +21,6 @@ STATEMENT = Statement(
     residual=gap,
     symbolic=twin,
     control=lambda s: -gap(s),
+    trial=ours_robust_gap_grows.STATEMENT.trial,
     certificate=ours_robust_gap_grows.STATEMENT.certificate,
 )

@@ -4,8 +4,9 @@ import sympy as sp
 
 from theory import symbolic
 from theory.fairness import critical_margin, fair_error
-from theory.shared_settings import MARGIN, draw_margin
+from theory.shared_settings import MARGIN, draw_margin, fair
 from theory.statement import Statement
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -25,5 +26,9 @@ STATEMENT = Statement(
     ),
     control=lambda s: (
         float(fair_error(1.05 * critical_margin(s["sigma"], s["K"]), s["sigma"], s["K"]) * (1 + s["K"])) - 1
+    ),
+    trial=lambda s: Trial(
+        rates=rates_of(fair({**s, "m": float(critical_margin(s["sigma"], s["K"]))})),
+        claim=lambda p: (p[0] + p[1]) / 2 * (1 + s["K"]) - 1,
     ),
 )

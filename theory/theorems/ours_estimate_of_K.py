@@ -7,8 +7,9 @@ from scipy.special import ndtr
 from theory import symbolic
 from theory.fairness import class_errors
 from theory.multiclass import variance_ratio
-from theory.shared_settings import LOSS
+from theory.shared_settings import LOSS, law
 from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.trial import Training, Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -36,6 +37,15 @@ def symbolic_ratio() -> sp.Expr:
     return sp.simplify((minus - minus.subs(m, m + loss)) / (plus - plus.subs(m, m + loss)) / K - 1)
 
 
+def trial(s: Setting) -> Trial:
+    """Estimate K from four counted error rates of one classifier."""
+    fixed = Training(law=law(s), rule="fixed", bias=0.2 * s["sigma"])
+    return Trial(
+        rates=[*rates_of(fixed, law(s, s["loss"])), *rates_of(fixed)],
+        claim=lambda p: variance_ratio((p[0], p[1]), (p[2], p[3])) / s["K"] - 1,
+    )
+
+
 STATEMENT = Statement(
     claim="(z_rob - z_nat of class -1) / (z_rob - z_nat of class +1) = K for any bias.",
     source="ours",
@@ -50,4 +60,5 @@ STATEMENT = Statement(
     residual=lambda s: ratio(s) / s["K"] - 1,
     symbolic=symbolic_ratio,
     control=lambda s: ratio(s) / s["K"] - 1.01,
+    trial=trial,
 )

@@ -4,7 +4,7 @@ import numpy as np
 import sympy as sp
 
 from theory import symbolic
-from theory.shared_settings import MARGIN, draw_margin
+from theory.shared_settings import MARGIN, draw_margin, learnt_bias
 from theory.statement import Setting, Statement
 from theory.surrogate import exponential_optimum
 
@@ -51,4 +51,5 @@ STATEMENT = Statement(
     residual=lambda s: gradient(s, 1.0),
     symbolic=lambda: symbolic_gradient(),
     control=lambda s: gradient(s, 1.02),
+    trial=lambda s: learnt_bias(s, "exponential", float(exponential_optimum(s["m"], s["sigma"], s["K"])[1])),
 )

@@ -3,7 +3,7 @@
 import sympy as sp
 
 from theory import symbolic
-from theory.shared_settings import MARGIN, draw_margin
+from theory.shared_settings import MARGIN, draw_margin, learnt_bias
 from theory.statement import Setting, Statement
 from theory.surrogate import hinge_optimum
 
@@ -40,4 +40,5 @@ STATEMENT = Statement(
     residual=lambda s: mismatch(s, 1.0),
     symbolic=lambda: symbolic_mismatch(),
     control=lambda s: mismatch(s, 1.01),
+    trial=lambda s: learnt_bias(s, "hinge", float(hinge_optimum(s["m"], s["sigma"], s["K"])[1])),
 )

@@ -1,11 +1,13 @@
 """Equal natural and equal robust errors exclude each other."""
 
 import sympy as sp
+from scipy.special import ndtri
 
 from theory import symbolic
 from theory.fairness import fair_bias
-from theory.shared_settings import LOSS, draw_loss
+from theory.shared_settings import LOSS, draw_loss, fair, law
 from theory.statement import Setting, Statement, symbol
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -36,4 +38,10 @@ STATEMENT = Statement(
     residual=lambda s: difference(s) - s["loss"] * (s["K"] - 1) / (s["K"] + 1),
     symbolic=symbolic_difference,
     control=lambda s: difference(s),
+    trial=lambda s: Trial(
+        rates=[rates_of(fair(s, more), law(s))[0] for more in (s["loss"], 0.0)],
+        claim=lambda p: (
+            float(s["K"] * (ndtri(p[1]) - ndtri(p[0]))) - s["loss"] / s["sigma"] * (s["K"] - 1) / (s["K"] + 1)
+        ),
+    ),
 )

@@ -2,12 +2,14 @@
 
 import numpy as np
 import sympy as sp
+from scipy.special import ndtr
 
 from theory import shared_certificates as c
 from theory import symbolic
 from theory.certify import Certificate
-from theory.shared_settings import MARGIN, draw_margin, z_scores
+from theory.shared_settings import MARGIN, draw_margin, optimum, z_scores
 from theory.statement import Statement
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -25,6 +27,9 @@ STATEMENT = Statement(
     residual=lambda s: -np.sqrt(2 * np.log(s["K"])) - z_scores(s)[1],
     symbolic=lambda: -sp.sqrt(2 * sp.log(symbolic.K)) - symbolic.z_minus(),
     control=lambda s: -np.sqrt(2.2 * np.log(s["K"])) - z_scores(s)[1],
+    trial=lambda s: Trial(
+        rates=rates_of(optimum(s))[1:], claim=lambda p: float(ndtr(-np.sqrt(2 * np.log(s["K"])))) - p[0]
+    ),
     certificate=Certificate(
         argument="z_- = -(a^2 + 2 K^2 ln K) / (a + K T) < 0 and z_-^2 = z_+^2 + 2 ln K >= 2 ln K.",
         box=c.BOX,

@@ -6,8 +6,9 @@ from theory import shared_certificates as c
 from theory import symbolic
 from theory.certify import Certificate
 from theory.fairness import fair_error, price_of_fairness
-from theory.shared_settings import MARGIN, draw_margin
+from theory.shared_settings import MARGIN, draw_margin, fair, optimum
 from theory.statement import Statement
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -37,6 +38,9 @@ STATEMENT = Statement(
     symbolic=symbolic_price,
     control=lambda s: float(
         -price_of_fairness(s["m"], s["sigma"], s["K"]) / fair_error(s["m"], s["sigma"], s["K"])
+    ),
+    trial=lambda s: Trial(
+        rates=[*rates_of(fair(s)), *rates_of(optimum(s))], claim=lambda p: (p[0] + p[1] - p[2] - p[3]) / 2
     ),
     certificate=Certificate(
         argument=(

@@ -6,18 +6,23 @@ from scipy.special import log_ndtr
 
 from theory import symbolic
 from theory.fairness import fair_error
-from theory.shared_settings import MARGIN, draw_margin, z_scores
+from theory.shared_settings import MARGIN, draw_margin, fair, optimum, z_scores
 from theory.statement import Setting, Statement
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
+
+
+def log_limit(K: float) -> float:
+    """Return ln(2 K^(K/(K+1)) / (K + 1))."""
+    return float(np.log(2) + K / (K + 1) * np.log(K) - np.log(K + 1))
 
 
 def ratio(s: Setting) -> float:
     """Return the log of the ratio over its limit."""
     K = s["K"]
-    limit = np.log(2) + K / (K + 1) * np.log(K) - np.log(K + 1)
     average = np.logaddexp(*log_ndtr(z_scores(s))) - np.log(2)
-    return float(fair_error(s["m"], s["sigma"], K, log=True) - average - limit)
+    return float(fair_error(s["m"], s["sigma"], K, log=True) - average - log_limit(K))
 
 
 def symbolic_ratio() -> sp.Expr:
@@ -42,4 +47,8 @@ STATEMENT = Statement(
     residual=ratio,
     symbolic=symbolic_ratio,
     control=lambda s: ratio(s) - np.log(1.05),
+    trial=lambda s: Trial(
+        rates=[*rates_of(fair(s)), *rates_of(optimum(s))],
+        claim=lambda p: float(np.log((p[0] + p[1]) / (p[2] + p[3])) - log_limit(s["K"])),
+    ),
 )

@@ -7,9 +7,10 @@ from scipy.special import log_ndtr
 from theory import shared_certificates as c
 from theory import symbolic
 from theory.certify import Certificate
-from theory.shared_settings import MARGIN, draw_margin, z_scores
+from theory.shared_settings import MARGIN, draw_margin, optimum, z_scores
 from theory.statement import Statement
 from theory.theorems import ours_ratio_falls_with_margin
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -29,6 +30,7 @@ STATEMENT = Statement(
         sp.log(symbolic.class_errors()[0]) - sp.log(symbolic.class_errors()[1]) - sp.log(symbolic.K)
     ),
     control=lambda s: float(np.subtract(*log_ndtr(z_scores(s))) - 2 * np.log(s["K"])),
+    trial=lambda s: Trial(rates=rates_of(optimum(s)), claim=lambda p: float(np.log(p[0] / p[1] / s["K"]))),
     certificate=Certificate(
         argument=(
             "The ratio falls with a (`ours_ratio_falls_with_margin`), so it exceeds its limit. That "

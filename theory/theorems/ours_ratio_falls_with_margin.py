@@ -7,8 +7,9 @@ from scipy.special import log_ndtr
 from theory import shared_certificates as c
 from theory import symbolic
 from theory.certify import Certificate
-from theory.shared_settings import LOSS, at_both_margins, draw_loss
+from theory.shared_settings import LOSS, at_both_margins, draw_loss, rates_at_both
 from theory.statement import Setting, Statement, symbol
+from theory.trial import Trial
 
 __all__ = ["CERTIFICATE", "STATEMENT"]
 
@@ -55,5 +56,8 @@ STATEMENT = Statement(
     residual=ratio,
     symbolic=twin,
     control=lambda s: -ratio(s),
+    trial=lambda s: Trial(
+        rates=rates_at_both(s), claim=lambda p: float(np.log(p[0] / p[1]) - np.log(p[2] / p[3]))
+    ),
     certificate=CERTIFICATE,
 )

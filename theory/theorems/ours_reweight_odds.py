@@ -4,9 +4,10 @@ import numpy as np
 import sympy as sp
 
 from theory import symbolic
-from theory.fairness import fair_bias, reweight_odds
-from theory.shared_settings import MARGIN, draw_margin
+from theory.fairness import critical_margin, fair_bias, reweight_odds
+from theory.shared_settings import MARGIN, draw_margin, optimum
 from theory.statement import Setting, Statement
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -23,6 +24,13 @@ def symbolic_odds() -> sp.Expr:
     return (plus**2 - minus**2) / 2
 
 
+def reweighted(s: Setting) -> Trial | None:
+    """Compare the class errors of training at cost odds K, where its optimum is not constant."""
+    if s["m"] < 1.1 * float(critical_margin(s["sigma"], s["K"])):
+        return None
+    return Trial(rates=rates_of(optimum(s, log_odds=float(np.log(s["K"])))), claim=lambda p: p[0] - p[1])
+
+
 STATEMENT = Statement(
     claim="At the bias with equal robust errors the stationary cost odds are K, whatever the margin.",
     source="ours",
@@ -37,4 +45,5 @@ STATEMENT = Statement(
     residual=lambda s: odds(s) - np.log(s["K"]),
     symbolic=symbolic_odds,
     control=lambda s: odds(s) - 1.1 * np.log(s["K"]),
+    trial=reweighted,
 )

@@ -7,8 +7,9 @@ from scipy.special import ndtr
 from theory import shared_certificates as c
 from theory import symbolic
 from theory.certify import Certificate
-from theory.shared_settings import LOSS, at_both_margins, draw_loss
+from theory.shared_settings import LOSS, at_both_margins, draw_loss, rates_at_both
 from theory.statement import Setting, Statement, symbol
+from theory.trial import Trial
 
 __all__ = ["STATEMENT"]
 
@@ -39,6 +40,7 @@ STATEMENT = Statement(
     residual=gap,
     symbolic=twin,
     control=lambda s: -gap(s),
+    trial=lambda s: Trial(rates=rates_at_both(s), claim=lambda p: (p[0] - p[1]) - (p[2] - p[3])),
     certificate=Certificate(
         argument=(
             "The derivative of the gap in a is phi(z_+) (z_+' - z_-' / K), since phi(z_+) = K phi(z_-), and "

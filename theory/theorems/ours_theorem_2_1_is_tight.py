@@ -1,12 +1,14 @@
 """Theorem 2.1 is attained up to an exponentially small slack."""
 
 import numpy as np
+import numpy.typing as npt
 import sympy as sp
 from scipy.special import ndtr
 
 from theory import symbolic
 from theory.statement import Setting, Statement, log_uniform, symbol
-from theory.tsipras import TsiprasModel, robust_bound, tight_example
+from theory.trial import Rate, Trial
+from theory.tsipras import TsiprasModel, draw_features, robust_bound, tight_example
 
 __all__ = ["STATEMENT"]
 
@@ -47,6 +49,26 @@ def twin() -> sp.Expr:
     return p / (1 - p) * delta - robust - below * (p / (1 - p) - 1)
 
 
+def trial(s: Setting) -> Trial:
+    """Count the errors of the example, without an attack and with every weak feature lowered by 2 eta."""
+
+    def rate(predicted: float, eps: float) -> Rate:
+        def wrong(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
+            features = draw_features(model(s), rng, n)
+            weak = features[:, 1:].mean(axis=1) - eps
+            return np.asarray(np.where(np.abs(weak) > s["tau"], weak, features[:, 0]) <= 0, np.float64)
+
+        return Rate(predicted=predicted, sample=wrong)
+
+    delta, robust = tight_example(model(s), s["tau"])
+    odds = s["p"] / (1 - s["p"])
+    tail = float(ndtr(-(s["eta"] + s["tau"]) * s["d"] ** 0.5))
+    return Trial(
+        rates=[rate(delta, 0.0), rate(1 - robust, 2 * s["eta"])],
+        claim=lambda p: odds * p[0] - (1 - p[1]) - tail * (odds - 1),
+    )
+
+
 STATEMENT = Statement(
     claim="A classifier misses the bound by Phi(-(eta + tau) sqrt(d)) (p / (1 - p) - 1) only.",
     source="ours",
@@ -61,4 +83,5 @@ STATEMENT = Statement(
     residual=lambda s: difference(s, 1.0),
     symbolic=twin,
     control=lambda s: difference(s, 1.1),
+    trial=trial,
 )

@@ -1,11 +1,13 @@
 """Accuracy bounds robust accuracy."""
 
 import numpy as np
+import numpy.typing as npt
 import sympy as sp
 
 from theory import symbolic
 from theory.statement import Setting, Statement, log_uniform, symbol
-from theory.tsipras import TsiprasModel, linear_accuracy, linear_error
+from theory.trial import Rate, Trial
+from theory.tsipras import TsiprasModel, draw_features, linear_accuracy, linear_error
 
 __all__ = ["STATEMENT"]
 
@@ -45,6 +47,25 @@ def twin() -> sp.Expr:
     return p / (1 - p) * (1 - right(strength, sp.S.Zero)) - attacked
 
 
+def errors(s: Setting, weights: npt.NDArray[np.float64]) -> list[Rate]:
+    """Return the error of a linear classifier, and its error when every feature is attacked by 2 eta."""
+
+    def rate(eps: float) -> Rate:
+        def wrong(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
+            attacked = draw_features(model(s), rng, n) - eps * np.sign(weights)
+            return np.asarray(attacked @ weights <= 0, np.float64)
+
+        return Rate(predicted=linear_error(model(s), weights[0], weights[1:], eps=eps), sample=wrong)
+
+    return [rate(0.0), rate(2 * s["eta"])]
+
+
+def trial(s: Setting) -> Trial:
+    """Attack samples of the model feature by feature."""
+    weights = np.array([s["w"], *[s["v"] / s["d"] ** 0.5] * int(s["d"])])
+    return Trial(rates=errors(s, weights), claim=lambda p: s["p"] / (1 - s["p"]) * p[0] - (1 - p[1]))
+
+
 STATEMENT = Statement(
     claim="Standard accuracy >= 1 - delta implies robust accuracy <= p / (1 - p) delta at eps >= 2 eta.",
     source="Tsipras et al., 2019, theorem 2.1",
@@ -62,4 +83,5 @@ STATEMENT = Statement(
     residual=slack,
     symbolic=twin,
     control=lambda s: slack(s) / 2 - 0.5,
+    trial=trial,
 )

@@ -3,6 +3,8 @@
 import numpy as np
 
 from theory.statement import Setting, Statement, symbol
+from theory.theorems.tsipras2019_theorem_2_1 import errors
+from theory.trial import Trial
 from theory.tsipras import TsiprasModel, linear_accuracy, linear_error
 
 __all__ = ["STATEMENT"]
@@ -34,5 +36,9 @@ STATEMENT = Statement(
     residual=slack,
     symbolic=lambda: symbol("p") ** 2 / (1 - symbol("p")) - (1 - symbol("p")),
     control=lambda s: slack(s) - 1,
+    trial=lambda s: Trial(
+        rates=errors({**s, "d": 1.0}, np.array([-1.0, 0.0])),
+        claim=lambda p: s["p"] / (1 - s["p"]) * p[0] - (1 - p[1]),
+    ),
     counterexample={"p": 0.3, "eta": 0.2},
 )

@@ -1,11 +1,13 @@
 """The adversarial SVM uses the robust feature alone."""
 
 import numpy as np
+import numpy.typing as npt
 import sympy as sp
 
 from theory import symbolic
 from theory.statement import Setting, Statement, symbol
-from theory.tsipras import TsiprasModel, hinge_loss
+from theory.trial import Rate, Trial
+from theory.tsipras import TsiprasModel, draw_features, hinge_loss
 
 __all__ = ["STATEMENT"]
 
@@ -37,6 +39,21 @@ def twin() -> sp.Expr:
     return weak - (p * eps + (1 - p) * (2 + eps))
 
 
+def trial(s: Setting) -> Trial:
+    """Average the adversarial hinge losses of one weak feature and of the strong one."""
+
+    def rate(feature: int) -> Rate:
+        weights = np.eye(1 + int(s["d"]))[feature]
+
+        def loss(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
+            features = draw_features(model(s), rng, n) - s["eps"]
+            return np.maximum(0.0, 1 - features[:, feature])
+
+        return Rate(predicted=hinge_loss(model(s), weights[0], weights[1:], eps=s["eps"]), sample=loss)
+
+    return Trial(rates=[rate(1), rate(0)], claim=lambda p: p[0] - p[1])
+
+
 STATEMENT = Statement(
     claim="Of unit-norm classifiers sign(x_1) has the smallest adversarial hinge loss.",
     source="Tsipras et al., 2019, theorem 2.2",
@@ -54,4 +71,5 @@ STATEMENT = Statement(
     residual=slack,
     symbolic=twin,
     control=lambda s: slack(s) - 1,
+    trial=trial,
 )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from theory.statement import Statement
-from theory.theorems.tsipras2019_theorem_2_2 import slack, twin
+from theory.theorems.tsipras2019_theorem_2_2 import slack, trial, twin
 
 __all__ = ["STATEMENT"]
 
@@ -26,5 +26,6 @@ STATEMENT = Statement(
     residual=slack,
     symbolic=twin,
     control=lambda s: slack(s) - 1,
+    trial=trial,
     counterexample={"p": 0.6, "eta": 0.45, "eps": 0.9, "d": 79.0},
 )

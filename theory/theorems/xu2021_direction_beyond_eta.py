@@ -1,10 +1,13 @@
 """The direction 1 / sqrt(d) for radii beyond eta."""
 
 import numpy as np
+import numpy.typing as npt
 import sympy as sp
+from scipy.special import ndtr
 
 from theory.adversary import uniform_direction
 from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.trial import Rate, Trial
 
 __all__ = ["STATEMENT"]
 
@@ -23,6 +26,21 @@ def slack(s: Setting) -> float:
     )
 
 
+def trial(s: Setting) -> Trial:
+    """Attack samples of N(eta 1, eta^2 I) and count the errors of a basis vector and of 1 / sqrt(d)."""
+    d = int(s["d"])
+
+    def rate(weights: npt.NDArray[np.float64]) -> Rate:
+        def wrong(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
+            attacked = s["eta"] * (1 + rng.standard_normal((n, d))) - s["eps"] * np.sign(weights)
+            return np.asarray(attacked @ weights <= 0, np.float64)
+
+        margin = (s["eta"] - s["eps"]) * weights.sum()
+        return Rate(predicted=float(ndtr(-margin / s["eta"])), sample=wrong)
+
+    return Trial(rates=[rate(np.eye(d)[0]), rate(np.full(d, d**-0.5))], claim=lambda p: p[0] - p[1])
+
+
 STATEMENT = Statement(
     claim="1 / sqrt(d) is the optimal robust direction for every eps.",
     source="after Xu et al., 2021",
@@ -37,5 +55,6 @@ STATEMENT = Statement(
     residual=slack,
     symbolic=lambda: (sp.sqrt(symbol("d")) - 1) * (symbol("eta") - symbol("eps")) / symbol("eta"),
     control=lambda s: slack(s) - 1,
+    trial=trial,
     counterexample={"d": 4.0, "eta": 1.0, "eps": 1.5},
 )

@@ -4,9 +4,10 @@ import sympy as sp
 
 from theory import shared_certificates as c
 from theory.certify import Certificate
-from theory.shared_settings import LOSS, draw_loss
+from theory.shared_settings import LOSS, draw_loss, law, optimum
 from theory.statement import Statement
 from theory.theorems.xu2021_wide_class_pays import twin, z
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -21,6 +22,10 @@ STATEMENT = Statement(
     residual=lambda s: z(s)[0][1] - z(s)[1][1],
     symbolic=lambda: -twin(-1),
     control=lambda s: z(s)[1][1] - z(s)[0][1],
+    trial=lambda s: Trial(
+        rates=[rates_of(t, law(s, s["loss"]))[1] for t in (optimum(s), optimum(s, s["loss"]))],
+        claim=lambda p: p[1] - p[0],
+    ),
     certificate=Certificate(
         argument=(
             "At a fixed natural margin the natural z-score of class -1 is z_-(a) + a / 2 and a constant. Its "

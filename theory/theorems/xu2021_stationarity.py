@@ -2,10 +2,12 @@
 
 import numpy as np
 import sympy as sp
+from scipy.special import ndtri
 
 from theory import symbolic
-from theory.shared_settings import MARGIN, draw_margin, z_scores
+from theory.shared_settings import MARGIN, draw_margin, optimum, z_scores
 from theory.statement import Statement
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -29,5 +31,11 @@ STATEMENT = Statement(
     ),
     control=lambda s: (
         (z_scores(s)[1] ** 2 - z_scores(s)[0] ** 2 - 1.9 * np.log(s["K"])) / (1 + z_scores(s)[1] ** 2)
+    ),
+    trial=lambda s: Trial(
+        rates=rates_of(optimum(s)),
+        claim=lambda p: float(
+            (ndtri(p[1]) ** 2 - ndtri(p[0]) ** 2 - 2 * np.log(s["K"])) / (1 + ndtri(p[1]) ** 2)
+        ),
     ),
 )

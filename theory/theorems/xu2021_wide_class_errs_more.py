@@ -3,8 +3,9 @@
 from theory import shared_certificates as c
 from theory import symbolic
 from theory.certify import Certificate
-from theory.shared_settings import MARGIN, draw_margin, z_scores
+from theory.shared_settings import MARGIN, draw_margin, optimum, z_scores
 from theory.statement import Statement
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -19,6 +20,7 @@ STATEMENT = Statement(
     residual=lambda s: z_scores(s)[0] - z_scores(s)[1],
     symbolic=lambda: symbolic.z_plus() - symbolic.z_minus(),
     control=lambda s: z_scores(s)[1] - z_scores(s)[0],
+    trial=lambda s: Trial(rates=rates_of(optimum(s)), claim=lambda p: p[0] - p[1]),
     certificate=Certificate(
         argument="z_+ - z_- = 2 (K + 1) ln K / (T + a).",
         box=c.BOX,

@@ -6,8 +6,9 @@ from theory import shared_certificates as c
 from theory import symbolic
 from theory.certify import Certificate
 from theory.optimal import optimal_z_scores
-from theory.shared_settings import LOSS, draw_loss
+from theory.shared_settings import LOSS, draw_loss, law, optimum
 from theory.statement import Setting, Statement, symbol
+from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 
@@ -42,6 +43,10 @@ STATEMENT = Statement(
     residual=lambda s: z(s)[1][0] - z(s)[0][0],
     symbolic=lambda: twin(1),
     control=lambda s: z(s)[0][0] - z(s)[1][0],
+    trial=lambda s: Trial(
+        rates=[rates_of(t, law(s, s["loss"]))[0] for t in (optimum(s), optimum(s, s["loss"]))],
+        claim=lambda p: p[0] - p[1],
+    ),
     certificate=Certificate(
         argument=(
             "At a fixed natural margin the natural z-score of class +1 is z_+(a) + a / (2K) and a constant. "
