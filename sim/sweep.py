@@ -1,89 +1,160 @@
-"""``python -m sim.sweep``: train linear classifiers on the mixture and compare their errors with theory.
+"""``python -m sim.sweep``: train linear classifiers, count their errors and compare them with theory.
 
-Two ways of training, naturally and adversarially, each against its own theory: "threshold" picks
-the bias with the fewest (robust) training errors along the optimal direction and is compared with
-the closed form; "logistic" fits all weights and is compared with the minimiser of the population
-logistic loss.
+Without ``--study`` it trains on a grid of Gaussian mixtures, naturally and adversarially, by the 0/1 error
+and by the logistic loss. ``--study NAME`` runs a study: each statement of theory is one, `sim.studies` has the
+others; ``--study all`` runs all of them. An interrupted sweep goes on when its command is given again.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import joblib
-import numpy as np
 from tqdm import tqdm
 
-from sim.experiment import BUDGET, Row, execute, tasks
-from theory.cli import Parser, claim_folder, radius, real, run, whole
-from theory.mixture import CLASSES
-from theory.record import provenance, setting_id, to_jsonl, write_atomic
+from sim.report import report
+from sim.studies.grid import DEFAULT, settings_of
+from sim.study import BUDGET, Task, execute, studies, tasks
+from theory.cli import Parser, claim_folder, one_of, radius, real, run, whole
+from theory.inputs import InputError, parse_object
+from theory.record import provenance, setting_id, write_atomic
 
-FILES = ("records.jsonl", "sweep.json")
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Return the verdict table for a person: predicted and measured errors of both classes."""
-    head = f"{'training':<12}{'rule':<10}{'K':>5}{'trained at':>11}{'attacked at':>12}  "
-    columns = [f"{y} theory  measured [95 % interval]" for y in CLASSES]
-    lines = [" | ".join([head, *columns, "verdict"])]
-    for row in rows:
-        t = row.task
-        attacked = "-" if row.quantity == "natural_error" else row.eps
-        cells = [f"{t.training:<12}{t.rule:<10}{t.mixture.K:>5g}{t.train_eps:>11}{attacked:>12}  "]
-        for v in row.verdicts:
-            low, high = v.interval
-            cells.append(f"   {v.predicted:.4f}    {v.measured:.4f} [{low:.4f}, {high:.4f}]")
-        cells.append(", ".join(sorted({v.verdict for v in row.verdicts})))
-        lines.append(" | ".join(cells))
-    return "\n".join(lines)
-
-
-def summary(rows: Sequence[Row]) -> str:
-    """Return the number of verdicts of each kind and what the sweep could have seen."""
-    verdicts = [v for row in rows for v in row.verdicts]
-    counts = {k: sum(v.verdict == k for v in verdicts) for k in ("agrees", "differs", "cannot tell")}
-    parts = ", ".join(f"{n} {k}" for k, n in counts.items())
-    seen = [v.detectable for v in verdicts]
-    return (
-        f"{len(verdicts)} comparisons: {parts}. Smallest error that would have been seen: median "
-        f"{np.median(seen):.4f}, largest {max(seen):.4f}. A true theory is called wrong anywhere with "
-        f"probability at most {BUDGET:g}, to first order in 1 / n."
-    )
+FILES = ("records.jsonl", "verdicts.jsonl", "sweep.json")
+BACKENDS = ("loky", "dask", "ray")
+GRID = {"dim": "dim", "eta": "eta", "sigma": "sigma", "K": "Ks", "eps": "radii"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the sweep; 1 if any verdict is "differs"."""
-    parser = Parser(prog="sim.sweep", description=__doc__)
-    parser.add_argument("--dim", type=whole(1, 500), default=20, help="dimension d")
-    parser.add_argument("--eta", type=real, default=0.4, help="coordinate of the class mean")
-    parser.add_argument("--sigma", type=real, default=1.0, help="standard deviation of class -1")
-    parser.add_argument(
-        "--K", type=real, nargs="+", default=[1.0, 1.5, 2.0, 3.0], help="ratios of the deviations"
-    )
-    parser.add_argument(
-        "--eps", type=radius, nargs="+", default=["0.08", "0.16", "0.24"], help="l-infinity radii, below eta"
-    )
-    parser.add_argument("--jobs", type=whole(1, 1024), default=joblib.cpu_count(), help="worker processes")
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of all draws")
-    parser.add_argument("--out", type=Path, help="folder of the records (default: runs/sim/<id>)")
-    args = parser.parse_args(argv)
+    """Run the sweep; 1 if a verdict is not as it should be."""
+    args = _parser().parse_args(argv)
+    todo, settings = _plan(args)
+    if args.dry_run:
+        return _describe(todo, args.jobs)
+    name = setting_id(settings)
+    out = claim_folder(args.out or Path("runs/sim") / name, name, FILES)
+    write_atomic(out / "sweep.json", json.dumps({"id": name, "settings": settings}) + "\n")
+    done = resume(out / "verdicts.jsonl", [task.key for task in todo])
+    if done:
+        print(f"{done} of {len(todo)} settings are there already", file=sys.stderr)
+    with (out / "verdicts.jsonl").open("ab") as file:
+        for line in _progress(_results(todo[done:], args.jobs, args.backend), len(todo), done):
+            file.write((json.dumps(line, allow_nan=False) + "\n").encode())
+            file.flush()
+    return report(out)
 
-    grid = {k: getattr(args, k) for k in ("dim", "eta", "sigma", "K", "eps", "seed")}
-    todo = tasks(args.dim, args.eta, args.sigma, args.K, args.eps, args.seed)
-    out = claim_folder(args.out or Path("runs/sim") / setting_id(grid), setting_id(grid), FILES)
+
+def _parser() -> Parser:
+    parser = Parser(prog="sim.sweep", description=__doc__)
+    add = parser.add_argument
+    add("--study", nargs="+", metavar="NAME", help="studies, or all; the grid of the other flags if none")
+    add("--settings", type=whole(1, 10_000), default=5, help="settings of each study")
+    add("--dim", type=whole(1, 500), help=f"grid: dimension d, {DEFAULT['dim']} if none")
+    add("--eta", type=real, help=f"grid: coordinate of the class mean, {DEFAULT['eta']} if none")
+    add("--sigma", type=real, help=f"grid: standard deviation of class -1, {DEFAULT['sigma']} if none")
+    add("--K", type=real, nargs="+", help=f"grid: ratios of the deviations, {DEFAULT['Ks']} if none")
+    add("--eps", type=radius, nargs="+", help=f"grid: l-infinity radii, {DEFAULT['radii']} if none")
+    add("--jobs", type=whole(1, 1024), default=joblib.cpu_count(), help="worker processes")
+    add("--backend", type=one_of(BACKENDS), default="loky", help="what runs them: loky, dask or ray")
+    add("--seed", type=whole(0, 2**63 - 1), default=0, help="seed of all draws")
+    add("--out", type=Path, help="folder of the verdicts (default: runs/sim/<id>)")
+    add("--dry-run", action="store_true", help="say what would be done, and about how long it takes")
+    return parser
+
+
+def _plan(args: Any) -> tuple[list[Task], dict[str, Any]]:
+    """Return the tasks of a command line, and what fixes their results."""
+    grid = {v: getattr(args, k) for k, v in GRID.items() if getattr(args, k) is not None}
     source = provenance()
-    parallel = joblib.Parallel(n_jobs=args.jobs, return_as="generator")
-    work = parallel(joblib.delayed(execute)(task, source) for task in todo)
-    done = list(tqdm(work, total=len(todo), desc="training", unit="run", file=sys.stderr))
-    rows = [row for some, _ in done for row in some]
-    write_atomic(out / "records.jsonl", to_jsonl(record for _, some in done for record in some))
-    write_atomic(out / "sweep.json", json.dumps({"id": setting_id(grid), "settings": grid}) + "\n")
-    print(table(rows))
-    print(summary(rows))
-    print(f"records: {out / 'records.jsonl'}")
-    return int(any(v.verdict == "differs" for row in rows for v in row.verdicts))
+    if args.study is None:
+        settings = {**DEFAULT, **grid, "seed": args.seed}
+        todo = settings_of(**settings)
+        share = BUDGET / len(todo)
+        return [Task("grid", i, s, args.seed, share, source) for i, s in enumerate(todo)], settings
+    known = list(studies())
+    for name in args.study:
+        if name != "all" and name not in known:
+            raise InputError(f"no study {name!r:.60}; there are all, {', '.join(known)}")
+    if grid:
+        raise InputError("--study takes its own settings; leave out --dim, --eta, --sigma, --K and --eps")
+    names = known if "all" in args.study else list(dict.fromkeys(args.study))
+    settings = {"studies": names, "settings": args.settings, "seed": args.seed}
+    return list(tasks(names, args.settings, args.seed, source)), settings
+
+
+def resume(path: Path, keys: Sequence[str]) -> int:
+    """Return how many tasks a file of verdicts already has, and cut off a line that was not finished.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    if not path.exists():
+        return 0
+    content = path.read_bytes()
+    whole_lines = content[: content.rfind(b"\n") + 1]
+    found = []
+    for number, line in enumerate(whole_lines.splitlines(), 1):
+        found.append(parse_object(line.decode(errors="replace"), f"{path}, line {number}").get("task"))
+    if found != list(keys[: len(found)]):
+        raise InputError(f"{path} holds other tasks than those of this sweep; give an empty folder as --out")
+    if len(whole_lines) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole_lines))
+    return len(found)
+
+
+def _results(todo: Sequence[Task], jobs: int, backend: str) -> Iterator[dict[str, Any]]:
+    """Yield the lines of tasks in their order."""
+    with _backend(backend, jobs):
+        if backend == "loky":
+            yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(map(_delayed, todo))
+            return
+        for begin in range(0, len(todo), 8 * jobs):  # these backends return lists
+            yield from joblib.Parallel(n_jobs=jobs)(map(_delayed, todo[begin : begin + 8 * jobs]))
+
+
+def _delayed(task: Task) -> Any:
+    return joblib.delayed(execute)(task)
+
+
+@contextmanager
+def _backend(name: str, jobs: int) -> Iterator[None]:
+    """Make joblib use a backend, on a cluster of ``jobs`` local workers that ends with the sweep."""
+    if name == "loky":
+        yield
+        return
+    try:
+        if name == "dask":
+            from distributed import Client
+
+            with Client(n_workers=jobs, threads_per_worker=1, dashboard_address=None):
+                with joblib.parallel_config(backend="dask"):
+                    yield
+        else:
+            from ray.util.joblib import register_ray
+
+            register_ray()
+            with joblib.parallel_config(backend="ray"):
+                yield
+    except ImportError:
+        raise InputError(f"--backend {name} needs it: pip install 'robust-fairness[{name}]'") from None
+
+
+def _progress(lines: Iterator[dict[str, Any]], total: int, done: int) -> Iterator[dict[str, Any]]:
+    return iter(tqdm(lines, total=total, initial=done, desc="settings", unit="setting", file=sys.stderr))
+
+
+def _describe(todo: Sequence[Task], jobs: int) -> int:
+    """Print what would be done."""
+    counts = Counter(task.study for task in todo)
+    seconds = sum(studies()[name].seconds * n for name, n in counts.items())
+    for name, n in counts.items():
+        print(f"{name}: {n} settings. {studies()[name].summary}")
+    print(f"{len(todo)} settings, about {seconds / min(jobs, len(todo)):.0f} s with {jobs} workers")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""One study a file, named like it: a `sim.study.Study` named STUDY. Statements bring their own."""
