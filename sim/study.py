@@ -66,7 +66,7 @@ class Study:
     settings: Callable[[int, np.random.Generator], Sequence[Setting]]
     run: Callable[[Setting, np.random.Generator, float], Outcome]
     refuted: bool = False
-    seconds: float = 1.0
+    seconds: float = 1.5
 
 
 @dataclass(frozen=True)

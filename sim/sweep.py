@@ -1,8 +1,8 @@
 """``python -m sim.sweep``: train linear classifiers, count their errors and compare them with theory.
 
 Without ``--study`` it trains on a grid of Gaussian mixtures, naturally and adversarially, by the 0/1 error
-and by the logistic loss. ``--study NAME`` runs a study: each statement of theory is one, `sim.studies` has the
-others; ``--study all`` runs all of them. An interrupted sweep goes on when its command is given again.
+and by the logistic loss. ``--study NAME`` runs a study: each statement of theory is one, `sim.studies`
+has the others; ``--study all`` runs all of them. An interrupted sweep goes on when its command is given again.
 """
 
 import json

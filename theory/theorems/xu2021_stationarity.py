@@ -35,7 +35,7 @@ STATEMENT = Statement(
     trial=lambda s: Trial(
         rates=rates_of(optimum(s)),
         claim=lambda p: float(
-            (ndtri(p[1]) ** 2 - ndtri(p[0]) ** 2 - 2 * np.log(s["K"])) / (1 + ndtri(p[1]) ** 2)
+            ((ndtri(p[1]) ** 2 - ndtri(p[0]) ** 2) / 2 - np.log(s["K"])) / (1 + ndtri(p[1]) ** 2)
         ),
     ),
 )
