@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, ndtr, ndtri
 
-from sim.train import best_threshold
+from sim.train import Thresholds
 from theory.trial import Law, Training
 
 __all__ = ["Learnt", "chernoff_quantile", "draw_scores", "learn", "threshold_scale"]
@@ -62,7 +62,7 @@ def learn(training: Training, n: int, rng: np.random.Generator) -> Learnt:
     plus, minus = (draw_scores(training.law, label, n, rng) for label in (1, -1))
     if training.rule == "threshold":
         return Learnt(
-            best_threshold(-plus, -minus, training.log_odds), threshold_scale(training, n), "chernoff"
+            Thresholds(-plus, -minus).best(training.log_odds), threshold_scale(training, n), "chernoff"
         )
     if training.rule == "equal":
         return Learnt(_equal(plus, minus), _equal_scale(training, n))

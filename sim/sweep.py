@@ -2,7 +2,8 @@
 
 Without ``--study`` it trains on a grid of Gaussian mixtures, naturally and adversarially, by the 0/1 error
 and by the logistic loss. ``--study NAME`` runs a study: each statement of theory is one, `sim.studies`
-has the others; ``--study all`` runs all of them. An interrupted sweep goes on when its command is given again.
+has the others; ``--study all`` runs all of them. An interrupted sweep goes on when its command is given
+again.
 """
 
 import json
@@ -22,6 +23,7 @@ from sim.study import BUDGET, Task, execute, studies, tasks
 from theory.cli import Parser, claim_folder, one_of, radius, real, run, whole
 from theory.inputs import InputError, parse_object
 from theory.record import provenance, setting_id, write_atomic
+from theory.statement import statements
 
 FILES = ("records.jsonl", "verdicts.jsonl", "sweep.json")
 BACKENDS = ("loky", "dask", "ray")
@@ -75,9 +77,10 @@ def _plan(args: Any) -> tuple[list[Task], dict[str, Any]]:
         share = BUDGET / len(todo)
         return [Task("grid", i, s, args.seed, share, source) for i, s in enumerate(todo)], settings
     known = list(studies())
+    own = [name for name in known if name not in statements()]
     for name in args.study:
         if name != "all" and name not in known:
-            raise InputError(f"no study {name!r:.60}; there are all, {', '.join(known)}")
+            raise InputError(f"no study {name!r:.60}; give all, one of {', '.join(own)}, or a statement")
     if grid:
         raise InputError("--study takes its own settings; leave out --dim, --eta, --sigma, --K and --eps")
     names = known if "all" in args.study else list(dict.fromkeys(args.study))

@@ -13,7 +13,7 @@ from scipy.special import expit
 from theory.inputs import InputError
 from theory.linear import LinearClassifier
 
-__all__ = ["best_threshold", "train_bias", "train_logistic"]
+__all__ = ["Thresholds", "train_bias", "train_logistic"]
 
 Array = npt.NDArray[np.float64]
 
@@ -73,25 +73,35 @@ def train_bias(weights: Array, plus: Array, minus: Array, eps: float) -> LinearC
         eps: l-infinity radius at training; 0 trains naturally.
     """
     reach = eps * np.abs(weights).sum()
-    return LinearClassifier(weights, best_threshold(reach - plus, -reach - minus))
+    return LinearClassifier(weights, Thresholds(reach - plus, -reach - minus).best())
 
 
-def best_threshold(plus: Array, minus: Array, log_odds: float = 0.0) -> float:
-    """Return the bias with the smallest weighted number of errors; infinite where a constant is best.
+class Thresholds:
+    """Samples sorted once, for the bias with the smallest weighted number of errors at any weights.
 
     Args:
         plus: bias at and below which each sample of class +1 is in error, shape (n,).
         minus: bias from which each sample of class -1 is in error, shape (n,).
-        log_odds: ln of the weight of an error of class +1 over one of class -1.
     """
-    thresholds = np.concatenate([plus, minus])
-    order = np.argsort(thresholds)
-    odds = np.exp(log_odds)
-    steps = np.where(order < len(plus), -odds, 1.0)
-    excess = np.cumsum(steps)  # errors beyond those of always -1, just above each threshold
-    best = int(np.argmin(excess))
-    if excess[best] >= 0:
-        return -np.inf
-    if best == len(order) - 1:
-        return np.inf
-    return float(thresholds[order[best : best + 2]].mean())
+
+    def __init__(self, plus: Array, minus: Array) -> None:
+        """Sort."""
+        thresholds = np.concatenate([plus, minus])
+        order = np.argsort(thresholds)
+        self._thresholds = thresholds[order]
+        self._won = np.cumsum(order < len(plus))  # of class +1, just above each threshold
+        self._lost = np.arange(1, len(order) + 1) - self._won  # of class -1
+
+    def best(self, log_odds: float = 0.0) -> float:
+        """Return the best bias; infinite where a constant classifier is best.
+
+        Args:
+            log_odds: ln of the weight of an error of class +1 over one of class -1.
+        """
+        excess = self._lost - np.exp(log_odds) * self._won  # errors beyond those of always -1
+        best = int(np.argmin(excess))
+        if excess[best] >= 0:
+            return -np.inf
+        if best == len(excess) - 1:
+            return np.inf
+        return float(self._thresholds[best : best + 2].mean())
