@@ -21,6 +21,8 @@ Array = npt.NDArray[np.float64]
 
 FALL = 0.2
 """Factor by which the weight of the barrier falls."""
+NOISE = 1e-15
+"""Newton decrement that rounding leaves."""
 STEPS = 500
 """Newton steps that are allowed."""
 
@@ -154,17 +156,22 @@ def solve_barrier(problem: Problem, w: Array, b: float, gap: float) -> Result:
     for steps in range(1, STEPS + 1):
         gradient, x = _equations(problem, rows, state)
         decrement = float(gradient @ x)
-        if decrement > 0.1 * mu:
+        if decrement <= 0.1 * mu:
+            result = _certify(problem, rows, state, x, steps)
+            if result.objective - result.bound < best.objective - best.bound:
+                best = result
+            if best.objective - best.bound <= gap or mu < 1e-3 * gap:
+                break
+        if decrement > max(0.1 * mu / len(rows), NOISE):
             state = _search(problem, rows, state, x, decrement, mu)
-            problem.refuse_separated(problem.margins(state.w, state.b))
-            continue
-        result = _certify(problem, rows, state, x, steps)
-        if result.objective - result.bound < best.objective - best.bound:
-            best = result
-        if best.objective - best.bound <= gap or mu < 1e-3 * gap:
-            break
-        mu *= FALL
-        state = _state(problem, rows, state.w, state.b, mu)
+            margins = problem.margins(state.w, state.b)
+            problem.refuse_separated(margins)
+            least = float(margins.min())
+            if least > 0 and problem.l2 == 0 and problem.loss.name == "hinge":  # a multiple has no loss
+                return Result(state.w / least, state.b / least, 0.0, 0.0, steps)
+        else:
+            mu *= FALL
+            state = _state(problem, rows, state.w, state.b, mu)
     return best
 
 

@@ -121,7 +121,7 @@ class Problem:
         return float(self.a @ self.losses(w, b)) + self.l2 / 2 * float(w @ w)
 
     def bound(self, alpha: Array, beta: Array, pulls: tuple[Array, Array], reach: float) -> float:
-        """Return a number that no objective is below.
+        """Return a number that no objective is below; 0 bounds them all.
 
         The class with more weight is scaled down to balance the classes. Where, without a penalty, the pull
         is outside its ball, by rounding or since natural training shrinks the ball to a point, the bound
@@ -136,14 +136,14 @@ class Problem:
         k = len(self.plus)
         sums = float(alpha[:k].sum()), float(alpha[k:].sum())
         if min(sums) <= 0:
-            return -np.inf
+            return 0.0
         scale = self.spread((min(1.0, sums[1] / sums[0]), min(1.0, sums[0] / sums[1])))
         pull, radius = scale[0] * pulls[0] - scale[-1] * pulls[1], float(self.e @ (scale * beta))
         value = float(self.a @ self.loss.dual(scale * alpha / self.a, scale * beta / self.a))
         if self.l2 > 0:
             outside = best_direction(pull, radius, self.norm).margin if pull.any() else 0.0
-            return value - max(outside, 0.0) ** 2 / (2 * self.l2)
-        return value - max(dual_norm(pull, BALL[self.norm]) - radius, 0.0) * reach
+            return max(value - max(outside, 0.0) ** 2 / (2 * self.l2), 0.0)
+        return max(value - max(dual_norm(pull, BALL[self.norm]) - radius, 0.0) * reach, 0.0)
 
     def refuse_separated(self, margins: Array) -> None:
         """Raise where a growing classifier lowers the loss for ever.
@@ -153,6 +153,6 @@ class Problem:
         """
         if self.l2 == 0 and self.loss.endless and margins.min() > 0:
             raise InputError(
-                f"the classes are separable at eps {self.eps}, where the {self.loss.name} loss has no "
-                "minimiser without a penalty; an l2 > 0 gives it one"
+                f"the classes are separable under attack, where the {self.loss.name} loss has no minimiser "
+                "without a penalty: l2 must be > 0, got 0"
             )
