@@ -14,6 +14,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from sim.problem import Problem, Result
 from theory.adversary import dual_norm
+from theory.inputs import InputError
 
 __all__ = ["solve_barrier"]
 
@@ -148,9 +149,11 @@ def solve_barrier(problem: Problem, w: Array, b: float, gap: float) -> Result:
         gap: gap to reach, in units of the objective.
 
     Raises:
-        InputError: the classes are separable and the objective has no minimiser.
+        InputError: the classes are separable and the objective has no minimiser, or a sample is not finite.
     """
     rows = np.column_stack([problem.y[:, None] * np.concatenate([problem.plus, problem.minus]), problem.y])
+    if not np.isfinite(rows).all():
+        raise InputError("samples must be finite numbers")
     mu, best = 0.5, Result(w, b, problem.objective(w, b), -np.inf, 0)
     state = _state(problem, rows, w, b, mu)
     for steps in range(1, STEPS + 1):

@@ -22,10 +22,11 @@ Index = npt.NDArray[np.intp]
 
 TIGHT = 1e-4
 """Part of the residual that single precision surely removes the rest of."""
-FEW, SOME = 40, 160
-"""Numbers of weights up to which the equations are solved by elimination always, and to accuracy `TIGHT`."""
-NEAR, COVER = 0.85, 0.6
-"""Columns pulled by more than this part of the radius go with the free ones; a copy less full is renewed."""
+FEW = 40
+"""Number of weights up to which the equations are solved by elimination."""
+NEAR, COVER, FULL = 0.95, 0.75, 0.85
+"""Columns pulled by more than a part of the radius are copied with the free ones; a copy is renewed where a
+smaller part of it is free, and is the whole table where it would hold a larger part of that."""
 ITERATIONS = 300
 """Steps of conjugate gradients before elimination."""
 REPAIRS = 5
@@ -103,9 +104,9 @@ class Rows:
         outside[self.index] = False
         if free.sum() + 2 < COVER * len(self.index) or (free & outside[:-2]).any():
             wanted = np.flatnonzero(free | near)
-            if len(wanted) < 0.8 * d:
+            if len(wanted) < FULL * d:
                 self.index = np.append(wanted, [d, d + 1])
-                self.part = self.table[:, self.index]
+                self.part = np.take(self.table, self.index, axis=1)
             else:
                 self.index, self.part = np.arange(d + 2), self.table
         return self.index[:-1], self.part
@@ -170,8 +171,7 @@ class Step:
 
     def solve(self, residual: Array, accuracy: float) -> Array:
         """Return x with H x = residual up to the part ``accuracy`` of it, shape (d + 1,)."""
-        few = len(residual) <= (SOME if accuracy == TIGHT else FEW)
-        x = None if few or self.factor else self._conjugate(residual, accuracy)
+        x = None if len(residual) <= FEW or self.factor else self._conjugate(residual, accuracy)
         return self._eliminate(residual) if x is None else x
 
     def _eliminate(self, residual: Array) -> Array:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from sim.newton import TIGHT, Dual, Point, Rows, Step
 from sim.problem import Problem, Result
+from theory.inputs import InputError
 
 __all__ = ["solve_orthant"]
 
@@ -43,11 +44,13 @@ def solve_orthant(problem: Problem, w: Array, b: float, gap: float) -> Result:
         gap: gap to reach, in units of the objective.
 
     Raises:
-        InputError: the classes are separable and the objective has no minimiser.
+        InputError: the classes are separable and the objective has no minimiser, or a sample is not finite.
     """
     point = Point.of(problem, w, b)
     dual = Dual.of(problem, point.alpha)
     seen, steps = np.zeros(len(w), bool), 0
+    if not np.isfinite(dual.pull).all():
+        raise InputError("samples must be finite numbers")
     while True:
         seen |= (point.w != 0) | (np.abs(dual.pull) > NEAR * dual.radius)
         seen[np.abs(dual.pull).argmax()] = True
@@ -55,7 +58,9 @@ def solve_orthant(problem: Problem, w: Array, b: float, gap: float) -> Result:
         if len(kept) > SPARSE * len(w):
             point, _, bound, count = _newton(problem, point, dual, gap)
             return Result(point.w, point.b, point.objective, bound, steps + count)
-        few = replace(problem, plus=problem.plus[:, kept], minus=problem.minus[:, kept])
+        few = replace(
+            problem, plus=np.take(problem.plus, kept, axis=1), minus=np.take(problem.minus, kept, axis=1)
+        )
         found, dual, _, count = _newton(few, replace(point, w=point.w[kept]), None, gap)
         steps += count
         w = np.zeros(len(w))
@@ -146,9 +151,10 @@ def _certify(problem: Problem, step: Step, point: Point, x: Array) -> tuple[Poin
         moved += step.images(x, problem)
         dual = Dual.of(problem, point.alpha + step.h * moved)
         residual = step.residual_of(dual, point.w - total[:-1])
-        if float(np.abs(residual).max()) <= 0.5 * step.shift * dual.radius:
+        left, allowed = float(np.abs(residual).max()), 0.5 * step.shift * dual.radius
+        if left <= allowed:
             break
-        x = step.solve(residual, TIGHT)
+        x = step.solve(residual, max(TIGHT, 0.2 * allowed / left))
     w, b = point.w - total[:-1], point.b - float(total[-1])
     crossed = step.crossed(w)
     if crossed.any():

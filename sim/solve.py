@@ -104,11 +104,8 @@ def _problem(
     radii = tuple(check_real("eps", e, low=0) for e in _pair("eps", eps))
     costs = tuple(check_real("weights", c, low=0, strict=True) for c in _pair("weights", weights))
     penalty = check_real("l2", l2, low=0)
-    sums = np.ones(len(plus)) @ plus, np.ones(len(minus)) @ minus
-    if not np.isfinite(np.concatenate(sums)).all():
-        raise InputError("samples must be finite numbers")
     size = max(float(np.abs(x[:: 1 + len(x) // 64]).max()) for x in (plus, minus))
-    unit = 1.0 if 1e-2 < size < 1e3 or size == 0 else size
+    unit = size if 0 < size <= 1e-2 or 1e3 <= size < np.inf else 1.0
     if unit != 1:
         plus, minus = plus / unit, minus / unit
     total = costs[0] * len(plus) + costs[1] * len(minus)
