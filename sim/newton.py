@@ -67,7 +67,7 @@ class Dual:
         return cls(alpha, (plus, minus), plus - minus, float(problem.e @ alpha))
 
     def bound(self, problem: Problem, w: Array) -> float:
-        """Return the lower bound of the objective, for classifiers with up to twice the norm of w."""
+        """Return the lower bound of the objective that the point gives; see `Problem.bound` for its reach."""
         return problem.bound(self.alpha, self.alpha, self.pulls, 2 * float(np.abs(w).sum()))
 
 

@@ -30,7 +30,7 @@ SHIFT = 0.3
 """Part of the gap that is spent on keeping the dual point strictly feasible."""
 NEAR, SPARSE = 0.7, 0.6
 """Columns pulled by less than a part of the radius are left out if less than a part of all are left."""
-STEPS = 200
+STEPS = 60
 """Newton steps that are allowed."""
 
 
@@ -76,7 +76,7 @@ def _newton(problem: Problem, point: Point, dual: Dual | None, gap: float) -> tu
     rows = Rows(problem)
     way, close = rows.problem, False
     dual = dual or Dual.of(way, point.alpha)
-    best = point, dual, -np.inf
+    best = point, dual, 0.0
     for count in range(1, STEPS + 1):
         step = Step(problem, rows, point, dual, _shift(point, dual, gap) if close else 0.0)
         if close:
@@ -84,12 +84,13 @@ def _newton(problem: Problem, point: Point, dual: Dual | None, gap: float) -> tu
         else:
             x = step.solve(step.residual, float(np.clip(2 * step.size(), *LOOSE)))
         if close and not step.crossed(point.w - x[:-1]).any():
-            point, dual = _certify(problem, step, point, x)
-            bound = dual.bound(problem, point.w)
-            if bound > best[2]:
-                best = point, dual, bound
-            if point.objective - bound <= gap:
+            new, dual = _certify(problem, step, point, x)
+            bound = dual.bound(problem, new.w)
+            if new.objective - bound < best[0].objective - best[2]:
+                best = new, dual, bound
+            if new.objective - bound <= gap:
                 return *best, count
+            point = new if new.objective < point.objective else _search(problem, step, point, x)
         else:
             if not point.w.any():
                 x = _stretch(way, step, point, x)

@@ -34,6 +34,9 @@ Pair = tuple[float, float]
 BALL = {"linf": "l1", "l2": "l2", "l1": "linf"}
 """For each norm of the adversary, the norm whose dual it is."""
 
+ROUNDING = 1e-9
+"""Part of the pulls of both classes that may be left of their difference where it should be 0."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -123,8 +126,8 @@ class Problem:
     def bound(self, alpha: Array, beta: Array, pulls: tuple[Array, Array], reach: float) -> float:
         """Return a number that no objective is below; 0 bounds them all.
 
-        The class with more weight is scaled down to balance the classes. Where, without a penalty, the pull
-        is outside its ball, by rounding or since natural training shrinks the ball to a point, the bound
+        The class with more weight is scaled down to balance the classes. Without a penalty the pull must be
+        in its ball. Natural training shrinks the ball to a point, which rounding misses: the bound then
         holds for all w with ||w|| <= ``reach`` only.
 
         Args:
@@ -143,7 +146,10 @@ class Problem:
         if self.l2 > 0:
             outside = best_direction(pull, radius, self.norm).margin if pull.any() else 0.0
             return max(value - max(outside, 0.0) ** 2 / (2 * self.l2), 0.0)
-        return max(value - max(dual_norm(pull, BALL[self.norm]) - radius, 0.0) * reach, 0.0)
+        excess = max(dual_norm(pull, BALL[self.norm]) - radius, 0.0)
+        cancelled = max(dual_norm(p, BALL[self.norm]) for p in pulls)
+        feasible = excess == 0 or (radius == 0 and excess <= ROUNDING * cancelled)
+        return max(value - excess * reach, 0.0) if feasible else 0.0
 
     def refuse_separated(self, margins: Array) -> None:
         """Raise where a growing classifier lowers the loss for ever.

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from sim import orthant
+from sim import barrier, orthant
 from sim.barrier import smooth_abs, smooth_norm
 from sim.losses import LOSSES
 from sim.newton import Dual
@@ -187,11 +187,28 @@ def test_a_wrong_dual_point_certifies_nothing():
     assert found.objective - Dual.of(smaller, dual.alpha).bound(smaller, found.w) > 1e-4
 
 
+@pytest.mark.parametrize("eps", [0.0, 0.2])
+def test_an_infeasible_dual_point_certifies_nothing_where_w_is_0(eps):
+    """At w = 0 every dual value equals the objective, and no multiple of ||w|| could tell a wrong one."""
+    plus, minus = sample(15)
+    n = len(plus) + len(minus)
+    problem = Problem(plus, minus, LOSSES["logistic"], "linf", (eps, eps), (1 / n, 1 / n), 0.0)
+    start = orthant.Point.of(problem, np.zeros(5), 0.0)
+    assert Dual.of(problem, start.alpha).bound(problem, start.w) == 0
+    assert solve(plus, minus, eps=eps, l2=0.0).objective < start.objective - 0.01
+
+
+def test_strongly_correlated_columns_are_solved():
+    """Weights keep changing their signs on the way of orthants; the barrier takes over."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1500, 30)) @ rng.standard_normal((30, 60))
+    right = x[:, 0] + 2 * rng.standard_normal(1500) > 0
+    assert solve(x[right], x[~right], eps=0.05).gap <= 1e-8
+
+
 def test_a_gap_that_is_not_reached_is_named(monkeypatch):
-    monkeypatch.setattr(
-        orthant, "_certify", lambda problem, step, point, x: (point, Dual.of(problem, point.alpha))
-    )
-    monkeypatch.setattr(orthant, "STEPS", 4)
+    monkeypatch.setattr(orthant, "STEPS", 2)
+    monkeypatch.setattr(barrier, "STEPS", 2)
     with pytest.raises(InputError, match="logistic training reached the gap .* not 1e-08"):
         solve(*sample(), eps=0.3)
 
