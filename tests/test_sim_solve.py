@@ -207,8 +207,8 @@ def test_strongly_correlated_columns_are_solved():
 
 
 def test_a_gap_that_is_not_reached_is_named(monkeypatch):
-    monkeypatch.setattr(orthant, "STEPS", 2)
-    monkeypatch.setattr(barrier, "STEPS", 2)
+    monkeypatch.setattr(orthant, "STEPS", 1)
+    monkeypatch.setattr(barrier, "STEPS", 1)
     with pytest.raises(InputError, match="logistic training reached the gap .* not 1e-08"):
         solve(*sample(), eps=0.3)
 
