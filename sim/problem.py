@@ -110,7 +110,8 @@ class Problem:
 
     def margins(self, w: Array, b: float) -> Array:
         """Return the robust margins, shape (n,)."""
-        return self.scores(w, b) - self.e * dual_norm(w, self.norm)
+        length = float(np.abs(w).sum()) if self.norm == "linf" else dual_norm(w, self.norm)
+        return self.scores(w, b) - self.e * length
 
     def losses(self, w: Array, b: float) -> Array:
         """Return the largest loss that the adversary can cause at each sample, shape (n,)."""
@@ -146,10 +147,13 @@ class Problem:
         if self.l2 > 0:
             outside = best_direction(pull, radius, self.norm).margin if pull.any() else 0.0
             return max(value - max(outside, 0.0) ** 2 / (2 * self.l2), 0.0)
-        excess = max(dual_norm(pull, BALL[self.norm]) - radius, 0.0)
-        cancelled = max(dual_norm(p, BALL[self.norm]) for p in pulls)
-        feasible = excess == 0 or (radius == 0 and excess <= ROUNDING * cancelled)
-        return max(value - excess * reach, 0.0) if feasible else 0.0
+        ball = BALL[self.norm]
+        excess = dual_norm(pull, ball) - radius
+        if excess <= 0:
+            return max(value, 0.0)
+        if radius > 0 or excess > ROUNDING * max(dual_norm(p, ball) for p in pulls):
+            return 0.0
+        return max(value - excess * reach, 0.0)
 
     def refuse_separated(self, margins: Array) -> None:
         """Raise where a growing classifier lowers the loss for ever.
