@@ -30,6 +30,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(PY) benchmarks/theory_speed.py
+	$(PY) benchmarks/sim_speed.py
 
 clean:
 	rm -rf .venv runs

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from sim.compare import Bands, Verdict, bias_bands, judge, logistic_bands
 from sim.sampling import draw, draw_scores
-from sim.train import train_bias, train_logistic
+from sim.solve import solve
+from sim.train import train_bias
 from theory.errors import ClassErrors
 from theory.inputs import InputError, parse_radius
 from theory.linear import LinearClassifier
@@ -106,7 +107,7 @@ def execute(task: Task, source: Mapping[str, Any]) -> tuple[list[Row], list[Reco
         n_train, n_test = SAMPLES[task.rule]
         eps = parse_radius(task.train_eps)
         if task.rule == "logistic":
-            classifier = train_logistic(*draw(task.mixture, n_train, rng), eps)
+            classifier = solve(*draw(task.mixture, n_train, rng), eps=eps).classifier
             scores = tuple(x @ classifier.weights + classifier.bias for x in draw(task.mixture, n_test, rng))
         else:
             weights = optimal_classifier(task.mixture, eps).linear().weights

@@ -1,62 +1,13 @@
-"""Linear adversarial training with the exact inner maximum.
-
-For a linear classifier the adversary lowers every y(w.x + b) by exactly eps ||w||_1, so its loss
-needs no
-attack: adversarial logistic training is one convex problem, and 0/1 training of the bias one sort.
-"""
+"""Linear adversarial training that minimises the 0/1 error: one sort for the bias."""
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import expit
 
-from theory.inputs import InputError
 from theory.linear import LinearClassifier
 
-__all__ = ["Thresholds", "train_bias", "train_logistic"]
+__all__ = ["Thresholds", "train_bias"]
 
 Array = npt.NDArray[np.float64]
-
-TOLERANCE = 1e-7
-"""Largest projected gradient at which logistic training has converged, in units of loss per weight."""
-
-
-def train_logistic(plus: Array, minus: Array, eps: float) -> LinearClassifier:
-    """Return the minimiser of the mean of ln(1 + exp(-(y (w.x + b) - eps ||w||_1))).
-
-    With w = u - v and u, v >= 0 the norm is linear and the problem smooth: L-BFGS-B solves it.
-
-    Args:
-        plus: samples of class +1, shape (n, d).
-        minus: samples of class -1, shape (n, d).
-        eps: l-infinity radius at training; 0 trains naturally.
-
-    Raises:
-        InputError: the projected gradient stayed above `TOLERANCE`.
-    """
-    unit = np.concatenate([plus, minus]).std()  # the problem is solved in units of the data
-    signed, eps = np.concatenate([plus, -minus]) / unit, eps / unit  # (2n, d): y x
-    y = np.repeat([1.0, -1.0], [len(plus), len(minus)])
-    n, d = signed.shape
-
-    def objective(theta: Array) -> tuple[float, Array]:
-        u, v, b = theta[:d], theta[d:-1], theta[-1]
-        t = signed @ (u - v) + y * b - eps * (u + v).sum()
-        p = expit(-t)
-        pull = signed.T @ p
-        gradient = np.concatenate([-pull, pull, [-(y @ p)]])
-        gradient[:-1] += eps * p.sum()
-        return float(np.logaddexp(0, -t).mean()), gradient / n
-
-    bounds = [(0, None)] * (2 * d) + [(None, None)]
-    options = {"maxiter": 2000, "maxfun": 4000, "maxcor": 30, "ftol": 0, "gtol": TOLERANCE / 10}
-    start = np.zeros(2 * d + 1)
-    result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    gradient = objective(result.x)[1]
-    gradient[:-1] = np.where(result.x[:-1] > 0, gradient[:-1], np.minimum(gradient[:-1], 0))
-    if np.abs(gradient).max() > TOLERANCE:
-        raise InputError(f"logistic training did not converge: {result.message}")
-    return LinearClassifier((result.x[:d] - result.x[d:-1]) / unit, float(result.x[-1]))
 
 
 def train_bias(weights: Array, plus: Array, minus: Array, eps: float) -> LinearClassifier:

@@ -13,7 +13,8 @@ from sim.compare import bias_bands, judge, logistic_bands
 from sim.experiment import Task, count, execute, tasks
 from sim.learn import chernoff_quantile
 from sim.sampling import draw, draw_scores
-from sim.train import train_bias, train_logistic
+from sim.solve import solve
+from sim.train import train_bias
 from theory.linear import LinearClassifier
 from theory.mixture import GaussianMixture
 from theory.optimal import optimal_classifier
@@ -77,32 +78,6 @@ def test_the_bias_has_the_fewest_errors_of_all(n, seed, eps):
     )  # n errors: a constant classifier, which no finite bias between samples is
 
 
-@pytest.mark.parametrize("eps", [0.0, 0.1, 0.5])
-def test_logistic_training_is_optimal(eps):
-    """No nearby point has a smaller loss, and the subgradient condition holds in each weight."""
-    rng = np.random.default_rng(2)
-    plus, minus = draw(MIXTURE, 500, rng)
-    best = train_logistic(plus, minus, eps)
-
-    def loss(c):
-        reach = eps * np.abs(c.weights).sum()
-        margins = np.concatenate([plus @ c.weights + c.bias, -(minus @ c.weights + c.bias)]) - reach
-        return np.logaddexp(0, -margins).mean()
-
-    for scale in (1e-1, 1e-3):
-        for _ in range(100):
-            other = LinearClassifier(
-                best.weights + scale * rng.standard_normal(5), best.bias + scale * rng.standard_normal()
-            )
-            assert loss(other) > loss(best)
-
-
-def test_logistic_training_does_not_depend_on_units():
-    plus, minus = draw(MIXTURE, 300, np.random.default_rng(3))
-    one, thousand = train_logistic(plus, minus, 0.1), train_logistic(1e6 * plus, 1e6 * minus, 1e5)
-    np.testing.assert_allclose(one.weights, 1e6 * thousand.weights, rtol=1e-4)
-
-
 @given(st.floats(0.05, 0.95), st.integers(0, 10**6))
 def test_a_true_prediction_without_training_is_called_wrong_at_most_alpha(rate, seed):
     errors = int(np.random.default_rng(seed).binomial(5000, rate))
@@ -127,7 +102,7 @@ def test_training_is_really_done():
     """What is compared with theory is fitted: it varies with the seed and is not theory's own classifier."""
     rng = np.random.default_rng(0)
     optimum = logistic_optimum(MIXTURE, 0.2).linear()
-    fitted = [train_logistic(*draw(MIXTURE, 1000, rng), 0.2) for _ in range(3)]
+    fitted = [solve(*draw(MIXTURE, 1000, rng), eps=0.2).classifier for _ in range(3)]
     assert all(np.abs(f.weights - optimum.weights).max() > 1e-3 for f in fitted)
     tasks_ = [t for t in tasks(5, 0.8, 1.0, [2.0], ["0.2"], 0) if t.train_eps == "0.2"]
     for task in tasks_:
@@ -171,7 +146,7 @@ def test_the_bands_of_training_hold_as_often_as_they_say(rule):
     optimal = optimal_classifier(MIXTURE, eps)
     for _ in range(200):
         if rule == "logistic":
-            trained = train_logistic(*draw(MIXTURE, n // 2, rng), eps)
+            trained = solve(*draw(MIXTURE, n // 2, rng), eps=eps).classifier
             bands = logistic_bands(logistic_optimum(MIXTURE, eps), n, eps, 0.2)
         else:
             weights = optimal.linear().weights

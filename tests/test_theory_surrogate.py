@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.special import expit, ndtr
 
 from sim.sampling import draw
-from sim.train import train_logistic
+from sim.solve import solve
 from theory.inputs import InputError
 from theory.mixture import GaussianMixture
 from theory.optimal import optimal_classifier
@@ -57,7 +57,7 @@ def test_finite_samples_vary_as_predicted():
     mixture, eps, n = GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0), 0.15, 2000
     rng = np.random.default_rng(0)
     z = np.array(
-        [train_logistic(*draw(mixture, n // 2, rng), eps).z_scores(mixture, eps) for _ in range(150)]
+        [solve(*draw(mixture, n // 2, rng), eps=eps).classifier.z_scores(mixture, eps) for _ in range(150)]
     )
     (means, deviations) = map(np.array, logistic_optimum(mixture, eps).sample_z_scores(n, eps))
     error = z.std(axis=0, ddof=1) / np.sqrt(len(z))
