@@ -175,7 +175,10 @@ def test_no_damaged_file_gets_further_than_one_sentence(small, name):
             assert kind in ("flip", "huge", "append", "truncate"), path  # the header of a .mat says little
             assert found.pool[0].shape == written["train"][0].shape and not found.published
         except InputError as error:
-            assert len(str(error).splitlines()) == 1 and str(path) in str(error), (kind, error)
+            assert len(str(error).splitlines()) == 1 and path.name.removesuffix(".gz") in str(error), (
+                kind,
+                error,
+            )
             refused[kind] += 1
         path.write_bytes(raw)
     assert all(refused[kind] == 12 for kind in ("empty", "garbage", "truncate", "twice", "page")), refused

@@ -98,7 +98,7 @@ class Files:
             files = [_content(_there(folder, name), most) for name in names]
             digests |= {n: hashlib.md5(f[1]).hexdigest() for n, f in zip(names, files, strict=True)}
             part = self.parse(files, sum(counts))
-            _check_counts(part[1], counts, " and ".join(str(path) for path, _ in files[:2]))
+            _check_counts(part[1], counts, f"{', '.join(names)} in {folder}")
             parts.append(part)
         unknown = set(digests) - set(self.md5)
         published = None if unknown else digests == dict(self.md5)

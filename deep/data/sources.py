@@ -20,7 +20,8 @@ def _idx_files(
     md5: tuple[str, ...],
     compressed: tuple[str, ...],
     urls: tuple[str, ...],
-    *counts: tuple[int, ...],
+    train_counts: tuple[int, ...],
+    test_counts: tuple[int, ...],
 ) -> Files:
     """Return the four files of a set in MNIST's layout: of training and of test images and labels."""
     train, test = ((f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte") for part in ("train", "t10k"))
@@ -30,7 +31,7 @@ def _idx_files(
         for n, m in zip(names, compressed, strict=True)
     )
     known = dict(zip(names, md5, strict=True))
-    return Files(folder, train, test, read_idx, 28 * 28, *counts, known, downloads)
+    return Files(folder, train, test, read_idx, 28 * 28, train_counts, test_counts, known, downloads)
 
 
 CIFAR10 = Files(

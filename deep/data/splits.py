@@ -151,10 +151,11 @@ def restore(path: Path, data_dir: Path | None, device: torch.device) -> Dataset:
 
 def _checked(path: Path, part: str, given: object, n: int) -> Index:
     """Return indices that were read."""
-    good = isinstance(given, list) and bool(given) and all(type(i) is int and 0 <= i < n for i in given)
-    if not good or len(set(given)) < len(given):
+    chosen = given if isinstance(given, list) else []
+    good = chosen and all(type(i) is int and 0 <= i < n for i in chosen)
+    if not good or len(set(chosen)) < len(chosen):
         raise InputError(f"{path} is damaged: {part} must be a list of different integers from 0 to {n - 1}")
-    return np.array(given)
+    return np.array(chosen)
 
 
 def _assemble(name: str, raw: Raw, indices: tuple[Index, Index, Index], device: torch.device) -> Dataset:
