@@ -387,7 +387,20 @@ def test_augmentation_crops_and_flips_whole_images(fill, flip):
     assert torch.equal(out, augment(x, torch.Generator().manual_seed(0)))
 
 
-SHORT = ["--method", "pgd", "--epochs", "1", "--steps", "1", "--eval-steps", "1", "--batch-size", "8"]
+SHORT = [
+    "--method",
+    "pgd",
+    "--threads",
+    "1",
+    "--epochs",
+    "1",
+    "--steps",
+    "1",
+    "--eval-steps",
+    "1",
+    "--batch-size",
+    "8",
+]
 
 
 def test_a_run_on_files_says_which_they_were(invoke, small, tmp_path):

@@ -221,7 +221,20 @@ def test_single_files_are_fetched_one_by_one(server, tmp_path, monkeypatch):
 
 def test_the_command_line_downloads(invoke, refuses, publish, tmp_path):
     publish(tar(members()))
-    small = ["--width", "2", "--epochs", "1", "--steps", "1", "--eval-steps", "1", "--batch-size", "30"]
+    small = [
+        "--threads",
+        "1",
+        "--width",
+        "2",
+        "--epochs",
+        "1",
+        "--steps",
+        "1",
+        "--eval-steps",
+        "1",
+        "--batch-size",
+        "30",
+    ]
     argv = ["--dataset", "cifar10", "--data-dir", tmp_path / "d", "--val-per-class", "1", *small]
     refuses(train.main, *argv, "--out", tmp_path / "run", says=["not a folder"])
     code, _, err = invoke(train.main, *argv, "--download", "--out", tmp_path / "run")
