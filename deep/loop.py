@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from deep.augment import crop_and_flip
+from deep.augment import Augment
 from deep.data import Dataset
 from deep.evaluate import Attack, evaluate
 from deep.methods.base import Method
@@ -31,7 +31,7 @@ class Recipe:
         lr: learning rate at the start.
         batch_size: images a step; a last incomplete batch is left out.
         weight_decay: L2 penalty.
-        augment: random crop and flip.
+        augment: what is done to the images of a step; nothing if None.
         seed: seed of the run.
     """
 
@@ -39,7 +39,7 @@ class Recipe:
     lr: float
     batch_size: int
     weight_decay: float
-    augment: bool
+    augment: Augment | None
     seed: int
 
     def lr_at(self, epoch: int) -> float:
@@ -108,7 +108,7 @@ def _epoch(
         index = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         x, y = data.train.inputs(index), data.train.labels[index]
         if recipe.augment:
-            x = crop_and_flip(x, shuffle)
+            x = recipe.augment(x, shuffle)
         loss = method.loss(model, x, y, method.attack(model, x, y))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -19,6 +19,7 @@ from theory.record import setting_id
 __all__ = ["Place", "Settings", "parse"]
 
 LARGEST_SEED = 2**63 - 1
+PADDINGS = ("zero", "reflect")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,8 @@ class Settings:
     train_per_class: int | None
     val_per_class: int
     test_per_class: int | None
+    imbalance: float | None = None
+    padding: Literal["zero", "reflect"] | None = None
     threads: int
     seed: int
 
@@ -53,6 +56,10 @@ class Settings:
             raise InputError(f"--eps must be from 0 to 1, since inputs lie in [0, 1], got {self.eps}")
         check_real("--lr", self.lr, low=0, high=1e6, strict=True)
         check_real("--weight-decay", self.weight_decay, low=0, high=1e6)
+        if self.imbalance is not None:
+            check_real("--imbalance", self.imbalance, low=1, high=1e6)
+        if self.padding and DATASETS[self.dataset].augment is None:
+            raise InputError(f"--padding is for images that are cropped, those of {self.dataset} are not")
 
     def as_json(self) -> dict[str, Any]:
         """Return every setting that is given, the method's hyper-parameters as the object "params"."""
@@ -71,6 +78,7 @@ class Place:
     data_dir: Path | None
     device: torch.device
     out: Path
+    download: bool = False
 
 
 def parse(argv: Sequence[str] | None) -> tuple[Settings, Place]:
@@ -85,12 +93,15 @@ def parse(argv: Sequence[str] | None) -> tuple[Settings, Place]:
     args, params_class = vars(_parser(method).parse_args(argv)), METHODS[method].Params
     params = params_class(**{f.name: args.pop(f.name) for f in dataclasses.fields(params_class)})
     data_dir, device, out = args.pop("data_dir"), _device(args.pop("device")), args.pop("out")
-    for name in ("model", "width", "epochs", "batch_size", "eps", "val_per_class"):
+    download = args.pop("download")
+    for name in ("model", "epochs", "batch_size", "eps", "val_per_class"):
         if args[name] is None:
             args[name] = getattr(DATASETS[args["dataset"]], name)
+    args["width"] = args["width"] or MODELS[args["model"]].width
+    args["imbalance"] = None if args["imbalance"] == 1 else args["imbalance"]
     args["threads"] = args["threads"] or DATASETS[args["dataset"]].threads or os.cpu_count() or 1
     settings = Settings(params=params, **args)
-    return settings, Place(data_dir, device, out or Path("runs/deep") / settings.id)
+    return settings, Place(data_dir, device, out or Path("runs/deep") / settings.id, download)
 
 
 def _parser(method: str) -> Parser:
@@ -107,8 +118,9 @@ def _parser(method: str) -> Parser:
     add("--method", type=one_of(list(METHODS)), default="pgd", help=f"one of {', '.join(METHODS)}")
     add("--dataset", type=one_of(list(DATASETS)), default="digits", help=f"one of {', '.join(DATASETS)}")
     add("--data-dir", type=Path, help="folder of the data files; digits are embedded")
+    add("--download", action="store_true", help="fetch data files that are missing into --data-dir")
     add("--model", type=one_of(list(MODELS)), help=f"one of {', '.join(MODELS)}; by data set if None")
-    add("--width", type=whole(1, 1024), help="channels of the first stage; by data set if None")
+    add("--width", type=whole(1, 1024), help="channels of the first stage; as published if None")
     add("--epochs", type=whole(1), help="epochs in all; by data set if None")
     add("--batch-size", type=whole(2), help="images a step; by data set if None")
     add(
@@ -124,6 +136,8 @@ def _parser(method: str) -> Parser:
     add("--train-per-class", type=whole(1), help="training images of each class; all if None")
     add("--val-per-class", type=whole(1), help="validation images of each class; by data set if None")
     add("--test-per-class", type=whole(1), help="test images of each class; all if None")
+    add("--imbalance", type=real, help="training images of the first class to those of the last; 1 if None")
+    add("--padding", type=one_of(PADDINGS), help="border of images before a crop: zero or reflect")
     add(
         "--threads",
         type=whole(1, 1024),

@@ -4,6 +4,7 @@ Without further flags it trains in seconds on the 8 x 8 digits that scikit-learn
 own hyper-parameters are listed by ``--method NAME --help``.
 """
 
+import dataclasses
 import io
 import json
 import time
@@ -19,7 +20,7 @@ from deep.evaluate import Attack, Flags, evaluate
 from deep.loop import Recipe, fit
 from deep.methods import METHODS
 from deep.methods.base import Context
-from deep.models import MODELS, PreActResNet
+from deep.models import build
 from deep.seeds import stream
 from deep.settings import Place, Settings, parse
 from theory.cli import claim_folder, run
@@ -27,7 +28,7 @@ from theory.errors import exact_interval
 from theory.inputs import InputError, parse_radius
 from theory.record import provenance, records_of, to_jsonl, write_atomic
 
-FILES = ("model.safetensors", "flags.npz", "history.jsonl", "records.jsonl", "result.json")
+FILES = ("split.json", "model.safetensors", "flags.npz", "history.jsonl", "records.jsonl", "result.json")
 
 
 class Outcome(NamedTuple):
@@ -43,15 +44,17 @@ def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
     """Train a network as the settings say and evaluate it on the test split."""
     spec = DATASETS[settings.dataset]
     torch.manual_seed(stream(settings.seed, "weights"))
-    blocks = MODELS[settings.model]
-    model = PreActResNet(blocks, settings.width, len(data.classes), spec.mean, spec.std).to(device)
+    model = build(settings.model, settings.width, len(data.classes), spec).to(device)
     eps = parse_radius(settings.eps)
     generator = torch.Generator(device).manual_seed(stream(settings.seed, "attack"))
     context = Context(len(data.classes), eps, settings.steps, generator)
     method = METHODS[settings.method](settings.params, context)
     attack = Attack(eps, settings.eps, settings.eval_steps)
+    augment = spec.augment
+    if augment and settings.padding:
+        augment = dataclasses.replace(augment, fill=settings.padding)
     recipe = Recipe(
-        settings.epochs, settings.lr, settings.batch_size, settings.weight_decay, spec.augment, settings.seed
+        settings.epochs, settings.lr, settings.batch_size, settings.weight_decay, augment, settings.seed
     )
     history = fit(model, method, data, recipe, attack)
     return Outcome(
@@ -67,6 +70,7 @@ def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seco
         device=str(place.device),
         seconds=round(seconds, 1),
         data_sha256=data.sha256,
+        data_published=data.published,
     )
     setting = {k: v for k, v in settings.as_json().items() if k not in ("seed", "method")}
     setting |= {"eps": outcome.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
@@ -82,6 +86,7 @@ def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seco
     np.savez_compressed(archive, **vars(outcome.flags))
     weights = {k: v.cpu().contiguous() for k, v in outcome.model.state_dict().items()}
     contents = (
+        data.to_json(),
         safetensors.torch.save(weights),
         archive.getvalue(),
         "".join(json.dumps(line) + "\n" for line in outcome.history),
@@ -128,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         train=settings.train_per_class,
         test=settings.test_per_class,
         device=place.device,
+        imbalance=settings.imbalance,
+        download=place.download,
     )
     if settings.batch_size > len(data.train):
         raise InputError(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from deep.augment import Augment
 from deep.data import load
 from deep.evaluate import Attack, evaluate
 from deep.loop import Recipe, fit
@@ -26,7 +27,7 @@ def network():
 
 
 def recipe(**other):
-    given = {"epochs": 4, "lr": 0.1, "batch_size": 64, "weight_decay": 5e-4, "augment": False, "seed": 0}
+    given = {"epochs": 4, "lr": 0.1, "batch_size": 64, "weight_decay": 5e-4, "augment": None, "seed": 0}
     return Recipe(**(given | other))
 
 
@@ -99,13 +100,13 @@ def test_the_optimiser_is_sgd_with_momentum_and_weight_decay():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("augment", [Augment(padding=4, flip=True), None])
 def test_augmentation_is_done_when_asked_for(augment):
     data, spy = digits(), Spy()
     fit(network(), spy, data, recipe(epochs=1, augment=augment), ATTACK)
     images = data.train.inputs(slice(None))
     kept = [(images == x).flatten(1).all(1).any() for x in spy.batches[0][0]]
-    assert all(kept) != augment
+    assert all(kept) == (augment is None)
 
 
 def test_multipliers_move_in_every_epoch_after_the_hot_start():

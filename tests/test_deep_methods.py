@@ -11,7 +11,7 @@ from deep.methods import METHODS
 from deep.methods.base import Context
 from deep.methods.frl import FRL, capped, class_weights
 from deep.methods.trades import TRADES, surrogates
-from deep.models import MODELS, PreActResNet
+from deep.models import PreActResNet
 from theory.errors import ClassErrors
 from theory.inputs import InputError
 
@@ -36,7 +36,7 @@ def frl(variant, **params):
 
 def network(seed=0, classes=10):
     torch.manual_seed(seed)
-    return PreActResNet(MODELS["preact-small"], 4, classes, (0.3,), (0.4,))
+    return PreActResNet((1, 1), 4, classes, (0.3,), (0.4,))
 
 
 def batch(n=16, seed=1):

@@ -28,6 +28,7 @@ def test_a_run_leaves_a_complete_folder(invoke, tmp_path, method):
         "model.safetensors",
         "records.jsonl",
         "result.json",
+        "split.json",
     ]
     found = result(out)
     assert found["classes"] == list("0123456789") and found["n"] == [60] * 10
