@@ -4,18 +4,16 @@ Without further flags it trains in seconds on the 8 x 8 digits that scikit-learn
 own hyper-parameters are listed by ``--method NAME --help``.
 """
 
-import io
 import json
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import safetensors.torch
 import torch
 
 from deep.data import DATASETS, Dataset, load
-from deep.evaluate import Attack, Flags, evaluate
+from deep.evaluate import Attack, Evaluation, evaluate
 from deep.loop import Recipe, fit
 from deep.methods import METHODS
 from deep.methods.base import Context
@@ -35,16 +33,21 @@ class Outcome(NamedTuple):
 
     model: torch.nn.Module
     history: list[dict[str, Any]]
-    flags: Flags
+    flags: Evaluation
     attack: Attack
+
+
+def network(settings: Settings, data: Dataset) -> torch.nn.Module:
+    """Return the untrained network of a run."""
+    spec = DATASETS[settings.dataset]
+    torch.manual_seed(stream(settings.seed, "weights"))
+    return PreActResNet(MODELS[settings.model], settings.width, len(data.classes), spec.mean, spec.std)
 
 
 def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
     """Train a network as the settings say and evaluate it on the test split."""
     spec = DATASETS[settings.dataset]
-    torch.manual_seed(stream(settings.seed, "weights"))
-    blocks = MODELS[settings.model]
-    model = PreActResNet(blocks, settings.width, len(data.classes), spec.mean, spec.std).to(device)
+    model = network(settings, data).to(device)
     eps = parse_radius(settings.eps)
     generator = torch.Generator(device).manual_seed(stream(settings.seed, "attack"))
     context = Context(len(data.classes), eps, settings.steps, generator)
@@ -78,12 +81,10 @@ def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seco
     }
     result = {"id": settings.id, **common, "classes": data.classes, "n": counted.n}
     result |= counted.summary() | {"provenance": source}
-    archive = io.BytesIO()
-    np.savez_compressed(archive, **vars(outcome.flags))
     weights = {k: v.cpu().contiguous() for k, v in outcome.model.state_dict().items()}
     contents = (
         safetensors.torch.save(weights),
-        archive.getvalue(),
+        outcome.flags.to_bytes(),
         "".join(json.dumps(line) + "\n" for line in outcome.history),
         to_jsonl(records_of(counted, source="deep", **common, provenance=source)),
         json.dumps(result, indent=1) + "\n",
@@ -109,6 +110,7 @@ def report(settings: Settings, data: Dataset, outcome: Outcome) -> str:
     return "\n".join(
         [
             counted.table(title).text(),
+            *([f"warning: {outcome.attack.warning}"] if outcome.attack.warning else []),
             f"hard classes (robust error above the average, all at 95 %): {', '.join(hard) or 'none'}",
             f"easy classes (robust error below the average, likewise): {', '.join(easy) or 'none'}",
         ]
