@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from deep.data import DATASETS, Dataset, load
-from deep.evaluate import Attack, Evaluation, evaluate
+from deep.evaluate import Attack, Evaluation, evaluate, reported
 from deep.loop import Recipe, fit
 from deep.methods import METHODS
 from deep.methods.base import Context
@@ -58,7 +58,10 @@ def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
     )
     history = fit(model, method, data, recipe, attack)
     return Outcome(
-        model, history, evaluate(model, data.test, attack, seed=stream(settings.seed, "test")), attack
+        model,
+        history,
+        evaluate(model, data.test, *reported(attack), seed=stream(settings.seed, "test")),
+        attack,
     )
 
 
@@ -75,7 +78,7 @@ def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seco
     setting |= {"eps": outcome.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
     common = {
         "setting": setting,
-        "attack": outcome.attack.name,
+        "attack": outcome.flags.attack,
         "seed": settings.seed,
         "method": settings.method,
     }
@@ -105,7 +108,7 @@ def report(settings: Settings, data: Dataset, outcome: Outcome) -> str:
     easy = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order if high[i] < average]
     title = (
         f"{settings.method} on {settings.dataset}: {settings.model}, width {settings.width}, "
-        f"{settings.epochs} epochs on {len(data.train)} images, seed {settings.seed}; {outcome.attack.name}"
+        f"{settings.epochs} epochs on {len(data.train)} images, seed {settings.seed}; {outcome.flags.attack}"
     )
     return "\n".join(
         [

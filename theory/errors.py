@@ -174,7 +174,7 @@ class ClassErrors:
             [
                 "gap (by chance)",
                 "",
-                *(f"{100 * s['gap']:.1f} ({100 * s['null_gap']:.1f}, p {s['gap_p']:.2g})" for s in said),
+                *(f"{100 * s['gap']:.1f} ({100 * s['null_gap']:.1f}, {_p(s['gap_p'])})" for s in said),
             ],
             ["spread", "", *(f"{100 * s['spread']:.1f}" for s in said)],
         ]
@@ -197,3 +197,7 @@ class ClassErrors:
             header += [f"{quantity}s", quantity, f"{quantity}_low", f"{quantity}_high"]
             columns += [errors, [e / n for e, n in zip(errors, sizes, strict=True)], [*low], [*high]]
         return Table("", header, [[str(cell) for cell in row] for row in zip(*columns, strict=True)])
+
+
+def _p(value: float) -> str:
+    return f"p={value:.2g}" if value >= 0.001 else "p<0.001"

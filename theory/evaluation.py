@@ -98,10 +98,10 @@ class Evaluation:
             InputError: it is missing, damaged or not an evaluation.
         """
         try:
-            with np.load(path) as archive:
+            with np.load(io.BytesIO(path.read_bytes())) as archive:
                 arrays = {name: archive[name] for name in archive.files}
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or 'not an npz file'}") from None
+            raise InputError(f"cannot read {path}: {error.strerror or 'it is damaged'}") from None
         except Exception as error:  # what a damaged archive raises is of many types
             raise InputError(f"{path} is damaged or not an npz file ({type(error).__name__})") from None
         kinds = {name: arrays[name].dtype.kind + str(arrays[name].ndim) for name in sorted(arrays)}
