@@ -223,7 +223,7 @@ def _key(
     model: nn.Module, split: Split, index: Tensor, names: tuple[str, ...], seed: int, batch_size: int
 ) -> str:
     """Return 16 hexadecimal digits that name an evaluation: its network, samples, attacks and batches."""
-    digest = hashlib.sha256(repr((names, seed, batch_size, torch.__version__)).encode())
+    digest = hashlib.sha256(repr((names, seed, batch_size, torch.__version__, index.device.type)).encode())
     for name, tensor in (*model.state_dict().items(), ("x", split.images), ("y", split.labels), ("i", index)):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()))

@@ -63,9 +63,11 @@ class Noise:
     def normal(self, shape: tuple[int, ...]) -> Tensor:
         """Return standard normal numbers (Box and Muller, 1958), float32 of shape (n, *shape)."""
         size = math.prod(shape)
-        bits = self._bits(2 * size)
-        first, second = ((_shift(b, 40).float() + 0.5) * 2.0**-24 for b in bits.split(size, dim=1))
-        return (torch.sqrt(-2 * first.log()) * torch.cos(2 * math.pi * second)).view(-1, *shape)
+        bits = self._bits(size + size % 2)
+        first, second = ((_shift(b, 40).float() + 0.5) * 2.0**-24 for b in bits.chunk(2, dim=1))
+        length, angle = torch.sqrt(-2 * first.log()), 2 * math.pi * second
+        pairs = torch.cat([length * angle.cos(), length * angle.sin()], dim=1)
+        return pairs[:, :size].reshape(-1, *shape)
 
     def _bits(self, size: int) -> Tensor:
         """Return 64 random bits for each sample and position, shape (n, size)."""

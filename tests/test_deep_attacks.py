@@ -99,6 +99,8 @@ def test_worst_margins_are_certified(linear, classes, norm, bounds):
 def test_attacks_against_the_exact_bound(linear, classes, norm):
     """None beats it on any sample; multi-targeted PGD equals it, plain PGD need not."""
     model, test = linear[classes]
+    if norm == "l2":
+        test = Split(test.images[::2], test.labels[::2], test.peak)
     x, y = test.inputs(slice(None)), test.labels
     missed = {"ce": 0, "margin": 0, "kl": 0, "targeted": 0}
     for eps in RADII[norm]:
@@ -234,18 +236,10 @@ def test_a_sample_that_is_broken_stays_broken(linear):
         assert (wrong | ~reached).all() == (stop is not None)
 
 
-def test_restarts_take_the_worst_for_each_sample():
-    model = network(8)
-    data = load("digits", None, seed=0, val=25, train=None, test=20, device=torch.device("cpu"))
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(30):
-        optimizer.zero_grad()
-        F.cross_entropy(model(data.train.inputs(slice(None))), data.train.labels).backward()
-        optimizer.step()
-    oks = [
-        evaluate(model, data.test, Attack(0.1, "0.1", 2, restarts=r), seed=0).ok_attacked for r in (1, 2, 8)
-    ]
-    assert oks[0].sum() >= oks[1].sum() > oks[2].sum()
+def test_restarts_take_the_worst_for_each_sample(linear):
+    model, test = linear[10]
+    oks = [evaluate(model, test, Attack(0.1, "0.1", 2, restarts=r), seed=0).ok_attacked for r in (1, 2, 8)]
+    assert oks[0].sum() > oks[1].sum() > oks[2].sum()
     assert not (oks[2] & ~oks[1]).any() and not (oks[1] & ~oks[0]).any()  # the same starts and more
 
 
@@ -273,7 +267,7 @@ def test_batch_norm_by_the_batch_changes_the_attack_and_nothing_else():
 
 def test_noise_is_uniform_and_normal():
     noise = Noise.of(3, torch.arange(400))
-    uniform, normal = noise.uniform((1, 16, 16)), noise.normal((256,))
+    uniform, normal = noise.uniform((1, 16, 16)), noise.normal((255,))
     assert uniform.shape == (400, 1, 16, 16) and float(uniform.min()) >= 0 and float(uniform.max()) < 1
     assert stats.kstest(uniform.flatten().numpy(), "uniform").pvalue > 0.001
     assert stats.kstest(normal.flatten().numpy(), "norm").pvalue > 0.001

@@ -19,7 +19,7 @@ from deep.noise import Noise
 from deep.run_folder import load_run
 from theory.evaluation import Evaluation
 
-SMALL = ["--epochs", "6", "--steps", "4", "--width", "8", "--test-per-class", "8", "--eps", "0.1"]
+SMALL = ["--epochs", "6", "--steps", "4", "--width", "8", "--test-per-class", "5", "--eps", "0.1"]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ DAMAGES = {
     "another shape": weights(lambda w: w.update({"head.bias": torch.zeros(3)})),
     "another type": weights(lambda w: w.update({"head.bias": torch.zeros(10, dtype=torch.float64)})),
     "not finite": weights(lambda w: w["head.bias"].fill_(float("nan"))),
-    "flags of others": flags(labels=np.zeros(80, np.int64)),
+    "flags of others": flags(labels=np.zeros(50, np.int64)),
     "flags of other attacks": flags(attacks=("clean", "A", "B")),
 }
 
@@ -140,7 +140,7 @@ def test_bad_flags_are_refused(refuses, finished, tmp_path):
 
 
 def test_a_sound_run_passes(invoke, folder):
-    code, out, err = invoke(sanity.main, folder, "--queries", 50, "--per-class", 4)
+    code, out, err = invoke(sanity.main, folder, "--queries", 50, "--per-class", 3)
     assert code == 0 and "all checks passed" in out, out + err
     found = json.loads((folder / "sanity.json").read_text())
     names = {check["name"].split()[0] for check in found["checks"]}
@@ -152,7 +152,7 @@ def test_flags_that_are_not_those_of_the_network_fail(invoke, folder, monkeypatc
     monkeypatch.setattr(sanity, "every_check", lambda subject: iter([checks.reproduced(subject)]))
     assert invoke(sanity.main, folder)[0] == 0
     e = Evaluation.read(folder / "flags.npz")
-    flags(ok=e.ok & (np.arange(80) % 4 > 0))(folder)
+    flags(ok=e.ok & (np.arange(50) % 4 > 0))(folder)
     code, out, _ = invoke(sanity.main, folder)
     assert code == 1 and out.endswith("failed: reproduced\n")
 
@@ -169,14 +169,14 @@ class Masked(nn.Module):
 
 
 class Drowned(nn.Module):
-    """A network whose robustness is only apparent at large radii: far from the middle it says the label."""
+    """A network with logits so large that the gradient of the cross-entropy underflows."""
 
     def __init__(self, model):
         super().__init__()
         self.model, self.head = model, model.head
 
     def forward(self, x):
-        return 1e4 * self.model(x)  # saturated: the gradient of the cross-entropy underflows
+        return 1e4 * self.model(x)
 
 
 def subject(finished, model=None, **settings):
@@ -188,14 +188,46 @@ def subject(finished, model=None, **settings):
         attacks=reported(Attack(0.3, "0.3", 10, **settings)),
         evaluation=run.evaluation,
     )
-    return Subject.of(wrapped, 8, 200)
+    return Subject.of(wrapped, 5, 200)
 
 
-@pytest.mark.parametrize("name", ["unbounded", "black_box", "random_search", "zero_gradient", "binarised"])
+@pytest.mark.parametrize("name", ["black_box", "random_search", "zero_gradient", "binarised"])
 def test_masked_gradients_fail(finished, name):
     found = getattr(checks, name)(subject(finished, Masked))
     assert not found.passed, found
     assert found.overall > 0 and found.row()[1] == "FAIL"
+
+
+class Deaf(nn.Module):
+    """A network that says 3 whatever it sees: samples of that class withstand everything."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return 0 * self.model(x) + torch.eye(10)[3]
+
+
+def test_what_withstands_everything_fails(finished):
+    found = checks.unbounded(subject(finished, Deaf))
+    assert not found.passed and found.per_class["3"] == 1.0 and found.overall == 0.1
+    assert checks.unbounded(subject(finished)).passed
+
+
+def test_features_that_say_nothing_fail(finished):
+    """No adversarial example can be planted: the test of the attack has not been made."""
+
+    class Blank(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.head = model.head
+
+        def forward(self, x):
+            return self.head(0 * x.flatten(1)[:, : self.head.in_features])
+
+    assert not checks.binarised(subject(finished, Blank)).passed
+    assert checks.binarised(subject(finished)).passed
 
 
 def test_saturated_gradients_fail(finished):
@@ -275,8 +307,8 @@ def test_checks_count_classes_too():
 def test_planted_examples_are_there(finished):
     """The corner of each solvable problem is class 1, the sample is class 0, and PGD finds class 1."""
     run = load_run(finished)
-    x = run.data.test.inputs(slice(0, 40))
-    ball, noise = Ball(x, torch.full((40,), 0.1)), Noise.of(0, torch.arange(40))
+    x = run.data.test.inputs(slice(0, 30))
+    ball, noise = Ball(x, torch.full((30,), 0.1)), Noise.of(0, torch.arange(30))
     planted, solvable = plant(run.model, ball, noise, points=20)
     assert solvable.float().mean() > 0.8
     direction = noise.fork(20).uniform(x.shape[1:]) - 0.5
@@ -294,7 +326,7 @@ def test_planted_examples_are_there(finished):
 
 def test_a_report_is_complete_and_resumable(invoke, finished, tmp_path, monkeypatch):
     out = tmp_path / "report"
-    argv = [finished, "--attacks", "pgd", "targeted", "--steps", 3, "--batch-size", 30, "--out", out]
+    argv = [finished, "--attacks", "pgd", "targeted", "--steps", 3, "--batch-size", 20, "--out", out]
     code, text, _ = invoke(report.main, *argv)
     assert code == 0 and "warning: 3 steps" in text and "each attack alone" in text
     names = ["evaluation.npz", "report.csv", "report.json", "report.md", "report.tex"]
