@@ -1,29 +1,55 @@
-"""Projected gradient ascent in an l-infinity ball, with a radius and a step for every sample."""
+"""Projected gradient ascent in a ball, with a radius and a step for every sample, and what it ascends."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["attacking", "cross_entropy", "kl_from", "near_start", "pgd", "uniform_start"]
+from deep.ball import Ball
+from deep.noise import Noise
+
+__all__ = [
+    "BatchNorm",
+    "Objective",
+    "attacking",
+    "cross_entropy",
+    "kl_from",
+    "margin",
+    "near_start",
+    "pgd",
+    "towards",
+]
 
 Objective = Callable[[Tensor], Tensor]
 """From logits at the attacked inputs, shape (n, classes), to what the attack increases, a scalar."""
+BatchNorm = Literal["eval", "train"]
+"""What batch norm normalises by while an attack is made: its running statistics or those of the batch."""
 
 
 @contextmanager
-def attacking(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode with its parameters frozen; restore every module's own mode after."""
+def attacking(model: nn.Module, batch_norm: BatchNorm = "eval") -> Iterator[None]:
+    """Put the model in evaluation mode with its parameters frozen; restore every module's own mode after.
+
+    With batch norm in "train", running statistics are hidden: those of the batch are used, and nothing is
+    updated.
+    """
     modes = [(module, module.training) for module in model.modules()]
     frozen = [(p, p.requires_grad) for p in model.parameters()]
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    hidden = [(m, m.running_mean, m.running_var) for m in norms if batch_norm == "train"]
     model.eval()
     try:
         for p, _ in frozen:
             p.requires_grad_(False)
+        for norm, _, _ in hidden:
+            norm.running_mean = norm.running_var = None
         yield
     finally:
+        for norm, mean, variance in hidden:
+            norm.running_mean, norm.running_var = mean, variance
         for module, mode in modes:
             module.training = mode
         for p, flag in frozen:
@@ -31,41 +57,47 @@ def attacking(model: nn.Module) -> Iterator[None]:
 
 
 def pgd(
-    model: nn.Module, x: Tensor, start: Tensor, eps: Tensor, step: Tensor, steps: int, objective: Objective
+    model: nn.Module,
+    ball: Ball,
+    start: Tensor,
+    step: Tensor,
+    steps: int,
+    objective: Objective,
+    *,
+    batch_norm: BatchNorm = "eval",
+    stop: Tensor | None = None,
 ) -> Tensor:
-    """Return attacked inputs: ``steps`` of sign ascent, each projected to the ball and to [0, 1].
+    """Return attacked inputs: ``steps`` of steepest ascent, each projected to the ball (Madry et al., 2018).
 
-    Madry et al. (2018). Batch norm uses its running statistics and no parameter gets a gradient.
+    No parameter gets a gradient, no statistic and no mode of the model is changed.
 
     Args:
         model: returns logits.
-        x: inputs in [0, 1], shape (n, c, h, w).
-        start: where the attack starts, same shape; it is projected first.
-        eps: l-infinity radius of each sample, shape (n,).
-        step: step of each sample, shape (n,).
+        ball: where the attack may go, n samples.
+        start: where it starts, same shape as the samples; it is projected first.
+        step: step of each sample, in the norm of the ball, shape (n,).
         steps: number of steps.
         objective: what to increase.
+        batch_norm: see `BatchNorm`.
+        stop: labels, shape (n,): a sample stays where the network first gets it wrong; if None, the last
+            iterate is returned whatever it does.
     """
-    eps, step = (v.view(-1, 1, 1, 1) for v in (eps, step))
-    low, high = (x - eps).clamp(min=0), (x + eps).clamp(max=1)
-    adv = torch.clamp(start, low, high)
-    with attacking(model):
+    adv = ball.project(start)
+    with attacking(model, batch_norm):
         for _ in range(steps):
             adv.requires_grad_(True)
-            (gradient,) = torch.autograd.grad(objective(model(adv)), adv)
-            adv = torch.clamp(adv.detach() + step * gradient.sign(), low, high)
+            logits = model(adv)
+            (gradient,) = torch.autograd.grad(objective(logits), adv)
+            adv, before = ball.ascend(adv.detach(), gradient, step), adv.detach()
+            if stop is not None:
+                wrong = logits.detach().argmax(1) != stop
+                adv = torch.where(wrong.view(-1, *[1] * (adv.dim() - 1)), before, adv)
     return adv.detach()
 
 
-def uniform_start(x: Tensor, eps: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a uniform point of each sample's ball (Madry et al., 2018)."""
-    noise = torch.rand(x.shape, generator=generator, device=x.device)
-    return x + eps.view(-1, 1, 1, 1) * (2 * noise - 1)
-
-
-def near_start(x: Tensor, generator: torch.Generator) -> Tensor:
+def near_start(x: Tensor, noise: Noise) -> Tensor:
     """Return x with Gaussian noise of 0.001, off the point where the KL gradient is zero (TRADES)."""
-    return x + 0.001 * torch.randn(x.shape, generator=generator, device=x.device)
+    return x + 0.001 * noise.normal(x.shape[1:])
 
 
 def cross_entropy(y: Tensor) -> Objective:
@@ -77,3 +109,19 @@ def kl_from(clean_logits: Tensor) -> Objective:
     """Return the summed KL(p(x) || p(x')) from the clean logits, shape (n, classes), held fixed."""
     log_p = F.log_softmax(clean_logits.detach(), dim=1)
     return lambda logits: F.kl_div(F.log_softmax(logits, dim=1), log_p, reduction="sum", log_target=True)
+
+
+def margin(y: Tensor) -> Objective:
+    """Return the summed largest wrong logit minus the logit of the label y, shape (n,)."""
+    column = y[:, None]
+
+    def objective(logits: Tensor) -> Tensor:
+        wrong = logits.scatter(1, column, -torch.inf).amax(1)
+        return (wrong - logits.gather(1, column).squeeze(1)).sum()
+
+    return objective
+
+
+def towards(y: Tensor, target: Tensor) -> Objective:
+    """Return the summed logit of a target class minus that of the label y, shape (n,) each."""
+    return lambda logits: (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).sum()

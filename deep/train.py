@@ -5,18 +5,16 @@ own hyper-parameters are listed by ``--method NAME --help``.
 """
 
 import dataclasses
-import io
 import json
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import safetensors.torch
 import torch
 
 from deep.data import DATASETS, Dataset, load
-from deep.evaluate import Attack, Flags, evaluate
+from deep.evaluate import Attack, Evaluation, evaluate, reported
 from deep.loop import Recipe, fit
 from deep.methods import METHODS
 from deep.methods.base import Context
@@ -36,15 +34,21 @@ class Outcome(NamedTuple):
 
     model: torch.nn.Module
     history: list[dict[str, Any]]
-    flags: Flags
+    flags: Evaluation
     attack: Attack
+
+
+def network(settings: Settings, data: Dataset) -> torch.nn.Module:
+    """Return the untrained network of a run."""
+    spec = DATASETS[settings.dataset]
+    torch.manual_seed(stream(settings.seed, "weights"))
+    return build(settings.model, settings.width, len(data.classes), spec)
 
 
 def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
     """Train a network as the settings say and evaluate it on the test split."""
     spec = DATASETS[settings.dataset]
-    torch.manual_seed(stream(settings.seed, "weights"))
-    model = build(settings.model, settings.width, len(data.classes), spec).to(device)
+    model = network(settings, data).to(device)
     eps = parse_radius(settings.eps)
     generator = torch.Generator(device).manual_seed(stream(settings.seed, "attack"))
     context = Context(len(data.classes), eps, settings.steps, generator)
@@ -58,7 +62,10 @@ def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
     )
     history = fit(model, method, data, recipe, attack)
     return Outcome(
-        model, history, evaluate(model, data.test, attack, seed=stream(settings.seed, "test")), attack
+        model,
+        history,
+        evaluate(model, data.test, *reported(attack), seed=stream(settings.seed, "test")),
+        attack,
     )
 
 
@@ -76,19 +83,17 @@ def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seco
     setting |= {"eps": outcome.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
     common = {
         "setting": setting,
-        "attack": outcome.attack.name,
+        "attack": outcome.flags.attack,
         "seed": settings.seed,
         "method": settings.method,
     }
     result = {"id": settings.id, **common, "classes": data.classes, "n": counted.n}
     result |= counted.summary() | {"provenance": source}
-    archive = io.BytesIO()
-    np.savez_compressed(archive, **vars(outcome.flags))
     weights = {k: v.cpu().contiguous() for k, v in outcome.model.state_dict().items()}
     contents = (
         data.to_json(),
         safetensors.torch.save(weights),
-        archive.getvalue(),
+        outcome.flags.to_bytes(),
         "".join(json.dumps(line) + "\n" for line in outcome.history),
         to_jsonl(records_of(counted, source="deep", **common, provenance=source)),
         json.dumps(result, indent=1) + "\n",
@@ -109,11 +114,12 @@ def report(settings: Settings, data: Dataset, outcome: Outcome) -> str:
     easy = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order if high[i] < average]
     title = (
         f"{settings.method} on {settings.dataset}: {settings.model}, width {settings.width}, "
-        f"{settings.epochs} epochs on {len(data.train)} images, seed {settings.seed}; {outcome.attack.name}"
+        f"{settings.epochs} epochs on {len(data.train)} images, seed {settings.seed}; {outcome.flags.attack}"
     )
     return "\n".join(
         [
             counted.table(title).text(),
+            *([f"warning: {outcome.attack.warning}"] if outcome.attack.warning else []),
             f"hard classes (robust error above the average, all at 95 %): {', '.join(hard) or 'none'}",
             f"easy classes (robust error below the average, likewise): {', '.join(easy) or 'none'}",
         ]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, stdtrit
 
+from theory.inference import null_gap, worst_set
 from theory.table import Table
 
 __all__ = ["QUANTITIES", "ClassErrors", "exact_interval", "mean_interval"]
@@ -110,13 +111,31 @@ class ClassErrors:
         """Return the (population) standard deviation of the error rate over classes."""
         return float(self.rates(quantity).std())
 
+    def gap(self, quantity: str) -> float:
+        """Return the largest error rate of a class minus the smallest."""
+        return float(np.ptp(self.rates(quantity)))
+
+    @property
+    def tail(self) -> int:
+        """Return how many classes the tail has: a tenth of them, rounded up, and at least 2."""
+        return max(2, -(-len(self.classes) // 10))
+
+    def tail_mean(self, quantity: str) -> float:
+        """Return the mean error rate of the `tail` classes with the largest."""
+        return float(np.sort(self.rates(quantity))[-self.tail :].mean())
+
     def summary(self) -> dict[str, Any]:
-        """Return every rate with its 95 % exact interval, as JSON."""
+        """Return every rate with its 95 % exact interval, as JSON.
+
+        "worst_set" are the classes that may be the worst, "null_gap" is the expected gap were all equal, and
+        "gap_p" how probable a gap as large as the one found is then.
+        """
         return {q: self._summary(q) for q in QUANTITIES}
 
     def _summary(self, quantity: str) -> dict[str, Any]:
         counts, rates = self.counts(quantity), self.rates(quantity)
         worst = int(rates.argmax())
+        chance, p = null_gap(self.n, self.average(quantity), self.gap(quantity))
         return {
             "per_class": rates.tolist(),
             "interval": exact_interval(counts, self.n).tolist(),
@@ -124,6 +143,11 @@ class ClassErrors:
             "average_interval": exact_interval(counts.sum(), sum(self.n)).tolist(),
             "worst": float(rates[worst]),
             "worst_class": self.classes[worst],
+            "worst_set": [self.classes[i] for i in worst_set(counts, self.n)],
+            "tail_mean": self.tail_mean(quantity),
+            "gap": self.gap(quantity),
+            "null_gap": chance,
+            "gap_p": p,
             "spread": self.spread(quantity),
             "errors": counts.tolist(),
         }
@@ -142,10 +166,38 @@ class ClassErrors:
         ]
         total = sum(self.n)
         rows.append(["average", str(total), *(cell(int(c.sum()), total) for c in counts)])
-        worst = [(self.rates(q).max(), self.classes[self.rates(q).argmax()]) for q in QUANTITIES]
-        rows.append(["worst", "", *(f"{100 * rate:.1f} ({name})" for rate, name in worst)])
-        rows.append(["spread", "", *(f"{100 * self.spread(q):.1f}" for q in QUANTITIES)])
+        said = [self._summary(q) for q in QUANTITIES]
+        rows += [
+            ["worst", "", *(f"{100 * s['worst']:.1f} ({s['worst_class']})" for s in said)],
+            ["may be the worst", "", *(" ".join(s["worst_set"]) for s in said)],
+            [f"worst {self.tail}", "", *(f"{100 * s['tail_mean']:.1f}" for s in said)],
+            [
+                "gap (by chance)",
+                "",
+                *(f"{100 * s['gap']:.1f} ({100 * s['null_gap']:.1f}, {_p(s['gap_p'])})" for s in said),
+            ],
+            ["spread", "", *(f"{100 * s['spread']:.1f}" for s in said)],
+        ]
         header = ["class", "n", *(q.replace("_", " ") for q in QUANTITIES)]
-        note = "errors in percent, 95 % exact intervals over samples; spread: standard deviation over classes"
-
+        note = (
+            "errors in percent, 95 % exact intervals over samples; may be the worst: a 95 % confidence set; "
+            f"worst {self.tail}: mean of the {self.tail} worst classes; gap: largest minus smallest, and "
+            "what chance makes of it were all classes equal; spread: standard deviation over classes"
+        )
         return Table(title, header, rows, note)
+
+    def numbers(self) -> Table:
+        """Return the counts and fractions of every class, for a program."""
+        header = ["class", "n"]
+        sizes = [*self.n, sum(self.n)]
+        columns: list[list[Any]] = [[*self.classes, "average"], sizes]
+        for quantity in QUANTITIES:
+            errors = [*self.counts(quantity).tolist(), int(self.counts(quantity).sum())]
+            low, high = exact_interval(errors, sizes).T
+            header += [f"{quantity}s", quantity, f"{quantity}_low", f"{quantity}_high"]
+            columns += [errors, [e / n for e, n in zip(errors, sizes, strict=True)], [*low], [*high]]
+        return Table("", header, [[str(cell) for cell in row] for row in zip(*columns, strict=True)])
+
+
+def _p(value: float) -> str:
+    return f"p={value:.2g}" if value >= 0.001 else "p<0.001"

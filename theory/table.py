@@ -1,10 +1,17 @@
-"""A table of strings, as text for a terminal and as HTML for a page."""
+"""A table of strings: for a terminal, as HTML, Markdown, LaTeX and CSV."""
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 __all__ = ["Table"]
+
+LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+)
 
 
 @dataclass(frozen=True)
@@ -45,3 +52,39 @@ class Table:
         note = f"<p class=note>{escape(self.note)}</p>" if self.note else ""
         caption = f"<caption>{escape(self.title)}</caption>"
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+    def markdown(self) -> str:
+        """Return the table as a pipe table, the first column left-aligned."""
+
+        def join(cells: Sequence[str]) -> str:
+            return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
+
+        rule = "|" + "|".join(["---", *["---:"] * (len(self.header) - 1)]) + "|"
+        table = "\n".join([join(self.header), rule, *(join(row) for row in self.rows)])
+        return "\n\n".join(part for part in (self.title, table, self.note) if part) + "\n"
+
+    def latex(self) -> str:
+        """Return the table as a LaTeX table environment for the package booktabs."""
+
+        def join(cells: Sequence[str]) -> str:
+            return " & ".join(c.translate(LATEX) for c in cells) + r" \\"
+
+        lines = [
+            r"\begin{table}",
+            rf"\caption{{{' '.join(t for t in (self.title + '.', self.note) if t).translate(LATEX)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(self.header) - 1)}}}",
+            r"\toprule",
+            join(self.header),
+            r"\midrule",
+            *(join(row) for row in self.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def csv(self) -> str:
+        """Return header and rows as comma-separated values (RFC 4180, lines ended by a newline)."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([self.header, *self.rows])
+        return out.getvalue()

@@ -41,6 +41,10 @@ class Split:
         """Return the chosen images as float32 in [0, 1], shape (len(index), c, h, w)."""
         return self.images[index].float() / self.peak
 
+    def take(self, chosen: torch.Tensor | slice) -> "Split":
+        """Return the chosen images as a split of their own."""
+        return Split(self.images[chosen], self.labels[chosen], self.peak, self.index[chosen])
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)

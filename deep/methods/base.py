@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import cross_entropy, pgd, uniform_start
+from deep.attacks import cross_entropy, pgd
+from deep.ball import Ball
+from deep.noise import Noise
 from theory.errors import ClassErrors
 
 __all__ = ["Context", "Method"]
@@ -32,6 +34,12 @@ class Context:
     def per_class(self, value: float) -> Tensor:
         """Return a vector of C equal values on the device of the run."""
         return torch.full((self.classes,), value, device=self.generator.device)
+
+    def noise(self, n: int) -> Noise:
+        """Return new random numbers for the n samples of a batch, keyed by their place in it."""
+        device = self.generator.device
+        seed = torch.randint(2**63 - 1, (), generator=self.generator, device=device)
+        return Noise(seed, torch.arange(n, device=device))
 
 
 class Method:
@@ -67,8 +75,9 @@ class Method:
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the training examples made from x, same shape."""
         eps = self.eps(y)
-        start = uniform_start(x, eps, self.context.generator)
-        return pgd(model, x, start, eps, eps / 4, self.context.steps, cross_entropy(y))
+        ball = Ball(x, eps)
+        start = ball.uniform(self.context.noise(len(y)))
+        return pgd(model, ball, start, eps / 4, self.context.steps, cross_entropy(y))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return the scalar to descend, for inputs x, labels y and training examples adv."""

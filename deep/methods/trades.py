@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deep.attacks import attacking, kl_from, near_start, pgd
+from deep.ball import Ball
 from deep.methods.base import Method
 from theory.inputs import check_real
 
@@ -49,8 +50,8 @@ class TRADES(Method):
         eps = self.eps(y)
         with attacking(model), torch.no_grad():
             clean = model(x)
-        start = near_start(x, self.context.generator)
-        return pgd(model, x, start, eps, eps / 4, self.context.steps, kl_from(clean))
+        start = near_start(x, self.context.noise(len(y)))
+        return pgd(model, Ball(x, eps), start, eps / 4, self.context.steps, kl_from(clean))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return CE + beta KL, averaged over the batch."""

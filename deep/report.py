@@ -1,0 +1,138 @@
+"""``python -m deep.report RUN``: evaluate a trained network, and write what it withstands as tables.
+
+In RUN/report: evaluation.npz (whether each sample withstands each attack), report.json, report.csv, report.md
+and report.tex. An evaluation that was interrupted goes on where it stopped. With --against OTHER the two
+networks are compared on the same samples; OTHER must have been reported on by the same attacks.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deep.autoattack import AutoAttack
+from deep.evaluate import Attacker, Evaluation, evaluate
+from deep.run_folder import Run, load_run
+from deep.seeds import stream
+from theory.cli import Parser, radius, run, whole, writable_folder
+from theory.evaluation import CLEAN, paired_table
+from theory.inputs import InputError, parse_radius
+from theory.record import provenance, write_atomic
+from theory.table import Table
+
+__all__ = ["attacks_of", "tables"]
+
+NAMES = ("pgd", "kl", "margin", "targeted", "autoattack")
+
+
+def attacks_of(run: Run, names: Sequence[str], **changed: Any) -> list[Attacker]:
+    """Return the attacks of some names on the classes of a run, with the settings of its own but for some."""
+    plain = replace(run.attacks[0], **{k: v for k, v in changed.items() if v is not None})
+    classes = len(run.data.classes)
+    named: Mapping[str, Attacker] = {
+        "pgd": plain,
+        **{name: replace(plain, objective=name) for name in ("kl", "margin", "targeted")},
+        "autoattack": AutoAttack(plain.eps, plain.eps_text, classes, plain.norm),
+    }
+    return [named[name] for name in dict.fromkeys(names)]
+
+
+def tables(title: str, found: Evaluation, classes: Sequence[str]) -> list[Table]:
+    """Return the errors of every class under all attacks, and the robust error under each alone."""
+    rows = []
+    for attack in found.attacks:
+        errors = found.errors(classes, attack)
+        rates = errors.rates("robust_error")
+        worst = f"{100 * rates.max():.1f} ({classes[rates.argmax()]})"
+        rows.append([attack, f"{100 * errors.average('robust_error'):.1f}", worst])
+    note = "errors in percent; the table above counts a sample as robust only if it withstands all of them"
+    return [
+        found.errors(classes).table(f"{title}; {found.attack}"),
+        Table("Robust error under each attack alone", ["attack", "average", "worst class"], rows, note),
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate, write the report and print it."""
+    args = _parser().parse_args(argv)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    run = load_run(args.run, data_dir=args.data_dir, device=args.device)
+    torch.set_num_threads(run.settings.threads)
+    eps = None if args.eps is None else parse_radius(args.eps)
+    if eps is not None and eps > 1 and args.norm == "linf":
+        raise InputError(f"--eps must be from 0 to 1 in linf, since inputs lie in [0, 1], got {args.eps}")
+    changed = {"steps": args.steps, "restarts": args.restarts, "norm": args.norm}
+    attacks = attacks_of(run, args.attacks, eps=eps, eps_text=args.eps, **changed)
+    out = writable_folder(args.out or args.run / "report")
+    found = evaluate(
+        run.model,
+        run.data.test,
+        *attacks,
+        seed=stream(run.settings.seed, "test"),
+        batch_size=args.batch_size,
+        shards=out / "shards",
+    )
+    settings = run.settings
+    title = f"{settings.method} on {settings.dataset}, seed {settings.seed}"
+    shown = tables(title, found, run.data.classes)
+    if args.against is not None:
+        other = Evaluation.read(args.against / "report" / "evaluation.npz")
+        names = (str(args.against), str(args.run))
+        shown.append(paired_table(names, (other, found), run.data.classes))
+    warnings = [w for w in (getattr(attack, "warning", "") for attack in attacks) if w]
+    _write(out, run, found, shown, warnings)
+    shutil.rmtree(out / "shards")
+    print("\n\n".join(table.text() for table in shown))
+    print("".join(f"warning: {w}\n" for w in warnings) + f"report: {out}")
+    return 0
+
+
+def _write(out: Path, run: Run, found: Evaluation, shown: Sequence[Table], warnings: Sequence[str]) -> None:
+    """Write the files of a report."""
+    counted = found.errors(run.data.classes)
+    summary = {
+        "id": run.settings.id,
+        "attacks": found.attacks,
+        "classes": counted.classes,
+        "n": counted.n,
+        **counted.summary(),
+        "each_attack": {
+            attack: found.errors(counted.classes, attack).summary()["robust_error"]
+            for attack in found.attacks
+            if attack != CLEAN
+        },
+        "warnings": warnings,
+        "provenance": provenance(torch=torch.__version__),
+    }
+    write_atomic(out / "evaluation.npz", found.to_bytes())
+    write_atomic(out / "report.csv", counted.numbers().csv())
+    write_atomic(out / "report.md", "\n".join(table.markdown() for table in shown))
+    write_atomic(out / "report.tex", "\n".join(table.latex() for table in shown))
+    write_atomic(out / "report.json", json.dumps(summary, indent=1) + "\n")
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="deep.report", description=__doc__)
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="folder of a run of deep.train")
+    add(
+        "--attacks", nargs="+", choices=NAMES, default=["pgd", "targeted"], help="a sample must withstand all"
+    )
+    add("--eps", type=radius, help="radius, such as 8/255; the run's if None")
+    add("--norm", choices=("linf", "l2"), default="linf", help="norm of the radius")
+    add("--steps", type=whole(1), help="steps of PGD, of eps / 4; the run's if None")
+    add("--restarts", type=whole(1), default=1, help="random starts of PGD")
+    add("--batch-size", type=whole(1), default=500, help="samples attacked at once, and kept at once")
+    add("--data-dir", type=Path, help="folder of the data files; digits are embedded")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--against", type=Path, metavar="OTHER", help="a run to compare with, already reported on")
+    add("--out", type=Path, help="folder of the report; RUN/report if None")
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,61 @@
+"""``python -m deep.sanity RUN``: is the attack behind a run's errors strong enough? What reviewers check.
+
+Each check is made for every class and over all samples, since masked gradients of one class hide in the
+mean. The list is that of Carlini et al. (2019), "On Evaluating Adversarial Robustness", with the
+binarisation test of Zimmermann et al. (2022) and a linear network on the same data, whose exact bound is
+known. The exit code is 1 if a check fails. What was found is kept in RUN/sanity.json.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from deep.checks import CHECKS, OF_A_CLASS, OVERALL, Subject, every_check
+from deep.run_folder import load_run
+from theory.cli import Parser, run, whole
+from theory.record import write_atomic
+from theory.table import Table
+
+__all__: list[str] = []
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the checks, print them, and return 1 if one fails."""
+    parser = Parser(prog="deep.sanity", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run of deep.train")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data files; digits are embedded")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--per-class", type=whole(1), default=100, help="test samples of each class")
+    parser.add_argument("--queries", type=whole(1), default=1000, help="of the square attack")
+    args = parser.parse_args(argv)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    subject = Subject.of(
+        load_run(args.run, data_dir=args.data_dir, device=args.device), args.per_class, args.queries
+    )
+    torch.set_num_threads(subject.run.settings.threads)
+    checks = list(tqdm(every_check(subject), total=len(CHECKS) + 2, unit="check", desc="sanity"))
+    failed = [check.name for check in checks if not check.passed]
+    found = {
+        "id": subject.run.settings.id,
+        "attack": subject.run.evaluation.attack,
+        "samples": len(subject.split),
+        "passed": not failed,
+        "checks": [check.as_json() for check in checks],
+    }
+    write_atomic(args.run / "sanity.json", json.dumps(found, indent=1) + "\n")
+    header = ["check", "verdict", "% of samples", "worst class", "a sample is amiss that", "figures"]
+    note = (
+        f"at most {100 * OVERALL:g} % of all samples and {100 * OF_A_CLASS:g} % of those of a class "
+        "may be amiss, or one; none in a and in the linear bound. Errors in percent"
+    )
+    title = f"{args.run}: {len(subject.split)} test samples; {subject.run.evaluation.attack}"
+    print(Table(title, header, [check.row() for check in checks], note).text())
+    print(f"failed: {', '.join(failed)}" if failed else "all checks passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,106 @@
+"""What counts allow one to say: which class is the worst, is a gap more than chance, did anything change."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import bdtr, gammaln, ndtri
+
+__all__ = ["mcnemar", "null_gap", "paired_interval", "worst_set"]
+
+Array = npt.NDArray[np.float64]
+SAME = 1e-9  # rates closer than this are the same multiple of 1 / n
+
+
+def _cdf(k: Array, n: Array, rate: float) -> Array:
+    """Return P(count <= k) of a binomial count; k may be negative."""
+    return np.where(k < 0, 0.0, bdtr(np.clip(k, 0, n), n.astype(np.int64), rate))
+
+
+def null_gap(n: npt.ArrayLike, rate: float, gap: float) -> tuple[float, float]:
+    """Return what chance alone makes of the gap, the largest minus the smallest error rate of a class.
+
+    Were every class's true error ``rate``, with counts independent and binomial, what is the expected gap,
+    and how probable is one of at least ``gap``? Both are exact sums over the largest and smallest rate.
+
+    Args:
+        n: samples of each class, each > 0.
+        rate: common error rate.
+        gap: observed gap.
+    """
+    sizes = np.unique(np.asarray(n, np.int64))
+    grid = np.unique(np.concatenate([np.arange(size + 1) / size for size in sizes]).round(12))
+    n = np.asarray(n, float)[:, None]
+    below = _cdf(np.ceil(grid * n - SAME) - 1, n, rate)  # P(rate of class < t), shape (C, grid)
+    upto = _cdf(np.floor(grid * n + SAME), n, rate)
+    largest = upto.prod(0) - below.prod(0)
+    smallest = (1 - below).prod(0) - (1 - upto).prod(0)
+    within = _cdf(np.ceil((grid + gap) * n - SAME) - 1, n, rate)  # P(rate of class < t + gap)
+    narrower = (within - below).clip(0).prod(0) - (within - upto).clip(0).prod(0)
+    return float(grid @ (largest - smallest)), float(np.clip(1 - narrower.sum(), 0, 1))
+
+
+def _exceeds(k: Array, n: Array, other: Array, other_n: Array) -> Array:
+    """Return Fisher's one-sided p-value that the first error rate is not larger than the other.
+
+    That is the hypergeometric probability of at least k of the k + other errors among the first n samples.
+    """
+    errors = k + other
+    count = np.arange(n.max() + 1)
+    k, n, other_n, errors = (v[..., None] for v in (k, n, other_n, errors))
+
+    def log_choose(top: Array, bottom: Array) -> Array:
+        inside = (bottom >= 0) & (bottom <= top)
+        safe = np.where(inside, bottom, 0)
+        value = gammaln(top + 1) - gammaln(safe + 1) - gammaln(top - safe + 1)
+        return np.where(inside, value, -np.inf)
+
+    log_p = log_choose(n, count) + log_choose(other_n, errors - count) - log_choose(n + other_n, errors)
+    return np.asarray(np.where(count >= k, np.exp(log_p), 0).sum(-1).clip(0, 1))
+
+
+def worst_set(errors: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95) -> list[int]:
+    """Return the classes that may be the one of largest error: a confidence set for it.
+
+    A class is left out if some other's error is larger by Fisher's exact test at (1 - confidence) / (C - 1).
+    For the truly worst class each of these C - 1 tests is of a true hypothesis: by Bonferroni it is left
+    out with probability at most 1 - confidence. The class of the largest observed error is always in.
+
+    Args:
+        errors: errors of each class, shape (C,).
+        n: samples of each class, each > 0, shape (C,).
+        confidence: coverage.
+    """
+    k, n = np.asarray(errors, float), np.asarray(n, float)
+    p = _exceeds(*np.broadcast_arrays(k[:, None], n[:, None], k[None, :], n[None, :]))
+    larger = (k / n)[:, None] > (k / n)[None, :]
+    out = (larger & (p <= (1 - confidence) / max(1, len(k) - 1))).any(0)
+    return [int(i) for i in np.flatnonzero(~out)]
+
+
+def mcnemar(lost: npt.ArrayLike, won: npt.ArrayLike) -> Array:
+    """Return McNemar's exact two-sided p-value that two classifiers err equally often.
+
+    Args:
+        lost: samples that only the second gets wrong.
+        won: samples that only the first gets wrong.
+    """
+    b, c = np.asarray(lost, np.int64), np.asarray(won, np.int64)
+    return np.asarray(np.minimum(1, 2 * bdtr(np.minimum(b, c).astype(float), b + c, 0.5)))
+
+
+def paired_interval(
+    lost: npt.ArrayLike, won: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95
+) -> Array:
+    """Return the interval of the second error rate minus the first on the same samples, shape (..., 2).
+
+    Wald's, with half a sample added to each of the four cells (Agresti and Min, 2005).
+
+    Args:
+        lost: samples that only the second gets wrong.
+        won: samples that only the first gets wrong.
+        n: samples.
+        confidence: nominal coverage.
+    """
+    b, c, size = np.asarray(lost) + 0.5, np.asarray(won) + 0.5, np.asarray(n) + 2.0
+    change = (b - c) / size
+    half = ndtri((1 + confidence) / 2) * np.sqrt((b + c) / size - change**2) / np.sqrt(size)
+    return np.stack([np.maximum(change - half, -1), np.minimum(change + half, 1)], axis=-1)
