@@ -21,8 +21,8 @@ TOLERANCE = 1e-7
 """Largest projected gradient at which logistic training has converged, in units of loss per weight."""
 
 
-def train_logistic(plus: Array, minus: Array, eps: float) -> LinearClassifier:
-    """Return the minimiser of the mean of ln(1 + exp(-(y (w.x + b) - eps ||w||_1))).
+def train_logistic(plus: Array, minus: Array, eps: float, *, l2: float = 0.0) -> LinearClassifier:
+    """Return the minimiser of the mean of ln(1 + exp(-(y (w.x + b) - eps ||w||_1))) plus l2 / 2 ||w||_2^2.
 
     With w = u - v and u, v >= 0 the norm is linear and the problem smooth: L-BFGS-B solves it.
 
@@ -30,12 +30,13 @@ def train_logistic(plus: Array, minus: Array, eps: float) -> LinearClassifier:
         plus: samples of class +1, shape (n, d).
         minus: samples of class -1, shape (n, d).
         eps: l-infinity radius at training; 0 trains naturally.
+        l2: penalty, >= 0; without one, classes that a hyperplane separates have no minimiser.
 
     Raises:
         InputError: the projected gradient stayed above `TOLERANCE`.
     """
     unit = np.concatenate([plus, minus]).std()  # the problem is solved in units of the data
-    signed, eps = np.concatenate([plus, -minus]) / unit, eps / unit  # (2n, d): y x
+    signed, eps, l2 = np.concatenate([plus, -minus]) / unit, eps / unit, l2 / unit**2  # signed: y x, (2n, d)
     y = np.repeat([1.0, -1.0], [len(plus), len(minus)])
     n, d = signed.shape
 
@@ -43,10 +44,10 @@ def train_logistic(plus: Array, minus: Array, eps: float) -> LinearClassifier:
         u, v, b = theta[:d], theta[d:-1], theta[-1]
         t = signed @ (u - v) + y * b - eps * (u + v).sum()
         p = expit(-t)
-        pull = signed.T @ p
+        pull = signed.T @ p - n * l2 * (u - v)
         gradient = np.concatenate([-pull, pull, [-(y @ p)]])
         gradient[:-1] += eps * p.sum()
-        return float(np.logaddexp(0, -t).mean()), gradient / n
+        return float(np.logaddexp(0, -t).mean() + l2 / 2 * ((u - v) ** 2).sum()), gradient / n
 
     bounds = [(0, None)] * (2 * d) + [(None, None)]
     options = {"maxiter": 2000, "maxfun": 4000, "maxcor": 30, "ftol": 0, "gtol": TOLERANCE / 10}
