@@ -18,7 +18,7 @@ from theory.optimal import OptimalClassifier
 from theory.surrogate import LogisticOptimum
 from theory.trial import Law, Training
 
-__all__ = ["RESOLUTION", "Verdict", "bias_bands", "judge", "logistic_bands"]
+__all__ = ["RESOLUTION", "Verdict", "bias_bands", "judge", "judge_mean", "logistic_bands"]
 
 RESOLUTION = 0.05
 """A comparison that could not have seen an error off by this much says "cannot tell"."""
@@ -75,6 +75,25 @@ def judge(predicted: float, band: Band, errors: int, n: int, alpha: float) -> Ve
         verdict = "agrees" if detectable <= RESOLUTION else "cannot tell"
     a, b = exact_interval(errors, n)
     return Verdict(predicted, errors / n, (float(a), float(b)), p_value, detectable, verdict)
+
+
+def judge_mean(
+    predicted: float, mean: float, deviation: float, alpha: float, resolution: float = RESOLUTION
+) -> Verdict:
+    """Compare an estimate of normal law with a prediction.
+
+    Args:
+        predicted: its mean in theory.
+        mean: what was measured.
+        deviation: its standard error.
+        alpha: probability that a true prediction is called wrong.
+        resolution: an estimate that would not have seen this difference says "cannot tell".
+    """
+    p_value = float(2 * ndtr(-abs(mean - predicted) / deviation))
+    detectable = -2 * float(ndtri(alpha / 2)) * deviation
+    verdict = "differs" if p_value < alpha else "agrees" if detectable <= resolution else "cannot tell"
+    interval = mean - 1.96 * deviation, mean + 1.96 * deviation
+    return Verdict(predicted, mean, interval, p_value, detectable, verdict)
 
 
 def logistic_bands(optimum: LogisticOptimum, n: int, eps: float, alpha: float) -> Bands:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, ndtr, ndtri
 
+from sim.sampling import stable_noise
 from sim.train import Thresholds
 from theory.trial import Law, Training
 
@@ -39,13 +40,8 @@ class Learnt:
 
 
 def draw_scores(law: Law, label: int, n: int, rng: np.random.Generator) -> Array:
-    """Return n scores of a class, shape (n,); stable noise after Chambers, Mallows and Stuck (1976)."""
-    if law.alpha == 2:
-        noise = rng.standard_normal(n)
-    else:
-        angle, wait, a = rng.uniform(-np.pi / 2, np.pi / 2, n), rng.standard_exponential(n), law.alpha
-        noise = np.sin(a * angle) / np.cos(angle) ** (1 / a)
-        noise *= (np.cos((1 - a) * angle) / wait) ** ((1 - a) / a)
+    """Return n scores of a class, shape (n,)."""
+    noise = rng.standard_normal(n) if law.alpha == 2 else stable_noise(law.alpha, n, rng)
     return label * law.margin + law.widths[0 if label > 0 else 1] * noise
 
 

@@ -6,9 +6,9 @@ from functools import partial
 from itertools import product
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
-from sim.compare import RESOLUTION, Band, Verdict, judge
+from sim.compare import RESOLUTION, Band, Verdict, judge, judge_mean
 from sim.learn import Learnt, draw_scores, learn, threshold_scale
 from theory.errors import exact_interval
 from theory.statement import Setting, Statement
@@ -161,12 +161,7 @@ class _Measured:
         """Return what the count says of the predicted rate."""
         if self.deviation is None:
             return judge(self.rate.predicted, self.band(alpha / 2), self.errors, self.n, alpha)
-        z = (self.mean - self.rate.predicted) / self.deviation
-        p_value = float(2 * ndtr(-abs(z)))
-        detectable = -2 * float(ndtri(alpha / 2)) * self.deviation
-        verdict = "differs" if p_value < alpha else "agrees" if detectable <= RESOLUTION else "cannot tell"
-        low, high = (self.mean + sign * 1.96 * self.deviation for sign in (-1, 1))
-        return Verdict(self.rate.predicted, self.mean, (low, high), p_value, detectable, verdict)
+        return judge_mean(self.rate.predicted, self.mean, self.deviation, alpha)
 
 
 def _measure(
