@@ -198,6 +198,8 @@ def test_slopes_are_told_apart():
     for exponent, verdict in ((-1 / 2, "agrees"), (-1 / 3, "differs")):
         found = rates.slope(sizes, values, rates._size, exponent, rng, ALPHA, 1 / 6)
         assert found.verdict == verdict and found.measured == pytest.approx(-0.5, abs=0.05)
+    negative = [-np.abs(v) for v in values]  # an excess below a wrong limit
+    assert rates.slope(sizes, negative, np.mean, -1 / 2, rng, ALPHA, 1 / 6).verdict == "differs"
     few = [v[:20] for v in values]
     assert rates.slope(sizes, few, rates._size, -1 / 2, rng, ALPHA, 1 / 6).verdict == "cannot tell"
 
