@@ -75,7 +75,7 @@ def _logistic_rates(setting: Setting, rng: np.random.Generator, alpha: float) ->
     kind = setting["kind"]
     runs = [_fit(setting, n, d, rng) for n, d in LOGISTIC_SIZES[kind]]
     sizes = [n if kind == "samples" else d for n, d in LOGISTIC_SIZES[kind]]
-    expected = _line(np.log(sizes), np.log([r.predicted for r in runs]))
+    expected = _exponent(sizes, [r.predicted for r in runs])
     values = [r.excess for r in runs]
     excess = slope(sizes, values, np.mean, expected, rng, alpha / 2, RESOLUTION["excess"])
     found = [Comparison(f"exponent of the excess error in {kind}", excess)]
@@ -137,15 +137,14 @@ def slope(
         alpha: probability that a true prediction is called wrong.
         resolution: difference that must be visible for "agrees".
     """
-    x = np.log(sizes)
-    measured = _line(x, np.log([statistic(v) for v in values]))
-    again = [_line(x, np.log([statistic(rng.choice(v, len(v))) for v in values])) for _ in range(RESAMPLES)]
-    return judge_mean(predicted, measured, float(np.std(again)), alpha, resolution)
+    measured = _exponent(sizes, [statistic(v) for v in values])
+    again = [_exponent(sizes, [statistic(rng.choice(v, len(v))) for v in values]) for _ in range(RESAMPLES)]
+    return judge_mean(predicted, measured, max(float(np.std(again)), 1e-12), alpha, resolution)
 
 
-def _line(x: Array, y: npt.ArrayLike) -> float:
-    """Return the slope of the least-squares line."""
-    return float(np.polyfit(x, np.asarray(y), 1)[0])
+def _exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """Return the slope of ln value over ln size by least squares; values <= 0 count as a tiny one."""
+    return float(np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-300)), 1)[0])
 
 
 def _size(values: Array) -> float:
