@@ -20,13 +20,13 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(READY)
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(JOBS)
 
 check: $(READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(JOBS)
 
 bench: $(READY)
 	$(PY) benchmarks/theory_speed.py
