@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from sim.lockstep import Batch, Samples, solve_lockstep, store
+from sim.lockstep import solve_lockstep
+from sim.shared import Batch, Samples
 from sim.solve import Pair, Solution, is_smooth, problem_of, setting_of, solve
 from theory.inputs import InputError, check_real
 from theory.linear import LinearClassifier
@@ -21,7 +22,7 @@ __all__ = ["solve_many"]
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
-TOGETHER = 32
+TOGETHER = 64
 """Largest number of problems that are solved together."""
 LEVELS = 16, 64, 256, 1024
 """Number of problems that are solved before the next ones start from them."""
@@ -77,7 +78,7 @@ def solve_many(
         problem, unit = problem_of(plus, minus, loss, norm, eps[some], weights[some], l2)
         if is_smooth(problem):
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                batch = _solve(Samples(problem), radii[together] / unit, shares[together], gap)
+                batch = _solve(Samples.of_problem(problem), radii[together] / unit, shares[together], gap)
             found = _certified(batch, together, unit, gap)
     for i in range(len(eps)):
         if i not in found:
@@ -127,7 +128,7 @@ def _solve(samples: Samples, eps: Array, shares: Array, gap: float) -> Batch:
                 zero = np.einsum("ij,ijk->ik", np.abs(mix), np.where(w == 0, 1.0, -1.0)) > 0
                 batch.w[rows] = np.where(zero, 0.0, np.einsum("ij,ijk->ik", mix, w))
                 batch.b[rows] = np.einsum("ij,ij->i", mix, batch.b[order[near]])
-            store(batch, rows, solve_lockstep(samples, batch.take(rows), gap))
+            batch.store(rows, solve_lockstep(samples, batch.take(rows), gap))
         first = last
     return batch
 

@@ -6,17 +6,17 @@ them in two products of matrices, in single precision.
 """
 
 from dataclasses import dataclass, fields
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dpotri
 
-__all__ = ["Equations", "Preconditioner", "Rows", "conjugate", "widen"]
+from sim.shared import Rows, widen
+
+__all__ = ["Equations", "Preconditioner", "conjugate"]
 
 Array = npt.NDArray[np.float64]
 Table = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 ITERATIONS = 100
 """Steps of conjugate gradients that are allowed."""
@@ -24,14 +24,6 @@ RIDGE = 1e-5
 """Part of its diagonal that is added to the mean Hessian, which single precision may leave singular."""
 KEPT = 0.75
 """The problems that remain are copied where they are a smaller part of those carried."""
-
-
-class Rows:
-    """Mixin of a dataclass of arrays with one row a problem."""
-
-    def take(self, rows: npt.NDArray[np.integer] | Mask) -> Self:
-        """Return those problems only."""
-        return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -53,13 +45,6 @@ class Equations(Rows):
     def rough(self) -> "Equations":
         """Return them in single precision."""
         return Equations(*(getattr(self, f.name).astype(np.float32) for f in fields(self)))
-
-
-def widen(x: Table, signs: Table, eps: Table) -> Table:
-    """Return (x, e s.x of each class), which a table (y x, y, -1 of each class) turns into A x."""
-    taken = np.einsum("ij,ij->i", signs, x[:, :-1])
-    wide: Table = np.concatenate([x, eps * taken[:, None]], axis=1)
-    return wide
 
 
 class Preconditioner:

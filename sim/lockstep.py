@@ -11,87 +11,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from sim.conjugate import Equations, Preconditioner, Rows, conjugate, widen
-from sim.losses import Loss
-from sim.problem import Problem
-from theory.inputs import InputError
+from sim.conjugate import Equations, Preconditioner, conjugate
+from sim.shared import Batch, Rows, Samples, bounds, widen
 
-__all__ = ["Batch", "Samples", "bounds", "solve_lockstep", "store"]
+__all__ = ["solve_lockstep"]
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Table = npt.NDArray[np.floating]
 Index = npt.NDArray[np.intp]
 
-CLOSE = 1e-3
+CLOSE = 3e-4
 """Newton decrement, relative to min(1, objective), after which the next step should be the last."""
-LOOSE, TIGHT = 0.05, 1e-4
+LOOSE, TIGHT = 0.1, 1e-3
 """Part of the residual that a step on the way may leave, and a last one before it is corrected."""
 SHIFT = 0.3
 """Part of the gap that is spent on keeping the dual point strictly feasible."""
+NEAR, SPARSE = 0.9, 0.8
+"""Columns pulled by less than a part of the radius are left out if less than a part of all are left."""
 STEPS, ROUNDS = 40, 4
 """Newton steps, and solutions of the equations of one step, that are allowed."""
-
-
-class Samples:
-    """Samples that all problems share, in double and in single precision.
-
-    The table has the rows (y x, y, -1 if of class +1, -1 if of class -1), those of class +1 first.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        """Copy the samples, the loss and the penalty of ``problem``.
-
-        Raises:
-            InputError: a sample is not finite.
-        """
-        self.k, self.d = problem.plus.shape
-        self.n, self.loss, self.l2 = len(problem.y), problem.loss, problem.l2
-        table = np.zeros((self.n, self.d + 3))
-        table[: self.k, : self.d], table[self.k :, : self.d] = problem.plus, -problem.minus
-        table[:, self.d] = problem.y
-        table[: self.k, self.d + 1] = table[self.k :, self.d + 2] = -1.0
-        if not np.isfinite(table).all():
-            raise InputError("samples must be finite numbers")
-        self.table, self.rough = table, table.astype(np.float32)
-        size = np.sqrt(np.einsum("ij,ij->j", table, table)[: self.d + 1] / self.n)
-        self.scale = 1 / np.where(size > 0, size, 1)
-
-    def spread(self, pairs: Array) -> Array:
-        """Return one value a class as one a sample, shape (P, n)."""
-        return np.repeat(pairs, (self.k, self.n - self.k), axis=1)
-
-    def margins(self, w: Array, b: Array, eps: Array) -> Array:
-        """Return the robust margins, shape (P, n)."""
-        return np.asarray(widen(np.column_stack([w, b]), np.sign(w), eps) @ self.table.T, np.float64)
-
-    def pulls(self, alpha: Array) -> Array:
-        """Return sum alpha_i y_i (x_i, 1) of each class, shape (2, P, d + 1)."""
-        k, rows = self.k, self.table[:, : self.d + 1]
-        return np.stack([alpha[:, :k] @ rows[:k], alpha[:, k:] @ rows[k:]])
-
-
-@dataclass(frozen=True)
-class Batch(Rows):
-    """P problems, each at a classifier.
-
-    Args:
-        eps: radius of each class, shape (P, 2).
-        shares: weight of each sample of each class, shape (P, 2).
-        w: weights, shape (P, d).
-        b: biases, shape (P,).
-        objective: objectives, shape (P,).
-        bound: lower bounds of them, shape (P,).
-        steps: Newton steps, shape (P,).
-    """
-
-    eps: Array
-    shares: Array
-    w: Array
-    b: Array
-    objective: Array
-    bound: Array
-    steps: Array
 
 
 @dataclass(frozen=True)
@@ -107,37 +46,70 @@ class _State(Rows):
 def solve_lockstep(samples: Samples, batch: Batch, gap: float) -> Batch:
     """Return the problems at their minimisers; a bound of 0 says that no certificate was found.
 
+    Only columns that may matter to one of the problems are looked at; the certificate looks at all.
+
     Args:
         samples: the samples.
         batch: problems with a positive radius at the classifiers to start from.
         gap: gap to reach, relative to max(1, objective).
     """
-    live, work, inverse = np.arange(len(batch.b)), np.inf, None
-    done = batch.take(live)
-    batch, margins = _place(samples, done, done.w, done.b)
+    live = np.arange(len(batch.b))
+    done, seen = batch.take(live), np.zeros(samples.d, bool)
+    batch, margins = _place(samples, replace(done, bound=np.zeros_like(done.b)), done.w, done.b)
+    done.store(live, batch)
     state = _state(samples, batch, margins)
-    for count in range(1, STEPS + 1):
+    while len(live):
+        near = (batch.w != 0) | (np.abs(state.pull[:, :-1]) > NEAR * state.radius[:, None])
+        near[:, np.abs(state.pull[:, :-1]).max(axis=0).argmax()] = True
+        new = near.any(axis=0) & ~seen
+        seen |= new
+        if not new.any():
+            break
+        kept = np.flatnonzero(seen) if seen.mean() < SPARSE else np.arange(samples.d)
+        few = samples if len(kept) == samples.d else samples.of(kept)
+        part = replace(state, pull=np.take(state.pull, np.append(kept, samples.d), axis=1))
+        found, alpha = _newton(few, replace(batch, w=np.take(batch.w, kept, axis=1)), part, gap)
+        w = np.zeros((len(live), samples.d))
+        w[:, kept] = found.w
+        batch = replace(found, w=w)
+        if few is not samples:
+            pulls = samples.pulls(alpha)
+            batch = replace(batch, bound=bounds(samples, batch, alpha, pulls))
+        done.store(live, batch)
+        rest = _far(batch, gap) & alpha.any(axis=1)
+        if few is samples or not rest.any():
+            break
+        live, batch = live[rest], batch.take(rest)
+        state = _state(samples, batch, samples.margins(batch.w, batch.b, batch.eps))
+    return done
+
+
+def _far(batch: Batch, gap: float) -> Mask:
+    """Say which problems have not reached the gap."""
+    reached: Mask = batch.objective - batch.bound <= gap * np.maximum(1, batch.objective)
+    return ~reached
+
+
+def _newton(samples: Samples, batch: Batch, state: _State, gap: float) -> tuple[Batch, Array]:
+    """Return the problems at their minimisers, and their dual points, 0 where there is none."""
+    live, work, inverse = np.arange(len(batch.b)), np.inf, None
+    done, duals = batch.take(live), np.zeros_like(state.alpha)
+    for _ in range(STEPS):
         exact, residual = _equations(samples, batch, state)
         if inverse is None or work > samples.d / 2:
             inverse = Preconditioner(samples.rough, exact, samples.l2, samples.scale)
-        batch, margins, work = _step(samples, batch, state, exact, residual, inverse, gap)
-        batch = replace(batch, steps=np.full(len(live), float(count)))
-        reached = batch.objective - batch.bound <= gap * np.maximum(1, batch.objective)
+        batch, margins, alpha, work = _step(samples, batch, state, exact, residual, inverse, gap)
+        batch = replace(batch, steps=batch.steps + 1)
         hopeless = (margins.min(axis=1) > 0) & (samples.l2 == 0) | ~np.isfinite(batch.objective)
-        store(done, live, batch)
-        rest = ~(reached | hopeless)
+        done.store(live, batch)
+        rest = _far(batch, gap) & ~hopeless
+        duals[live[~rest]] = alpha[~rest]
         if not rest.any():
             break
         if not rest.all():
             live, batch, margins = live[rest], batch.take(rest), margins[rest]
         state = _state(samples, batch, margins)
-    return done
-
-
-def store(done: Batch, rows: Index, batch: Batch) -> None:
-    """Copy what was found into the rows of ``done``."""
-    for name in ("w", "b", "objective", "bound", "steps"):
-        getattr(done, name)[rows] = getattr(batch, name)
+    return done, duals
 
 
 def _place(samples: Samples, batch: Batch, w: Array, b: Array) -> tuple[Batch, Array]:
@@ -153,14 +125,7 @@ def _place(samples: Samples, batch: Batch, w: Array, b: Array) -> tuple[Batch, A
 def _state(samples: Samples, batch: Batch, margins: Array) -> _State:
     """Return the sample weights and pulls at these margins."""
     alpha = samples.loss.slope(margins) * samples.spread(batch.shares)
-    return _State(margins, alpha, samples.pulls(alpha).sum(axis=0), _radii(samples, batch, alpha))
-
-
-def _radii(samples: Samples, batch: Batch, alpha: Array) -> Array:
-    """Return the radius of the ball that the pull of alpha must be in, shape (P,)."""
-    k = samples.k
-    radius: Array = batch.eps[:, 0] * alpha[:, :k].sum(axis=1) + batch.eps[:, 1] * alpha[:, k:].sum(axis=1)
-    return radius
+    return _State(margins, alpha, samples.pulls(alpha).sum(axis=0), batch.radii(samples, alpha))
 
 
 def _equations(samples: Samples, batch: Batch, state: _State) -> tuple[Equations, Array]:
@@ -192,19 +157,19 @@ def _step(
     residual: Array,
     inverse: Preconditioner,
     gap: float,
-) -> tuple[Batch, Array, int]:
-    """Take one step; return the problems, the robust margins and the work of solving the equations."""
+) -> tuple[Batch, Array, Array, int]:
+    """Take one step; return the problems, their robust margins and dual points, and the work that it took."""
     rough = exact.rough()
     close = inverse.decrement(residual, exact.free) < CLOSE * np.minimum(1, batch.objective)
     x, work = conjugate(samples.rough, rough, inverse, samples.l2, residual, np.where(close, TIGHT, LOOSE))
     last = np.flatnonzero(close & ~_crossed(batch.w - x[:, :-1], exact.signs).any(axis=1))
-    bound = np.zeros(len(x))
+    bound, alpha = np.zeros(len(x)), np.zeros_like(state.alpha)
     if len(last):
         parts = batch.take(last), state.take(last), exact.take(last), rough.take(last)
-        x[last], bound[last], more = _certify(samples, *parts, inverse, x[last], gap)
+        x[last], alpha[last], bound[last], more = _certify(samples, *parts, inverse, x[last], gap)
         work += more
     new, margins = _search(samples, batch, exact, residual, x)
-    return replace(new, bound=bound), margins, work
+    return replace(new, bound=bound), margins, alpha, work
 
 
 def _crossed(w: Array, signs: Table) -> Mask:
@@ -231,7 +196,7 @@ def _search(
     while len(rows) and t > 1e-9:
         t /= 2
         part, m, low = move(batch.take(rows), rows, t)
-        store(new, rows, part)
+        new.store(rows, part)
         margins[rows] = m
         rows = rows[~low]
     return new, margins
@@ -246,8 +211,8 @@ def _certify(
     inverse: Preconditioner,
     x: Array,
     gap: float,
-) -> tuple[Array, Array, int]:
-    """Solve Newton's equations to the end; return the step, the bounds of its dual points, and the work."""
+) -> tuple[Array, Array, Array, int]:
+    """Solve Newton's equations to the end; return the step, its dual points, their bounds, and the work."""
     total, moved, work = np.zeros_like(x), np.zeros_like(state.alpha), 0
     cost = np.abs(batch.w).sum(axis=1) * state.radius
     shift = np.minimum(1e-6, SHIFT * gap / np.maximum(cost, 1e-30)) * (cost > 0)
@@ -255,7 +220,7 @@ def _certify(
         total += x
         moved += widen(x, exact.signs, exact.eps) @ samples.table.T
         alpha = state.alpha - exact.h * -moved
-        pulls, radius = samples.pulls(alpha), _radii(samples, batch, alpha)
+        pulls, radius = samples.pulls(alpha), batch.radii(samples, alpha)
         w = batch.w - total[:, :-1]
         residual = _residual(samples, exact, w, pulls.sum(axis=0), (1 - shift) * radius)
         left, allowed = np.abs(residual).max(axis=1), 0.5 * shift * radius
@@ -266,30 +231,4 @@ def _certify(
         accuracy = np.maximum(TIGHT, 0.2 * allowed / np.maximum(left, 1e-300))
         x, more = conjugate(samples.rough, rough, inverse, samples.l2, residual, accuracy)
         work += more
-    return total, bounds(samples, batch, alpha, pulls), work
-
-
-def bounds(samples: Samples, batch: Batch, alpha: Array, pulls: Array) -> Array:
-    """Return a number of each problem that none of its objectives is below, as `Problem.bound` does.
-
-    Args:
-        samples: the samples.
-        batch: the problems.
-        alpha: dual points, shape (P, n).
-        pulls: their pulls, of which the bias is y.alpha of each class, shape (2, P, d + 1).
-    """
-    loss: Loss = samples.loss
-    sums = np.stack([pulls[0, :, -1], -pulls[1, :, -1]], axis=1)
-    good = sums.min(axis=1) > 0
-    scale = np.minimum(1, sums[:, ::-1] / np.where(good[:, None], sums, 1.0))
-    pull = scale[:, :1] * pulls[0, :, :-1] + scale[:, 1:] * pulls[1, :, :-1]
-    radius = (batch.eps * scale * sums).sum(axis=1)
-    p = samples.spread(scale / batch.shares) * alpha
-    value, k = loss.dual(p, p), samples.k
-    bound = batch.shares[:, 0] * value[:, :k].sum(axis=1) + batch.shares[:, 1] * value[:, k:].sum(axis=1)
-    outside = np.maximum(np.abs(pull) - radius[:, None], 0)
-    if samples.l2 > 0:
-        bound = bound - np.einsum("ij,ij->i", outside, outside) / (2 * samples.l2)
-    else:
-        good = good & ~outside.any(axis=1)
-    return np.where(good & np.isfinite(bound), np.maximum(bound, 0), 0.0)
+    return total, alpha, bounds(samples, batch, alpha, pulls), work

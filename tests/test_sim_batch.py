@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from sim import batch, lockstep
 from sim.batch import solve_many
 from sim.conjugate import Equations, Preconditioner, conjugate
-from sim.lockstep import Batch, Samples, bounds, solve_lockstep
+from sim.lockstep import solve_lockstep
 from sim.losses import LOSSES
 from sim.problem import Problem
+from sim.shared import Batch, Samples, bounds
 from sim.solve import setting_of, solve
 from theory.inputs import InputError
 from theory.linear import LinearClassifier
@@ -92,7 +93,7 @@ def test_a_problem_does_not_depend_on_those_solved_with_it(seed, l2):
 def samples_of(plus, minus, l2=0.0):
     n = len(plus) + len(minus)
     problem = Problem(plus, minus, LOSSES["logistic"], "linf", (0.2, 0.2), (1 / n, 1 / n), l2)
-    return problem, Samples(problem)
+    return problem, Samples.of_problem(problem)
 
 
 def batch_of(eps, shares, d):
@@ -165,6 +166,22 @@ def test_conjugate_gradients_solve_all_equations_up_to_their_accuracy():
         np.testing.assert_allclose(x[i, inside], expected, atol=1e-3 * np.abs(expected).max())
         assert not x[i, ~inside].any()
     assert not x[2].any()
+
+
+def test_columns_that_were_left_out_are_taken_in_where_they_matter(monkeypatch, alone):
+    """At w = 0 few columns pull with almost the strength of the attack, but more weights are learned."""
+    plus, minus = sample(9, n=(300, 300), d=60)
+    monkeypatch.setattr(lockstep, "NEAR", 1.0)
+    monkeypatch.setattr(lockstep, "SPARSE", 2.0)
+    looked, eps = [], [(0.5, 0.5), (0.6, 0.5), (0.5, 0.7)]
+    truth = Samples.of
+    monkeypatch.setattr(
+        Samples, "of", lambda self, columns: looked.append(len(columns)) or truth(self, columns)
+    )
+    found = solve_many(plus, minus, eps=eps)
+    assert looked[0] < looked[-1] < 60 and looked == sorted(looked) and not alone
+    for f, e in zip(found, eps, strict=True):
+        assert f.objective == pytest.approx(solve(plus, minus, eps=e).objective, abs=2e-8)
 
 
 def test_columns_that_repeat_or_are_empty_are_solved():
