@@ -24,7 +24,7 @@ Index = npt.NDArray[np.intp]
 
 TOGETHER = 64
 """Largest number of problems that are solved together."""
-LEVELS = 16, 64, 256, 1024
+LEVELS = 4, 16, 64, 256, 1024
 """Number of problems that are solved before the next ones start from them."""
 NEIGHBOURS = 20
 """Solutions through which a start is laid: twice what a quadratic of three variables needs."""

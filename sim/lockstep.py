@@ -44,7 +44,7 @@ class _State(Rows):
 
 
 def solve_lockstep(samples: Samples, batch: Batch, gap: float) -> Batch:
-    """Return the problems at their minimisers; a bound of 0 says that no certificate was found.
+    """Return the problems at their minimisers; without a certificate their bound is 0, or -inf if separable.
 
     Only columns that may matter to one of the problems are looked at; the certificate looks at all.
 
@@ -55,7 +55,7 @@ def solve_lockstep(samples: Samples, batch: Batch, gap: float) -> Batch:
     """
     live = np.arange(len(batch.b))
     done, seen = batch.take(live), np.zeros(samples.d, bool)
-    batch, margins = _place(samples, replace(done, bound=np.zeros_like(done.b)), done.w, done.b)
+    batch, margins = _place(samples, replace(done, bound=np.full_like(done.b, -np.inf)), done.w, done.b)
     done.store(live, batch)
     state = _state(samples, batch, margins)
     while len(live):
@@ -73,10 +73,10 @@ def solve_lockstep(samples: Samples, batch: Batch, gap: float) -> Batch:
         w[:, kept] = found.w
         batch = replace(found, w=w)
         if few is not samples:
-            pulls = samples.pulls(alpha)
-            batch = replace(batch, bound=bounds(samples, batch, alpha, pulls))
+            whole = bounds(samples, batch, alpha, samples.pulls(alpha))
+            batch = replace(batch, bound=np.minimum(batch.bound, whole))
         done.store(live, batch)
-        rest = _far(batch, gap) & alpha.any(axis=1)
+        rest = ~_reached(batch, gap) & alpha.any(axis=1)
         if few is samples or not rest.any():
             break
         live, batch = live[rest], batch.take(rest)
@@ -84,10 +84,10 @@ def solve_lockstep(samples: Samples, batch: Batch, gap: float) -> Batch:
     return done
 
 
-def _far(batch: Batch, gap: float) -> Mask:
-    """Say which problems have not reached the gap."""
+def _reached(batch: Batch, gap: float) -> Mask:
+    """Say which problems have reached the gap."""
     reached: Mask = batch.objective - batch.bound <= gap * np.maximum(1, batch.objective)
-    return ~reached
+    return reached
 
 
 def _newton(samples: Samples, batch: Batch, state: _State, gap: float) -> tuple[Batch, Array]:
@@ -99,11 +99,13 @@ def _newton(samples: Samples, batch: Batch, state: _State, gap: float) -> tuple[
         if inverse is None or work > samples.d / 2:
             inverse = Preconditioner(samples.rough, exact, samples.l2, samples.scale)
         batch, margins, alpha, work = _step(samples, batch, state, exact, residual, inverse, gap)
-        batch = replace(batch, steps=batch.steps + 1)
         hopeless = (margins.min(axis=1) > 0) & (samples.l2 == 0) | ~np.isfinite(batch.objective)
+        bound = np.where(hopeless, -np.inf, batch.bound)  # separable: there is no minimiser to certify
+        batch = replace(batch, bound=bound, steps=batch.steps + 1)
         done.store(live, batch)
-        rest = _far(batch, gap) & ~hopeless
-        duals[live[~rest]] = alpha[~rest]
+        reached = _reached(batch, gap)
+        duals[live[reached]] = alpha[reached]
+        rest = ~reached & ~hopeless
         if not rest.any():
             break
         if not rest.all():

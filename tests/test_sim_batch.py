@@ -191,6 +191,13 @@ def test_columns_that_repeat_or_are_empty_are_solved():
         assert f.objective == pytest.approx(solve(plus, minus, eps=e).objective, abs=2e-8)
 
 
+def test_strongly_correlated_columns_are_solved():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1500, 30)) @ rng.standard_normal((30, 60))
+    right = x[:, 0] + 2 * rng.standard_normal(1500) > 0
+    assert all(f.gap <= 1e-8 for f in solve_many(x[right], x[~right], eps=[0.05, 0.06, 0.2]))
+
+
 def test_separable_classes_are_refused_by_the_name_of_the_problem():
     plus, minus = sample(7)
     plus, minus = plus + 30, minus - 30
@@ -199,6 +206,8 @@ def test_separable_classes_are_refused_by_the_name_of_the_problem():
     ) as refused:
         solve_many(plus, minus, eps=[50.0, 0.1, 60.0])
     assert "\n" not in str(refused.value)
+    with pytest.raises(InputError, match="^problem 0: the classes are separable"):
+        solve_many(plus, minus, eps=[0.1], gap=0.5)  # a loss of 0 would be near enough, but no minimiser
     assert all(f.gap <= 1e-8 for f in solve_many(plus, minus, eps=[50.0, 0.1, 60.0], l2=1e-3))
 
 
