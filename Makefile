@@ -31,6 +31,7 @@ check: $(READY)
 bench: $(READY)
 	$(PY) benchmarks/theory_speed.py
 	$(PY) benchmarks/sim_speed.py
+	$(PY) benchmarks/sim_many.py
 
 clean:
 	rm -rf .venv runs

@@ -18,7 +18,7 @@ from theory.adversary import NORMS
 from theory.inputs import InputError, check_real
 from theory.linear import LinearClassifier
 
-__all__ = ["Solution", "solve"]
+__all__ = ["Pair", "Solution", "is_smooth", "problem_of", "setting_of", "solve"]
 
 Array = npt.NDArray[np.float64]
 Pair = tuple[float, float]
@@ -70,15 +70,14 @@ def solve(
         InputError: an argument is outside its domain, separable classes leave the loss without a minimiser,
             or the gap is not reached.
     """
-    problem, unit = _problem(plus, minus, loss, norm, eps, weights, l2)
+    problem, unit = problem_of(plus, minus, loss, norm, eps, weights, l2)
     check_real("gap", gap, low=0, strict=True)
     w, b = np.zeros(problem.plus.shape[1]), 0.0
     if start is not None:
         if np.shape(start.weights) != w.shape:
             raise InputError(f"start must have {len(w)} weights, got {np.size(start.weights)}")
         w, b = start.weights * unit, start.bias
-    kinks = problem.loss.curvature is None or (loss == "squared" and max(problem.eps) > 0)
-    smooth = problem.norm == "linf" and not kinks
+    smooth = is_smooth(problem)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         result = (solve_orthant if smooth else solve_barrier)(problem, w, b, gap)
         if smooth and result.objective - result.bound > gap:  # columns almost dependent: signs keep changing
@@ -91,10 +90,20 @@ def solve(
     return Solution(LinearClassifier(result.w / unit, result.b), result.objective, reached, result.steps)
 
 
-def _problem(
+def is_smooth(problem: Problem) -> bool:
+    """Say whether the objective is smooth where the signs of the weights are known."""
+    kinks = problem.loss.curvature is None or (problem.loss.name == "squared" and max(problem.eps) > 0)
+    return problem.norm == "linf" and not kinks
+
+
+def problem_of(
     plus: Array, minus: Array, loss: str, norm: str, eps: float | Pair, weights: Pair, l2: float
 ) -> tuple[Problem, float]:
-    """Return the problem in units in which samples are of order 1, and that unit."""
+    """Return the problem in units in which samples are of order 1, and that unit.
+
+    Raises:
+        InputError: an argument is outside its domain.
+    """
     plus, minus = (np.ascontiguousarray(x, np.float64) for x in (plus, minus))
     if plus.ndim != 2 or plus.shape[1:] != minus.shape[1:] or 0 in (len(plus), len(minus), plus.shape[1]):
         raise InputError(
@@ -103,18 +112,27 @@ def _problem(
         )
     if norm not in NORMS:
         raise InputError(f"norm must be one of {', '.join(NORMS)}, got {norm!r:.60}")
-    radii = tuple(check_real("eps", e, low=0) for e in _pair("eps", eps))
-    costs = tuple(check_real("weights", c, low=0, strict=True) for c in _pair("weights", weights))
+    radii, shares = setting_of(eps, weights, len(plus), len(minus))
     penalty = check_real("l2", l2, low=0)
     size = max(float(np.abs(x[:: 1 + len(x) // 64]).max()) for x in (plus, minus))
     unit = size if 0 < size <= 1e-2 or 1e3 <= size < np.inf else 1.0
     if unit != 1:
         plus, minus = plus / unit, minus / unit
-    total = costs[0] * len(plus) + costs[1] * len(minus)
-    eps_pair = radii[0] / unit, radii[1] / unit
-    shares = costs[0] / total, costs[1] / total
     norm = norm if max(radii) > 0 else "linf"
-    return Problem(plus, minus, loss_of(loss), norm, eps_pair, shares, penalty / unit**2), unit
+    radii = radii[0] / unit, radii[1] / unit
+    return Problem(plus, minus, loss_of(loss), norm, radii, shares, penalty / unit**2), unit
+
+
+def setting_of(eps: float | Pair, weights: Pair, n_plus: int, n_minus: int) -> tuple[Pair, Pair]:
+    """Return the radius of each class, and the weight of its samples where all weights add to 1.
+
+    Raises:
+        InputError: an argument is outside its domain.
+    """
+    radii = [check_real("eps", e, low=0) for e in _pair("eps", eps)]
+    costs = [check_real("weights", c, low=0, strict=True) for c in _pair("weights", weights)]
+    total = costs[0] * n_plus + costs[1] * n_minus
+    return (radii[0], radii[1]), (costs[0] / total, costs[1] / total)
 
 
 def _pair(name: str, value: object) -> tuple[object, object]:
