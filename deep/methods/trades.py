@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import attacking, kl_from, near_start, pgd
+from deep.attacks import attacking, kl_from, pgd
 from deep.methods.base import Method
 from theory.inputs import check_real
 
@@ -49,8 +49,8 @@ class TRADES(Method):
         eps = self.eps(y)
         with attacking(model), torch.no_grad():
             clean = model(x)
-        start = near_start(x, self.context.generator)
-        return pgd(model, x, start, eps, eps / 4, self.context.steps, kl_from(clean))
+        start = x + 0.001 * self.context.normal(x)  # off the point where the KL gradient is zero
+        return pgd(model, x, start, eps, self.step(y, eps), self.context.steps, kl_from(clean))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return CE + beta KL, averaged over the batch."""
