@@ -82,8 +82,9 @@ def _plain(tensor: Tensor) -> Tensor:
 def _strip(tree: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """Return the tree with a mark for each tensor, which is put into ``tensors``."""
     if isinstance(tree, Tensor):
-        tensors[path] = _plain(tree)
-        return {MARK: path}
+        name = f"{len(tensors)}{path}"  # the number keeps names apart, the path is for a reader
+        tensors[name] = _plain(tree)
+        return {MARK: name}
     if isinstance(tree, Mapping):
         return {key: _strip(value, f"{path}/{key}", tensors) for key, value in tree.items()}
     if isinstance(tree, list | tuple):

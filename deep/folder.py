@@ -76,12 +76,15 @@ def is_finished(run: Path, run_id: str) -> bool:
     """Return whether the run of these settings is finished in this folder.
 
     Raises:
-        InputError: its result is damaged.
+        InputError: the result that is there is damaged, or of another run.
     """
     path = run / RESULT
-    if not path.is_file():
+    if not path.exists():
         return False
-    return parse_object(path.read_text(encoding="utf-8", errors="replace"), str(path)).get("id") == run_id
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else "a folder"
+    if parse_object(text, str(path)).get("id") != run_id:
+        raise InputError(f"--out {run} holds {RESULT} of a run with other settings; give an empty folder")
+    return True
 
 
 def claim(run: Path, run_id: str) -> bool:

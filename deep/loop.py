@@ -136,8 +136,8 @@ class Trainer:
             self.best = {"epoch": self.epoch, "value": value, "weights": weights}
         before = next((old for old in reversed(self.history) if "robust_error" in old), None)
         if attacked and before and loss < before["loss"]:
-            jump = fmean(line["robust_error"]) - fmean(before["robust_error"])
-            if jump > 0.2 and not any("alarm" in old for old in self.history):
+            natural, jump = (fmean(line[q]) - fmean(before[q]) for q in QUANTITIES)
+            if jump > 0.2 and natural < 0.1 and not any("alarm" in old for old in self.history):
                 line["alarm"] = (
                     f"catastrophic overfitting in epoch {self.epoch}: the training loss fell and the robust "
                     f"validation error rose by {100 * jump:.0f} points; the training attack no longer finds "

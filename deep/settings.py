@@ -137,8 +137,6 @@ def parse(argv: Sequence[str] | None, kind: type[Parser] = Parser) -> tuple[Sett
     args["threads"] = args["threads"] or DATASETS[args["dataset"]].threads or os.cpu_count() or 1
     args["init"] = origin(args["init"]) if args["init"] else None
     settings = Settings(params=params, **args)
-    if settings.amp != "off" and place["device"].type != "cuda":
-        raise InputError(f"--amp {settings.amp} needs a CUDA device, got {place['device']}; use --amp off")
     place["out"] = place["out"] or Path("runs/deep") / settings.id
     return settings, Place(**place)
 
