@@ -56,8 +56,9 @@ class Trainer:
         self.world = world
         self.device = data.train.labels.device
         self.shuffle = torch.Generator(self.device).manual_seed(stream(recipe.seed, "shuffle"))
+        self.parameters = [*method.parameters(model)]
         self.optimizer = torch.optim.SGD(
-            model.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
+            self.parameters, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
         )
         self.average = copy.deepcopy(model).requires_grad_(False) if recipe.ema else None
         self.epoch = 0
@@ -74,16 +75,21 @@ class Trainer:
         """Return the network whose errors count."""
         return self.method.eval_model(self.model if self.average is None else self.average)
 
-    def errors(self) -> ClassErrors:
-        """Return the errors of the evaluated weights on the validation split; measured once an epoch."""
+    def errors(self, model: nn.Module | None = None) -> ClassErrors:
+        """Return the errors of a network on the validation split; those of the evaluated one are kept."""
+        if model is not None:
+            return self._measure(model)
         if self._errors is None:
-            seed = stream(self.recipe.seed, "validation")
-            found = evaluate(self.evaluated(), self.data.val, self.attack, seed=seed)
-            counted = found.errors(self.data.classes)
-            counts = [counted.counts(q).tolist() for q in QUANTITIES]
-            agreed = self.world.first(torch.tensor(counts, device=self.device)).tolist()
-            self._errors = ClassErrors(counted.classes, counted.n, *map(tuple, agreed))
+            self._errors = self._measure(self.evaluated())
         return self._errors
+
+    def _measure(self, model: nn.Module) -> ClassErrors:
+        """Return the errors of a network on the validation split, the same in every process."""
+        found = evaluate(model, self.data.val, self.attack, seed=stream(self.recipe.seed, "validation"))
+        counted = found.errors(self.data.classes)
+        counts = [counted.counts(q).tolist() for q in QUANTITIES]
+        agreed = self.world.first(torch.tensor(counts, device=self.device)).tolist()
+        return ClassErrors(counted.classes, counted.n, *map(tuple, agreed))
 
     def chosen(self, which: str) -> nn.Module:
         """Return the evaluated network with its weights of the "last" or the "best" epoch."""
@@ -113,6 +119,8 @@ class Trainer:
         seconds = time.perf_counter() - started
         self.world.average(b for b in self.model.buffers() if b.is_floating_point())
         self.method.on_epoch_end(self._seen())
+        if self.evaluated() not in (self.model, self.average):  # the method's own, which it may have changed
+            self._errors = None
         line: dict[str, Any] = {"epoch": self.epoch + 1, "lr": self.recipe.lr_at(self.epoch), "loss": loss}
         self.epoch += 1
         if self.epoch % self.recipe.val_every == 0 or self.epoch == self.recipe.epochs:
@@ -180,7 +188,7 @@ class Trainer:
                 loss = self.method.loss(self.model, x, y, adv)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            self.world.average(p.grad for p in self.model.parameters() if p.grad is not None)
+            self.world.average(p.grad for p in self.parameters if p.grad is not None)
             self.optimizer.step()
         return loss.detach()
 
@@ -206,9 +214,7 @@ class Trainer:
             "history": self.history,
             "best": self.best,
             "model": self.model.state_dict(),
-            "momentum": [
-                self.optimizer.state.get(p, {}).get("momentum_buffer") for p in self.model.parameters()
-            ],
+            "momentum": [self.optimizer.state.get(p, {}).get("momentum_buffer") for p in self.parameters],
             "average": None if self.average is None else self.average.state_dict(),
             "method": self.method.state_dict(),
             "generators": [g.get_state() for g in self._generators()],
@@ -231,7 +237,7 @@ class Trainer:
 
     def _load(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        for p, momentum in zip(self.model.parameters(), state["momentum"], strict=True):
+        for p, momentum in zip(self.parameters, state["momentum"], strict=True):
             if momentum is not None:
                 if momentum.shape != p.shape:
                     raise InputError(f"a momentum must have the shape {tuple(p.shape)}")

@@ -1,5 +1,6 @@
 """The epoch loop, with methods that record what it does to them."""
 
+import copy
 import sys
 import types
 from contextlib import contextmanager
@@ -258,6 +259,36 @@ def test_the_order_of_hooks_and_the_network_that_counts():
     assert trainer.evaluated() is method.other
     assert torch.equal(trainer.chosen("best").state_dict()["stem.weight"], untouched)
     assert not torch.equal(trainer.model.state_dict()["stem.weight"], untouched)
+
+
+class Gated(Method):
+    """Evaluates a copy of the weights after the first epoch, and moves one layer."""
+
+    def setup(self, model, epochs):
+        self.copy, self.seen = copy.deepcopy(model), []
+
+    def parameters(self, model):
+        return model.head.parameters()
+
+    def on_epoch_end(self, epoch):
+        self.seen.append([epoch.errors().robust, epoch.errors(epoch.model).robust])
+        if epoch.index == 0:
+            self.copy.load_state_dict(epoch.model.state_dict())
+
+    def eval_model(self, model):
+        return self.copy
+
+
+def test_a_method_may_evaluate_a_network_of_its_own_and_move_a_part():
+    method, model = Gated(Method.Params(), context()), network()
+    before = {k: v.clone() for k, v in model.named_parameters()}
+    history = fit(model, method, digits(), recipe(epochs=3, lr=1.0), ATTACK)
+    (_, first), (kept, second), (again, third) = method.seen
+    rates = [[n / 25 for n in counts] for counts in (first, kept, again)]
+    assert [line["robust_error"] for line in history] == rates and first == kept == again
+    assert second != first and third != second
+    moved = {k for k, v in model.named_parameters() if not torch.equal(v, before[k])}
+    assert moved == {"head.weight", "head.bias"}
 
 
 class Scripted(Trainer):

@@ -1,6 +1,6 @@
 """What a training method is: hooks that the epoch loop calls. The defaults are PGD adversarial training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -63,13 +63,14 @@ class Epoch:
         index: number of the epoch, from 0.
         model: the network that is trained.
         validation: the validation split, for a method that measures it in its own way.
-        errors: returns the errors of the evaluated weights on the validation split, measured once.
+        errors: returns the errors on the validation split of a network, or of the evaluated one, which is
+            measured once.
     """
 
     index: int
     model: nn.Module
     validation: Split
-    errors: Callable[[], ClassErrors]
+    errors: Callable[..., ClassErrors]
 
 
 class Method:
@@ -91,6 +92,10 @@ class Method:
 
     def setup(self, model: nn.Module, epochs: int) -> None:
         """Make the state that needs the network, before the first epoch; refuse what cannot be trained."""
+
+    def parameters(self, model: nn.Module) -> Iterable[nn.Parameter]:
+        """Return what the optimiser moves: all of the network, a part of it, or those of peers too."""
+        return model.parameters()
 
     def on_epoch_start(self, epoch: Epoch) -> None:
         """Update the state before an epoch."""
