@@ -98,17 +98,17 @@ class Trainer:
             model.load_state_dict(self.best["weights"])
         return model
 
-    def train_epoch(self, tick: Callable[[float], None] = lambda loss: None) -> dict[str, Any]:
+    def train_epoch(self, tick: Callable[[float], None] = lambda part: None) -> dict[str, Any]:
         """Train for one epoch and return its line of the history.
 
         Args:
-            tick: called after each step with no more than the time needed.
+            tick: called after each step with the part of the epoch that is done.
 
         Raises:
             InputError: the loss stopped being finite.
         """
-        started = time.perf_counter()
         self.method.on_epoch_start(self._seen())
+        started = time.perf_counter()
         self._errors = None
         loss, attacked = self._steps(tick)
         if not math.isfinite(loss):
@@ -117,7 +117,8 @@ class Trainer:
                 f"lower --lr (it is {self.recipe.lr:g}) or what weights the loss"
             )
         seconds = time.perf_counter() - started
-        self.world.average(b for b in self.model.buffers() if b.is_floating_point())
+        for model in (self.model, self.average or self.model):
+            self.world.average(b for b in model.buffers() if b.is_floating_point())
         self.method.on_epoch_end(self._seen())
         if self.evaluated() not in (self.model, self.average):  # the method's own, which it may have changed
             self._errors = None
@@ -271,5 +272,8 @@ def _check_history(epoch: object, epochs: int, history: object) -> None:
     for line in history:
         check_real("a loss", line.get("loss"), low=-math.inf)
         check_real("seconds", line.get("seconds"), low=0)
-        for error in line.get("robust_error", ()):
-            check_real("a robust error", error, low=0, high=1)
+        for errors in (line[q] for q in QUANTITIES if q in line):
+            if not isinstance(errors, list) or not errors or set(QUANTITIES) - set(line):
+                raise InputError(f"the history must have the errors of every class, got {errors!r:.60}")
+            for error in errors:
+                check_real("an error", error, low=0, high=1)

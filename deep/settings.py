@@ -146,8 +146,10 @@ def _parse_resume(argv: Sequence[str] | None) -> tuple[Settings, Place]:
     parser = Parser(prog="deep.train", description="Go on with a run; its settings are in its folder.")
     parser.add_argument("--resume", type=Path, required=True, metavar="RUN", help="folder of the run")
     add_place(parser)
+    parser.set_defaults(device=None)  # the one that the run had
     args = vars(parser.parse_args(argv))
     run = args.pop("resume")
+    args["data_dir"] = args["data_dir"] and str(args["data_dir"])
     if args.pop("out"):
         raise InputError("--resume RUN takes no --out: the run stays in its folder")
     return resumed(read_config(run), run, **args)

@@ -244,6 +244,10 @@ def test_other_data_and_another_device_are_refused(refuses, begun):
     refuses(train.main, "--resume", begun, says=["other data", "000"])
     refuses(train.main, *TINY, "--seed", "5", "--out", begun, says=["other settings"])
     refuses(train.main, "--resume", begun, "--lr", "0.2", says=["--lr"])
+    refuses(train.main, "--resume", begun, "--data-dir", begun, says=["takes no --data-dir"])
+    (begun / CONFIG).write_text(json.dumps(config | {"device": "abacus"}))
+    refuses(train.main, "--resume", begun, says=[CONFIG, "abacus"])
+    (begun / CONFIG).write_text(json.dumps(config))
 
 
 WEIRD = [
@@ -345,9 +349,10 @@ def test_a_damaged_run_is_refused_in_one_sentence_and_kept(invoke, begun):
             path.rmdir() if path.is_dir() else path.unlink()
         for name, raw in good.items():
             (begun / name).write_bytes(raw)
-        what = f"case {case}: {damage(rng, begun)}"
+        way = damage(rng, begun)
+        what, end = f"case {case}: {way}", 1 + way.startswith("state")
         before = snapshot(begun)
-        code, out, err = invoke(train.main, "--resume", begun, "--stop-after", "1")
+        code, out, err = invoke(train.main, "--resume", begun, "--stop-after", end)
         assert code in (0, 2), (what, err)
         if code == 2:
             refused += 1
