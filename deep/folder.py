@@ -21,6 +21,7 @@ __all__ = [
     "RESULT",
     "WEIGHTS",
     "claim",
+    "has_history",
     "is_finished",
     "origin",
     "read_config",
@@ -100,6 +101,12 @@ def claim(run: Path, run_id: str) -> bool:
     for leftover in run.glob(".*.partial"):  # of a process that was killed while it wrote
         leftover.unlink()
     return (run / CHECKPOINT).is_file()
+
+
+def has_history(run: Path) -> bool:
+    """Return whether an epoch was finished in this folder."""
+    path = run / HISTORY
+    return path.exists() and (path.is_dir() or path.stat().st_size > 0)
 
 
 def origin(run: Path) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 Without further flags it trains in seconds on the 8 x 8 digits that scikit-learn embeds. A method's
 own hyper-parameters are listed by ``--method NAME --help``. A run that was interrupted goes on by the same
-command, or by ``--resume RUN``; one that is finished is not made again.
+command, or by ``--resume RUN``; one that is finished is not made again. On several devices:
+``torchrun --nproc-per-node N -m deep.train ...``.
 """
 
+import dataclasses
 import io
 import json
 import sys
@@ -31,6 +33,7 @@ from deep.folder import (
     RESULT,
     WEIGHTS,
     claim,
+    has_history,
     is_finished,
     read_config,
 )
@@ -84,21 +87,8 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
     eps = parse_radius(settings.eps)
     context = Context(len(data.classes), eps, settings.steps, generator, settings.step_size, world)
     method = METHODS[settings.method](settings.params, context)
-    names = (
-        "epochs",
-        "lr",
-        "batch_size",
-        "weight_decay",
-        "seed",
-        "schedule",
-        "ema",
-        "amp",
-        "val_every",
-        "select",
-    )
-    recipe = Recipe(
-        augment=DATASETS[settings.dataset].augment, **{name: getattr(settings, name) for name in names}
-    )
+    chosen = {f.name: getattr(settings, f.name) for f in dataclasses.fields(Recipe) if f.name != "augment"}
+    recipe = Recipe(augment=DATASETS[settings.dataset].augment, **chosen)
     return Trainer(model, method, data, recipe, Attack(eps, settings.eps, settings.eval_steps), world)
 
 
@@ -119,6 +109,8 @@ def begin(settings: Settings, place: Place, data: Dataset, trainer: Trainer) -> 
                 f"{place.out} was trained on other data: SHA-256 {before:.60}, now {data.sha256}"
             )
         trainer.load_state_dict(load_state(place.out / CHECKPOINT))
+    elif trainer.world.rank == 0 and has_history(place.out):
+        raise InputError(f"{place.out} has a history and no checkpoint; empty the folder to start again")
     elif settings.init and not place.init:
         raise InputError(f"{place.out} has no checkpoint yet; give the command that started it, with --init")
     elif world.rank == 0:

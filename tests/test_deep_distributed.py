@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from two_processes import trained
+from two_processes import Normalised, trained
 
 from deep import train
 from deep.checkpoint import load_state
@@ -42,7 +42,7 @@ def flat(state):
 
 def test_two_processes_train_as_one(pair):
     alone = trained(World())
-    first, second = pair
+    first, second = (states["plain"] for states in pair)
     assert max(alone["history"][2]["phi_bndy"]) > 0  # there is something to agree on
     for name in ("phi_nat", "phi_bndy", "log_margin"):
         assert torch.equal(first["method"][name], second["method"][name])
@@ -55,6 +55,15 @@ def test_two_processes_train_as_one(pair):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-6)  # the sum over an epoch is in single precision
     for a, b in zip(first["generators"], alone["generators"], strict=True):
         assert torch.equal(a, b)  # so that either may go on from the other's checkpoint
+
+
+def test_batch_statistics_and_averages_agree_after_each_epoch(pair):
+    first, second = (states["normalised"] for states in pair)
+    assert torch.equal(flat(first), flat(second)) and "layers.1.running_mean" in first["model"]
+    for name, value in first["average"].items():
+        assert torch.equal(value, second["average"][name])
+    alone = trained(World(), Normalised, ema=0.9)
+    assert not torch.allclose(flat(first), flat(alone))  # half a batch has other statistics
 
 
 def test_the_comparison_would_notice_a_process_that_trains_alone():

@@ -223,8 +223,8 @@ def test_a_run_may_start_from_the_weights_of_another(invoke, refuses, tmp_path, 
         train.main, *TINY, "--width", "8", "--init", whole, "--out", tmp_path / "x", says=["another network"]
     )
     refuses(train.main, *TINY, "--init", tmp_path / "nothing", says=["nothing"])
-    (tmp_path / CHECKPOINT).unlink(missing_ok=True)
     (tmp_path / RESULT).unlink()
+    (tmp_path / "history.jsonl").write_text("")
     refuses(train.main, "--resume", tmp_path, says=["no checkpoint"])
 
 
@@ -376,6 +376,14 @@ def test_a_damaged_result_is_refused_and_kept(refuses, begun):
     (begun / RESULT).unlink()
     (begun / RESULT).mkdir()
     refuses(train.main, "--resume", begun, says=[RESULT])
+
+
+def test_a_lost_checkpoint_is_told_and_the_history_is_kept(refuses, begun):
+    (begun / CHECKPOINT).unlink()
+    before = snapshot(begun)
+    for argv in (["--resume", begun], [*TINY, "--out", begun]):
+        refuses(train.main, *argv, says=["no checkpoint", "empty the folder"])
+    assert snapshot(begun) == before
 
 
 def test_weights_are_plain_safetensors(whole):

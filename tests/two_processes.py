@@ -29,14 +29,22 @@ class Plain(nn.Module):
         return self.layers(x.double())
 
 
-def trained(world, batch_size=40):
-    """Return the state of FRL after three epochs, and each epoch's loss and validation errors."""
+class Normalised(Plain):
+    """The same with batch norm, whose statistics differ between processes until they are averaged."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers.insert(1, nn.BatchNorm2d(8).double())
+
+
+def trained(world, network=Plain, ema=0.0):
+    """Return the state of FRL after three epochs."""
     torch.manual_seed(0)
     data = load("digits", None, seed=0, val=20, train=20, test=5, device=CPU)
     context = Context(10, 0.1, 3, torch.Generator().manual_seed(0), world=world)
     method = FRL(FRL.Params(tau_nat=0.0, tau_bndy=0.0, hot_share=0.3), context)
-    recipe = Recipe(epochs=3, lr=0.05, batch_size=batch_size, weight_decay=5e-4, augment=True, seed=0)
-    trainer = Trainer(Plain(), method, data, recipe, Attack(0.1, "0.1", 3), world)
+    recipe = Recipe(epochs=3, lr=0.05, batch_size=40, weight_decay=5e-4, augment=True, seed=0, ema=ema)
+    trainer = Trainer(network(), method, data, recipe, Attack(0.1, "0.1", 3), world)
     while trainer.epoch < 3:
         trainer.train_epoch()
     return trainer.state_dict()
@@ -45,6 +53,6 @@ def trained(world, batch_size=40):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     joined = World.join(CPU)
-    state = trained(joined)
+    states = {"plain": trained(joined), "normalised": trained(joined, Normalised, ema=0.9)}
     joined.leave()
-    save_state(Path(sys.argv[1]) / f"{joined.rank}.safetensors", state)
+    save_state(Path(sys.argv[1]) / f"{joined.rank}.safetensors", states)
