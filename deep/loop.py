@@ -1,6 +1,7 @@
 """The epoch loop: it knows what a method is and knows no method."""
 
 import copy
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -269,6 +270,7 @@ def _check_history(epoch: object, epochs: int, history: object) -> None:
     good = isinstance(history, list) and all(isinstance(line, dict) for line in history)
     if not good or [line.get("epoch") for line in history] != [*range(1, epoch + 1)]:
         raise InputError(f"the history must have the {epoch} epochs that are done")
+    json.dumps(history)  # a tensor is refused
     for line in history:
         check_real("a loss", line.get("loss"), low=-math.inf)
         check_real("seconds", line.get("seconds"), low=0)

@@ -235,8 +235,11 @@ def test_starting_weights_may_depend_on_the_seed(invoke, tmp_path):
             == 0
         )
     jobs = grid.read_plan(write(tmp_path, small + f'init = "{tmp_path}/hot-{{seed}}"'), tmp_path)
+    recipes = set()
     for seed, job in enumerate(jobs):
         assert train.main([*job.words]) == 0
         config = json.loads((job.folder / "config.json").read_text())
         hot = json.loads((tmp_path / f"hot-{seed}" / "config.json").read_text())
         assert config["settings"]["init"]["run"] == hot["id"]
+        recipes.add(config["settings"]["init"]["recipe"])
+    assert len(recipes) == 1  # so that runs of several seeds are one protocol

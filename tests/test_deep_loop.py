@@ -88,6 +88,14 @@ def test_methods_see_the_validation_split_alone_once_an_epoch():
     assert all(sum(v.n) == len(data.val) for v in spy.validation)
 
 
+def test_an_epoch_is_validated_after_it_and_not_before():
+    data, model = digits(), network()
+    history = fit(model, Spy(), data, recipe(), ATTACK)  # whose method asks for the errors before it too
+    found = evaluate(model, data.val, ATTACK, seed=stream(0, "validation")).errors(data.classes)
+    assert history[-1]["natural_error"] == found.rates("natural_error").tolist()
+    assert history[0]["natural_error"] != history[1]["natural_error"]
+
+
 def test_the_schedule_divides_by_ten_at_half_and_three_quarters():
     lrs = [line["lr"] for line in fit(network(), Spy(), digits(), recipe(epochs=8), ATTACK)]
     assert lrs == pytest.approx([0.1] * 4 + [0.01] * 2 + [0.001] * 2)
