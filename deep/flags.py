@@ -41,7 +41,7 @@ def parser_of(method: str, kind: type[Parser]) -> Parser:
     add("--seed", type=whole(0, LARGEST_SEED), default=0, help="seed of everything random")
     _add_training(parser.add_argument_group("training"))
     _add_attack(parser.add_argument_group("attack and choice"))
-    add_place(parser.add_argument_group("place: what changes no number"))
+    add_place(parser.add_argument_group("place, which is no part of the settings"))
     add_fields(parser.add_argument_group(f"hyper-parameters of {method}"), METHODS[method].Params)
     return parser
 
@@ -102,7 +102,7 @@ def _add_attack(group: argparse._ArgumentGroup) -> None:
 
 
 def add_place(group: argparse._ActionsContainer) -> None:
-    """Add the flags that change no number: those of `deep.settings.Place`."""
+    """Add the flags that are no part of the settings: those of `deep.settings.Place`."""
     add = group.add_argument
     add("--data-dir", type=Path, help="folder of the data files; digits are embedded")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")

@@ -22,7 +22,7 @@ from theory.record import setting_id
 THOROUGH = bool(os.environ.get("THOROUGH"))
 """Whether to spend minutes: ten kills and 2000 damaged runs."""
 TINY = "--method frl --epochs 4 --steps 2 --eval-steps 2 --width 4".split()
-TINY += "--train-per-class 20 --val-per-class 5".split()
+TINY += "--train-per-class 20 --val-per-class 5 --test-per-class 10".split()
 TINY += "--ema 0.9 --batch-size 32 --report best --threads 1 --schedule cosine".split()
 
 

@@ -40,7 +40,7 @@ class Normalised(Plain):
 def trained(world, network=Plain, ema=0.0):
     """Return the state of FRL after three epochs."""
     torch.manual_seed(0)
-    data = load("digits", None, seed=0, val=20, train=20, test=5, device=CPU)
+    data = load("digits", None, seed=0, val=6, train=12, test=5, device=CPU)
     context = Context(10, 0.1, 3, torch.Generator().manual_seed(0), world=world)
     method = FRL(FRL.Params(tau_nat=0.0, tau_bndy=0.0, hot_share=0.3), context)
     recipe = Recipe(epochs=3, lr=0.05, batch_size=40, weight_decay=5e-4, augment=True, seed=0, ema=ema)
