@@ -49,9 +49,14 @@ def optimal_z_scores(
     """
     problem = _Problem.of(margin, sigma, K, log_odds)
     wide, narrow = problem.z_scores()
-    constant = problem.constant()
-    wide, narrow = np.where(constant, -problem.majority, wide), np.where(constant, problem.majority, narrow)
-    swapped = problem.swapped
+    constant, swapped = problem.constant(), problem.swapped
+    if constant.any():
+        wide, narrow = (
+            np.where(constant, -problem.majority, wide),
+            np.where(constant, problem.majority, narrow),
+        )
+    if not swapped.any():
+        return wide, narrow
     return np.where(swapped, narrow, wide), np.where(swapped, wide, narrow)
 
 
@@ -169,6 +174,8 @@ class _Problem:
                 (2 * self.level - a**2) / (T + self.K * a),
                 -(a**2 + 2 * self.K**2 * self.level) / (a + self.K * T),
             )
+            if (self.m > 0).all():
+                return conjugate
             direct = (T - self.K * a) / self.kappa, (a - self.K * T) / self.kappa
         wide, narrow = (np.where(self.m > 0, c, d) for c, d in zip(conjugate, direct, strict=True))
         return wide, narrow
