@@ -1,119 +1,280 @@
 """The epoch loop: it knows what a method is and knows no method."""
 
+import copy
+import json
 import math
-import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from statistics import fmean
 from typing import Any
 
 import torch
-from torch import nn
-from tqdm import tqdm
+from torch import Tensor, nn
 
-from deep.augment import Augment
 from deep.data import Dataset
+from deep.distributed import World
 from deep.evaluate import Attack, evaluate
-from deep.methods.base import Method
+from deep.methods.base import Epoch, Method
+from deep.recipe import CRITERIA, Recipe
 from deep.seeds import stream
-from theory.inputs import InputError
+from theory.errors import ClassErrors
+from theory.inputs import InputError, check_real
 
-__all__ = ["Recipe", "fit"]
+__all__ = ["Trainer"]
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """SGD with momentum 0.9; the learning rate is divided by 10 after 50 % and 75 % of the epochs.
-
-    The schedule is that of Rice et al. (2020), "Overfitting in adversarially robust deep
-    learning".
-
-    Args:
-        epochs: epochs in all, those of a hot start included.
-        lr: learning rate at the start.
-        batch_size: images a step; a last incomplete batch is left out.
-        weight_decay: L2 penalty.
-        augment: what is done to the images of a step; nothing if None.
-        seed: seed of the run.
-    """
-
-    epochs: int
-    lr: float
-    batch_size: int
-    weight_decay: float
-    augment: Augment | None
-    seed: int
-
-    def lr_at(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 0."""
-        return self.lr * 0.1 ** ((epoch >= self.epochs / 2) + (epoch >= self.epochs * 3 / 4))
+QUANTITIES = ("natural_error", "robust_error")
 
 
-def fit(
-    model: nn.Module, method: Method, data: Dataset, recipe: Recipe, attack: Attack
-) -> list[dict[str, Any]]:
-    """Train a model and return the history: the loss, learning rate and method's state of each epoch.
+class Trainer:
+    """A training, epoch by epoch; its whole state can be taken out and put back.
 
     Args:
         model: trained in place.
         method: what is done at each step.
-        data: the training split is trained on; the validation split is shown to methods that want
-            it.
+        data: the training split is trained on; the validation split is what choices are made on.
         recipe: the optimiser and its schedule.
         attack: the attack of the validation errors.
+        world: the processes that train together.
 
     Raises:
-        InputError: the loss stopped being finite.
+        InputError: the method cannot be trained like this.
     """
-    history: list[dict[str, Any]] = []
-    shuffle = torch.Generator(data.train.labels.device).manual_seed(stream(recipe.seed, "shuffle"))
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
-    )
-    total = len(data.train) // recipe.batch_size * recipe.epochs
-    with tqdm(total=total, unit="step", desc="training", file=sys.stderr, mininterval=0.5) as bar:
-        for epoch, current in enumerate(method.schedule(recipe.epochs)):
-            optimizer.param_groups[0]["lr"] = recipe.lr_at(epoch)
-            if current.needs_validation:
-                current.on_epoch_start(
-                    evaluate(model, data.val, attack, seed=stream(recipe.seed, "validation")).errors(
-                        data.classes
-                    )
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        data: Dataset,
+        recipe: Recipe,
+        attack: Attack,
+        world: World = World(),  # noqa: B008
+    ) -> None:
+        """Make the optimiser and the generator of order and augmentation."""
+        method.setup(model, recipe.epochs)
+        self.model, self.method, self.data, self.recipe, self.attack = model, method, data, recipe, attack
+        self.world = world
+        self.device = data.train.labels.device
+        self.shuffle = torch.Generator(self.device).manual_seed(stream(recipe.seed, "shuffle"))
+        self.parameters = [*method.parameters(model)]
+        self.optimizer = torch.optim.SGD(
+            self.parameters, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
+        )
+        self.average = copy.deepcopy(model).requires_grad_(False) if recipe.ema else None
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None
+        self._errors: ClassErrors | None = None
+
+    @property
+    def steps(self) -> int:
+        """Return the number of steps of an epoch."""
+        return len(self.data.train) // self.recipe.batch_size
+
+    def evaluated(self) -> nn.Module:
+        """Return the network whose errors count."""
+        return self.method.eval_model(self.model if self.average is None else self.average)
+
+    def errors(self, model: nn.Module | None = None) -> ClassErrors:
+        """Return the errors of a network on the validation split; those of the evaluated one are kept."""
+        if model is not None:
+            return self._measure(model)
+        if self._errors is None:
+            self._errors = self._measure(self.evaluated())
+        return self._errors
+
+    def _measure(self, model: nn.Module) -> ClassErrors:
+        """Return the errors of a network on the validation split, the same in every process."""
+        found = evaluate(model, self.data.val, self.attack, seed=stream(self.recipe.seed, "validation"))
+        counted = found.errors(self.data.classes)
+        counts = [counted.counts(q).tolist() for q in QUANTITIES]
+        agreed = self.world.first(torch.tensor(counts, device=self.device)).tolist()
+        return ClassErrors(counted.classes, counted.n, *map(tuple, agreed))
+
+    def chosen(self, which: str) -> nn.Module:
+        """Return the evaluated network with its weights of the "last" or the "best" epoch."""
+        model = copy.deepcopy(self.evaluated())
+        if which == "best" and self.best is not None:
+            model.load_state_dict(self.best["weights"])
+        return model
+
+    def train_epoch(self, tick: Callable[[float], None] = lambda part: None) -> dict[str, Any]:
+        """Train for one epoch and return its line of the history.
+
+        Args:
+            tick: called after each step with the part of the epoch that is done.
+
+        Raises:
+            InputError: the loss stopped being finite.
+        """
+        self.method.on_epoch_start(self._seen())
+        started = time.perf_counter()
+        self._errors = None
+        loss, attacked = self._steps(tick)
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training diverged: the loss is {loss} in epoch {self.epoch + 1}; "
+                f"lower --lr (it is {self.recipe.lr:g}) or what weights the loss"
+            )
+        seconds = time.perf_counter() - started
+        for model in (self.model, self.average or self.model):
+            self.world.average(b for b in model.buffers() if b.is_floating_point())
+        self.method.on_epoch_end(self._seen())
+        if self.evaluated() not in (self.model, self.average):  # the method's own, which it may have changed
+            self._errors = None
+        line: dict[str, Any] = {"epoch": self.epoch + 1, "lr": self.recipe.lr_at(self.epoch), "loss": loss}
+        self.epoch += 1
+        if self.epoch % self.recipe.val_every == 0 or self.epoch == self.recipe.epochs:
+            line |= self._validate(loss, attacked)
+        rate = self.steps * self.recipe.batch_size / seconds
+        line |= {"images_per_second": round(rate, 1), "seconds": round(time.perf_counter() - started, 3)}
+        self.history.append(line | self.method.state())
+        return self.history[-1]
+
+    def _seen(self) -> Epoch:
+        return Epoch(self.epoch, self.model, self.data.val, self.errors)
+
+    def _validate(self, loss: float, attacked: bool) -> dict[str, Any]:
+        """Return the validation errors, whether they are the best, and an alarm if there is cause."""
+        errors = self.errors()
+        line: dict[str, Any] = {q: errors.rates(q).tolist() for q in QUANTITIES}
+        value = CRITERIA[self.recipe.select](errors)
+        line["best"] = self.best is None or value < self.best["value"]
+        if line["best"]:
+            weights = {k: v.detach().clone() for k, v in self.evaluated().state_dict().items()}
+            self.best = {"epoch": self.epoch, "value": value, "weights": weights}
+        before = next((old for old in reversed(self.history) if "robust_error" in old), None)
+        if attacked and before and loss < before["loss"]:
+            natural, jump = (fmean(line[q]) - fmean(before[q]) for q in QUANTITIES)
+            if jump > 0.2 and natural < 0.1 and not any("alarm" in old for old in self.history):
+                line["alarm"] = (
+                    f"catastrophic overfitting in epoch {self.epoch}: the training loss fell and the robust "
+                    f"validation error rose by {100 * jump:.0f} points; the training attack no longer finds "
+                    "what the evaluation finds: raise --steps, or lower --step-size or --lr"
                 )
-            loss = _epoch(model, current, data, recipe, optimizer, shuffle, bar)
-            if not math.isfinite(loss):
-                raise InputError(
-                    f"training diverged: the loss is {loss} in epoch {epoch + 1}; "
-                    f"lower --lr (it is {recipe.lr:g}) or what weights the loss"
-                )
-            line = {"epoch": epoch + 1, "lr": recipe.lr_at(epoch), "loss": loss}
-            history.append(line | {"trained_by": type(current).__name__, **current.state()})
-    return history
+        return line
+
+    def _steps(self, tick: Callable[[float], None]) -> tuple[float, bool]:
+        """Take the steps of an epoch; return the mean loss, and whether training examples were attacked."""
+        self.model.train()
+        total, attacked = torch.zeros((), device=self.device), False
+        for step, (x, y) in enumerate(self._batches()):
+            part = (step + 1) / self.steps
+            self.optimizer.param_groups[0]["lr"] = self.recipe.lr_at(self.epoch, part)
+            with self._autocast("all"):
+                adv = self.method.attack(self.model, x, y)
+            attacked = attacked or adv is not x
+            total += self._update(x, y, adv)
+            self._move_average(step)
+            self.method.on_batch_end(self.model)
+            tick(part)
+        return float(self.world.total(total)) / (self.steps * self.world.size), attacked
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the part of this process of each batch; order and augmentation are those of the batch."""
+        size, split = self.recipe.batch_size, self.data.train
+        order = torch.randperm(len(split), generator=self.shuffle, device=self.device)
+        mine = self.world.part(size)
+        for step in range(self.steps):
+            index = order[step * size : (step + 1) * size]
+            x, y = split.inputs(index), split.labels[index]
+            if self.recipe.augment:
+                x = self.recipe.augment(x, self.shuffle)
+            yield x[mine], y[mine]
+
+    def _update(self, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
+        """Take a step of the optimiser and return the loss."""
+        with self.method.around_step(self.model, x, y, adv):
+            with self._autocast("train", "all"):
+                loss = self.method.loss(self.model, x, y, adv)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.world.average(p.grad for p in self.parameters if p.grad is not None)
+            self.optimizer.step()
+        return loss.detach()
+
+    def _autocast(self, *modes: str) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp in modes)
+
+    def _move_average(self, step: int) -> None:
+        """Move the average of weights and statistics; its decay grows from 0.1, to forget the start."""
+        if self.average is None:
+            return
+        done = self.epoch * self.steps + step
+        decay = min(self.recipe.ema, (1 + done) / (10 + done))
+        with torch.no_grad():
+            for mean, value in zip(
+                self.average.state_dict().values(), self.model.state_dict().values(), strict=True
+            ):
+                mean.lerp_(value, 1 - decay) if mean.is_floating_point() else mean.copy_(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the rest of the training depends on."""
+        state: dict[str, Any] = {
+            "epoch": self.epoch,
+            "history": self.history,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "momentum": [self.optimizer.state.get(p, {}).get("momentum_buffer") for p in self.parameters],
+            "average": None if self.average is None else self.average.state_dict(),
+            "method": self.method.state_dict(),
+            "generators": [g.get_state() for g in self._generators()],
+            "torch": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            InputError: the state is not one of this training.
+        """
+        try:
+            self._load(state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            raise InputError(f"the checkpoint is not one of these settings: {error}") from None
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        for p, momentum in zip(self.parameters, state["momentum"], strict=True):
+            if momentum is not None:
+                if momentum.shape != p.shape:
+                    raise InputError(f"a momentum must have the shape {tuple(p.shape)}")
+                self.optimizer.state[p]["momentum_buffer"] = momentum.to(p)
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.method.load_state_dict(state["method"])
+        for generator, value in zip(self._generators(), state["generators"], strict=True):
+            generator.set_state(value)
+        torch.set_rng_state(state["torch"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+        self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+        _check_history(self.epoch, self.recipe.epochs, self.history)
+        if self.best is not None:
+            check_real("the best validation error", self.best["value"], low=0, high=1)
+            check_real("the best epoch", self.best["epoch"], low=1, high=self.epoch)
+            copy.deepcopy(self.evaluated()).load_state_dict(self.best["weights"])
+
+    def _generators(self) -> tuple[torch.Generator, torch.Generator]:
+        return self.shuffle, self.method.context.generator
 
 
-def _epoch(
-    model: nn.Module,
-    method: Method,
-    data: Dataset,
-    recipe: Recipe,
-    optimizer: torch.optim.Optimizer,
-    shuffle: torch.Generator,
-    bar: "tqdm[Any]",
-) -> float:
-    """Train for one epoch and return the mean loss."""
-    model.train()
-    device = data.train.labels.device
-    order = torch.randperm(len(data.train), generator=shuffle, device=device)
-    steps = len(order) // recipe.batch_size
-    total = torch.zeros((), device=device)
-    for step in range(steps):
-        index = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-        x, y = data.train.inputs(index), data.train.labels[index]
-        if recipe.augment:
-            x = recipe.augment(x, shuffle)
-        loss = method.loss(model, x, y, method.attack(model, x, y))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        total += loss.detach()
-        bar.update()
-    bar.set_postfix(loss=f"{float(total) / steps:.3f}")
-    return float(total) / steps
+def _check_history(epoch: object, epochs: int, history: object) -> None:
+    """Refuse a history that is not of so many epochs."""
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch <= epochs:
+        raise InputError(f"epoch must be from 0 to {epochs}, got {epoch!r:.60}")
+    good = isinstance(history, list) and all(isinstance(line, dict) for line in history)
+    if not good or [line.get("epoch") for line in history] != [*range(1, epoch + 1)]:
+        raise InputError(f"the history must have the {epoch} epochs that are done")
+    json.dumps(history)  # a tensor is refused
+    for line in history:
+        check_real("a loss", line.get("loss"), low=-math.inf)
+        check_real("seconds", line.get("seconds"), low=0)
+        for errors in (line[q] for q in QUANTITIES if q in line):
+            if not isinstance(errors, list) or not errors or set(QUANTITIES) - set(line):
+                raise InputError(f"the history must have the errors of every class, got {errors!r:.60}")
+            for error in errors:
+                check_real("an error", error, low=0, high=1)

@@ -127,7 +127,7 @@ def _parser() -> Parser:
     add("--steps", type=whole(1), help="steps of PGD, of eps / 4; the run's if None")
     add("--restarts", type=whole(1), default=1, help="random starts of PGD")
     add("--batch-size", type=whole(1), default=500, help="samples attacked at once, and kept at once")
-    add("--data-dir", type=Path, help="folder of the data files; digits are embedded")
+    add("--data-dir", type=Path, help="folder of the data files; the one that the run had if None")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--against", type=Path, metavar="OTHER", help="a run to compare with, already reported on")
     add("--out", type=Path, help="folder of the report; RUN/report if None")

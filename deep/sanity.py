@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Make the checks, print them, and return 1 if one fails."""
     parser = Parser(prog="deep.sanity", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run of deep.train")
-    parser.add_argument("--data-dir", type=Path, help="folder of the data files; digits are embedded")
+    parser.add_argument(
+        "--data-dir", type=Path, help="folder of the data files; the one that the run had if None"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--per-class", type=whole(1), default=100, help="test samples of each class")
     parser.add_argument("--queries", type=whole(1), default=1000, help="of the square attack")

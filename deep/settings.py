@@ -2,24 +2,27 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 
 from deep.data import DATASETS
+from deep.evaluate import Attack
+from deep.flags import add_place, parser_of, to_device
+from deep.folder import CONFIG, origin, read_config
 from deep.methods import METHODS
 from deep.models import MODELS
-from theory.cli import Parser, add_fields, one_of, radius, real, whole
+from theory.cli import Parser, one_line, one_of
 from theory.inputs import InputError, check_real, parse_radius
 from theory.record import setting_id
 
-__all__ = ["Place", "Settings", "parse"]
+__all__ = ["Place", "Settings", "arguments", "checked", "parse", "resumed"]
 
-LARGEST_SEED = 2**63 - 1
-PADDINGS = ("zero", "reflect")
+
+ORIGIN = {"run", "recipe", "weights"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +42,24 @@ class Settings:
     batch_size: int
     lr: float
     weight_decay: float
+    schedule: str
+    ema: float
+    amp: str
+    channels_last: bool
+    compile: bool
     eps: str
     steps: int
+    step_size: float
     eval_steps: int
+    val_every: int
+    select: str
+    report: str
+    init: Mapping[str, str] | None
     train_per_class: int | None
     val_per_class: int
     test_per_class: int | None
-    imbalance: float | None = None
-    padding: Literal["zero", "reflect"] | None = None
+    imbalance: float | None
+    padding: Literal["zero", "reflect"] | None
     threads: int
     seed: int
 
@@ -56,10 +69,25 @@ class Settings:
             raise InputError(f"--eps must be from 0 to 1, since inputs lie in [0, 1], got {self.eps}")
         check_real("--lr", self.lr, low=0, high=1e6, strict=True)
         check_real("--weight-decay", self.weight_decay, low=0, high=1e6)
+        check_real("--step-size", self.step_size, low=0, high=1e6, strict=True)
+        if not 0 <= self.ema < 1:
+            raise InputError(f"--ema must be from 0 to below 1, got {self.ema:g}")
         if self.imbalance is not None:
             check_real("--imbalance", self.imbalance, low=1, high=1e6)
         if self.padding and DATASETS[self.dataset].augment is None:
             raise InputError(f"--padding is for images that are cropped, those of {self.dataset} are not")
+        init = self.init or dict.fromkeys(ORIGIN, "")
+        if (
+            not isinstance(init, dict)
+            or set(init) != ORIGIN
+            or not all(isinstance(v, str) for v in init.values())
+        ):
+            raise InputError(f"init must be an object of texts {', '.join(sorted(ORIGIN))}, got {init!r:.60}")
+
+    @property
+    def attack(self) -> Attack:
+        """Return the attack of the validation errors, the first of those that are reported."""
+        return Attack(parse_radius(self.eps), self.eps, self.eval_steps)
 
     def as_json(self) -> dict[str, Any]:
         """Return every setting that is given, the method's hyper-parameters as the object "params"."""
@@ -73,90 +101,131 @@ class Settings:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run reads, computes and writes; it is not part of the run's id."""
+    """Where a run reads, computes and writes; it is not part of the run's id.
+
+    Args:
+        data_dir: folder of the data files.
+        download: whether data files that are missing are fetched.
+        device: where the network is trained.
+        out: folder of the run.
+        init: run whose weights training starts from.
+        stop_after: epochs after which this command stops, to be resumed by another.
+        tensorboard: whether curves are written for TensorBoard.
+    """
 
     data_dir: Path | None
+    download: bool
     device: torch.device
     out: Path
-    download: bool = False
+    init: Path | None = None
+    stop_after: int | None = None
+    tensorboard: bool = False
 
 
-def parse(argv: Sequence[str] | None) -> tuple[Settings, Place]:
+class _Checker(Parser):
+    """A parser of words that do not come from a command line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs | {"add_help": False})
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(one_line(message))
+
+
+def parse(argv: Sequence[str] | None, kind: type[Parser] = Parser) -> tuple[Settings, Place]:
     """Return the run that a command line asks for.
 
     Raises:
         InputError: a value makes no sense.
     """
-    first = Parser(prog="deep.train", add_help=False)
+    first = kind(prog="deep.train", add_help=False)
     first.add_argument("--method", type=one_of(list(METHODS)), default="pgd")
-    method = first.parse_known_args(argv)[0].method
-    args, params_class = vars(_parser(method).parse_args(argv)), METHODS[method].Params
+    first.add_argument("--resume", type=Path)
+    known = first.parse_known_args(argv)[0]
+    if known.resume:
+        return _parse_resume(argv, kind)
+    method = known.method
+    args, params_class = vars(parser_of(method, kind).parse_args(argv)), METHODS[method].Params
     params = params_class(**{f.name: args.pop(f.name) for f in dataclasses.fields(params_class)})
-    data_dir, device, out = args.pop("data_dir"), _device(args.pop("device")), args.pop("out")
-    download = args.pop("download")
+    fields = {f.name for f in dataclasses.fields(Place)} - {"init"}
+    place = {name: args.pop(name) for name in fields}
+    place |= {"device": to_device(place["device"]), "init": args["init"]}
     for name in ("model", "epochs", "batch_size", "eps", "val_per_class"):
         if args[name] is None:
             args[name] = getattr(DATASETS[args["dataset"]], name)
     args["width"] = args["width"] or MODELS[args["model"]].width
     args["imbalance"] = None if args["imbalance"] == 1 else args["imbalance"]
     args["threads"] = args["threads"] or DATASETS[args["dataset"]].threads or os.cpu_count() or 1
+    args["init"] = origin(args["init"]) if args["init"] else None
     settings = Settings(params=params, **args)
-    return settings, Place(data_dir, device, out or Path("runs/deep") / settings.id, download)
+    place["out"] = place["out"] or Path("runs/deep") / settings.id
+    return settings, Place(**place)
 
 
-def _parser(method: str) -> Parser:
-    """Return the parser of the command line, with the hyper-parameters of ``method``."""
-    parser = Parser(
-        prog="deep.train",
-        description=(
-            "Train a network and report the errors of every class. Without further flags it trains in "
-            "seconds on the 8 x 8 digits that scikit-learn embeds. A method's own hyper-parameters: "
-            "--method NAME --help."
-        ),
-    )
-    add = parser.add_argument
-    add("--method", type=one_of(list(METHODS)), default="pgd", help=f"one of {', '.join(METHODS)}")
-    add("--dataset", type=one_of(list(DATASETS)), default="digits", help=f"one of {', '.join(DATASETS)}")
-    add("--data-dir", type=Path, help="folder of the data files; digits are embedded")
-    add("--download", action="store_true", help="fetch data files that are missing into --data-dir")
-    add("--model", type=one_of(list(MODELS)), help=f"one of {', '.join(MODELS)}; by data set if None")
-    add("--width", type=whole(1, 1024), help="channels of the first stage; as published if None")
-    add("--epochs", type=whole(1), help="epochs in all; by data set if None")
-    add("--batch-size", type=whole(2), help="images a step; by data set if None")
-    add(
-        "--lr",
-        type=real,
-        default=0.1,
-        help="learning rate, divided by 10 after 50 %% and 75 %% of the epochs",
-    )
-    add("--weight-decay", type=real, default=5e-4, help="L2 penalty")
-    add("--eps", type=radius, help="l-infinity radius on [0, 1], such as 8/255; by data set if None")
-    add("--steps", type=whole(1), default=10, help="steps of the training attack, of eps / 4")
-    add("--eval-steps", type=whole(1), default=20, help="steps of the evaluation attack, of eps / 4")
-    add("--train-per-class", type=whole(1), help="training images of each class; all if None")
-    add("--val-per-class", type=whole(1), help="validation images of each class; by data set if None")
-    add("--test-per-class", type=whole(1), help="test images of each class; all if None")
-    add("--imbalance", type=real, help="training images of the first class to those of the last; 1 if None")
-    add("--padding", type=one_of(PADDINGS), help="border of images before a crop: zero or reflect")
-    add(
-        "--threads",
-        type=whole(1, 1024),
-        help="CPU threads, which change sums in the last digit; by data set if None",
-    )
-    add("--seed", type=whole(0, LARGEST_SEED), default=0, help="seed of everything random")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--out", type=Path, help="folder of the run; runs/deep/<id> if None")
-    add_fields(parser.add_argument_group(f"hyper-parameters of {method}"), METHODS[method].Params)
-    return parser
+def _parse_resume(argv: Sequence[str] | None, kind: type[Parser]) -> tuple[Settings, Place]:
+    """Return the run of the folder after --resume; only flags of its place go with that."""
+    parser = kind(prog="deep.train", description="Go on with a run; its settings are in its folder.")
+    parser.add_argument("--resume", type=Path, required=True, metavar="RUN", help="folder of the run")
+    add_place(parser)
+    parser.set_defaults(device=None)  # the one that the run had
+    args = vars(parser.parse_args(argv))
+    run = args.pop("resume")
+    args["data_dir"] = args["data_dir"] and str(args["data_dir"])
+    if args.pop("out"):
+        raise InputError("--resume RUN takes no --out: the run stays in its folder")
+    return resumed(read_config(run), run, **args)
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if name != "cpu" and (kind != "cuda" or not (index.isdecimal() or name == "cuda")):
-        raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}")
-    there = torch.cuda.device_count()
-    if kind == "cuda" and int(index or 0) >= there:
-        raise InputError(f"--device {name} is not there, only {there} CUDA devices are; use auto or cpu")
-    return torch.device(name)
+def arguments(given: Mapping[str, Any]) -> list[str]:
+    """Return the words of a command line that say the settings ``given``, by name of the flag.
+
+    Raises:
+        InputError: a value is neither a number, a text nor true or false.
+    """
+    words = []
+    for name, value in given.items():
+        if isinstance(value, bool):
+            words += [f"--{name.replace('_', '-')}"] * value
+        elif isinstance(value, int | float | str):
+            words.append(f"--{name.replace('_', '-')}={value}")
+        else:
+            raise InputError(f"{name} must be a number, a text, true or false, got {value!r:.60}")
+    return words
+
+
+def checked(given: Mapping[str, Any]) -> tuple[Settings, Place]:
+    """Return the run that flags given by name ask for, checked as those of a command line are.
+
+    Raises:
+        InputError: a flag is unknown or a value makes no sense.
+    """
+    return parse(arguments(given), _Checker)
+
+
+def resumed(config: Mapping[str, Any], run: Path, **place: Any) -> tuple[Settings, Place]:
+    """Return the run of a folder.
+
+    Args:
+        config: see `read_config`.
+        run: the folder.
+        place: flags of `Place` given now, None where they were not.
+
+    Raises:
+        InputError: the settings make no sense, or are not those of the run's id.
+    """
+    given = dict(config["settings"])
+    init, params = given.pop("init", None), given.pop("params", {})
+    place = {name: config.get(name) for name in ("data_dir", "device")} | {
+        k: v for k, v in place.items() if v is not None
+    }
+    try:
+        if not isinstance(params, dict):
+            raise InputError(f"params must be an object, got {params!r:.60}")
+        flags = given | {k: v for k, v in (params | place | {"out": str(run)}).items() if v is not None}
+        settings, where = checked(flags)
+        settings = dataclasses.replace(settings, init=init)
+        if settings.id != config["id"]:
+            raise InputError(f"they are not those of its id {config['id']!r:.60}")
+    except (InputError, ValueError) as error:
+        raise InputError(f"{run / CONFIG}: the settings cannot be used: {error}") from None
+    return settings, where

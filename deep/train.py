@@ -1,137 +1,95 @@
 """``python -m deep.train --method frl``: train a network and report the errors of every class.
 
 Without further flags it trains in seconds on the 8 x 8 digits that scikit-learn embeds. A method's
-own hyper-parameters are listed by ``--method NAME --help``.
+own hyper-parameters are listed by ``--method NAME --help``. A run that was interrupted goes on by the same
+command, or by ``--resume RUN``; one that is finished is not made again. On several devices:
+``torchrun --nproc-per-node N -m deep.train ...``.
 """
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
 
-import safetensors.torch
 import torch
 
-from deep.data import DATASETS, Dataset, load
-from deep.evaluate import Attack, Evaluation, evaluate, reported
-from deep.loop import Recipe, fit
+from deep.checkpoint import fill, load_state, save_state
+from deep.data import DATASETS, Dataset, load, restore
+from deep.distributed import World
+from deep.folder import (
+    CHECKPOINT,
+    CONFIG,
+    HISTORY,
+    SPLIT,
+    WEIGHTS,
+    check_data,
+    claim,
+    has_history,
+    is_finished,
+    named_data,
+    read_config,
+    tidy,
+)
+from deep.loop import Trainer
 from deep.methods import METHODS
 from deep.methods.base import Context
 from deep.models import build
+from deep.monitor import Monitor
+from deep.outcome import measure, report, save
+from deep.recipe import Recipe
 from deep.seeds import stream
 from deep.settings import Place, Settings, parse
-from theory.cli import claim_folder, run
-from theory.errors import exact_interval
-from theory.inputs import InputError, parse_radius
-from theory.record import provenance, records_of, to_jsonl, write_atomic
+from theory.cli import run
+from theory.inputs import InputError
+from theory.record import provenance, write_atomic
 
-FILES = ("split.json", "model.safetensors", "flags.npz", "history.jsonl", "records.jsonl", "result.json")
-
-
-class Outcome(NamedTuple):
-    """What a run leaves: the network, a line of history an epoch, and the flags of the test samples."""
-
-    model: torch.nn.Module
-    history: list[dict[str, Any]]
-    flags: Evaluation
-    attack: Attack
+__all__ = ["network"]
 
 
 def network(settings: Settings, data: Dataset) -> torch.nn.Module:
     """Return the untrained network of a run."""
-    spec = DATASETS[settings.dataset]
     torch.manual_seed(stream(settings.seed, "weights"))
-    return build(settings.model, settings.width, len(data.classes), spec)
+    return build(settings.model, settings.width, len(data.classes), DATASETS[settings.dataset])
 
 
-def train(settings: Settings, data: Dataset, device: torch.device) -> Outcome:
-    """Train a network as the settings say and evaluate it on the test split."""
-    spec = DATASETS[settings.dataset]
-    model = network(settings, data).to(device)
-    eps = parse_radius(settings.eps)
-    generator = torch.Generator(device).manual_seed(stream(settings.seed, "attack"))
-    context = Context(len(data.classes), eps, settings.steps, generator)
+def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) -> Trainer:
+    """Return the training that the settings ask for, at its start.
+
+    Raises:
+        InputError: the settings cannot be trained, or the weights to start from are of another network.
+    """
+    model = network(settings, data)
+    if place.init:
+        fill(model, place.init / WEIGHTS)
+    model.to(place.device, memory_format=torch.channels_last if settings.channels_last else None)
+    if world.size > 1 and place.device.type == "cuda":
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if settings.compile:
+        model.compile()
+    generator = torch.Generator(place.device).manual_seed(stream(settings.seed, "attack"))
+    context = Context(
+        len(data.classes), settings.attack.eps, settings.steps, generator, settings.step_size, world
+    )
     method = METHODS[settings.method](settings.params, context)
-    attack = Attack(eps, settings.eps, settings.eval_steps)
-    augment = spec.augment
+    augment = DATASETS[settings.dataset].augment
     if augment and settings.padding:
         augment = dataclasses.replace(augment, fill=settings.padding)
-    recipe = Recipe(
-        settings.epochs, settings.lr, settings.batch_size, settings.weight_decay, augment, settings.seed
-    )
-    history = fit(model, method, data, recipe, attack)
-    return Outcome(
-        model,
-        history,
-        evaluate(model, data.test, *reported(attack), seed=stream(settings.seed, "test")),
-        attack,
-    )
+    chosen = {f.name: getattr(settings, f.name) for f in dataclasses.fields(Recipe) if f.name != "augment"}
+    recipe = Recipe(augment=augment, **chosen)
+    return Trainer(model, method, data, recipe, settings.attack, world)
 
 
-def save(settings: Settings, place: Place, data: Dataset, outcome: Outcome, seconds: float) -> None:
-    """Write the folder of a run, result.json last."""
-    counted = outcome.flags.errors(data.classes)
-    source = provenance(
-        torch=torch.__version__,
-        device=str(place.device),
-        seconds=round(seconds, 1),
-        data_sha256=data.sha256,
-        data_published=data.published,
-    )
-    setting = {k: v for k, v in settings.as_json().items() if k not in ("seed", "method")}
-    setting |= {"eps": outcome.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
-    common = {
-        "setting": setting,
-        "attack": outcome.flags.attack,
-        "seed": settings.seed,
-        "method": settings.method,
-    }
-    result = {"id": settings.id, **common, "classes": data.classes, "n": counted.n}
-    result |= counted.summary() | {"provenance": source}
-    weights = {k: v.cpu().contiguous() for k, v in outcome.model.state_dict().items()}
-    contents = (
-        data.to_json(),
-        safetensors.torch.save(weights),
-        outcome.flags.to_bytes(),
-        "".join(json.dumps(line) + "\n" for line in outcome.history),
-        to_jsonl(records_of(counted, source="deep", **common, provenance=source)),
-        json.dumps(result, indent=1) + "\n",
-    )
-    for name, content in zip(FILES, contents, strict=True):
-        write_atomic(place.out / name, content)
+def data_of(settings: Settings, place: Place) -> Dataset:
+    """Return the data of a run: its splits as its folder names them, or drawn if it has not begun.
 
-
-def report(settings: Settings, data: Dataset, outcome: Outcome) -> str:
-    """Return the errors of every class, and which classes are hard and easy, for a person."""
-    counted = outcome.flags.errors(data.classes)
-    confidence = 1 - 0.05 / len(counted.n)  # Bonferroni over the classes
-    low, high = exact_interval(counted.counts("robust_error"), counted.n, confidence).T
-    average = counted.average("robust_error")
-    rates = counted.rates("robust_error")
-    order = rates.argsort()
-    hard = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order[::-1] if low[i] > average]
-    easy = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order if high[i] < average]
-    title = (
-        f"{settings.method} on {settings.dataset}: {settings.model}, width {settings.width}, "
-        f"{settings.epochs} epochs on {len(data.train)} images, seed {settings.seed}; {outcome.flags.attack}"
-    )
-    return "\n".join(
-        [
-            counted.table(title).text(),
-            *([f"warning: {outcome.attack.warning}"] if outcome.attack.warning else []),
-            f"hard classes (robust error above the average, all at 95 %): {', '.join(hard) or 'none'}",
-            f"easy classes (robust error below the average, likewise): {', '.join(easy) or 'none'}",
-        ]
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train, evaluate, save, and print the table."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    settings, place = parse(argv)
-    started = time.perf_counter()
-    data = load(
+    Raises:
+        InputError: a file is missing or damaged, or a class has too few images.
+    """
+    if (place.out / CHECKPOINT).is_file() and read_config(place.out)["id"] == settings.id:
+        return restore(place.out / SPLIT, place.data_dir, place.device, download=place.download)
+    return load(
         settings.dataset,
         place.data_dir,
         seed=settings.seed,
@@ -142,18 +100,109 @@ def main(argv: Sequence[str] | None = None) -> int:
         imbalance=settings.imbalance,
         download=place.download,
     )
-    if settings.batch_size > len(data.train):
-        raise InputError(
-            f"--batch-size must be at most {len(data.train)}, the training images, got {settings.batch_size}"
-        )
-    claim_folder(place.out, settings.id, FILES)
+
+
+def begin(settings: Settings, place: Place, trainer: Trainer) -> None:
+    """Make the folder of a run and write how it starts, or go on from what the folder has.
+
+    Raises:
+        InputError: the folder belongs to another run, what it has is damaged, or the data are others.
+    """
+    world, data, there = trainer.world, trainer.data, False
+    if world.rank == 0:
+        there = claim(place.out, settings.id)
+    there = bool(world.first(torch.tensor(there, device=place.device)))
+    if there:
+        check_data(place.out, data.sha256, data.to_json())
+        trainer.load_state_dict(load_state(place.out / CHECKPOINT))
+    elif world.rank == 0 and has_history(place.out):
+        raise InputError(f"{place.out} has a history and no checkpoint; empty the folder to start again")
+    elif settings.init and not place.init:
+        raise InputError(f"{place.out} has no checkpoint yet; give the command that started it, with --init")
+    elif world.rank == 0:
+        config = {"id": settings.id, "settings": settings.as_json()}
+        config |= named_data(data.sha256, data.to_json())
+        config |= {"data_dir": str(place.data_dir.resolve()) if place.data_dir else None}
+        config |= {"device": place.device.type, "provenance": provenance(torch=torch.__version__)}
+        write_atomic(place.out / CONFIG, json.dumps(config, indent=1) + "\n")
+        write_atomic(place.out / SPLIT, data.to_json())
+        keep(place.out, trainer)
+
+
+def keep(folder: Path, trainer: Trainer) -> None:
+    """Write the history and the state of a training."""
+    write_atomic(folder / HISTORY, "".join(json.dumps(line) + "\n" for line in trainer.history))
+    save_state(folder / CHECKPOINT, trainer.state_dict())
+
+
+def fit(settings: Settings, place: Place, trainer: Trainer) -> bool:
+    """Train until the end, or for as long as was asked for; return whether it is the end."""
+    curves = place.out / "tensorboard" if place.tensorboard else None
+    shown = Monitor(settings.epochs, trainer.steps, curves) if trainer.world.rank == 0 else None
+    end = settings.epochs if place.stop_after is None else min(place.stop_after, settings.epochs)
+    while trainer.epoch < end:
+        line = trainer.train_epoch(shown.tick if shown else lambda part: None)
+        if shown:
+            keep(place.out, trainer)
+            shown.epoch(line)
+    return trainer.epoch == settings.epochs
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, evaluate, save, and print the table."""
+    settings, place = parse(argv)
+    if is_finished(place.out, settings.id):
+        tidy(place.out)
+        print(f"run: {place.out} is finished; delete the folder to make it again")
+        return 0
+    if settings.amp != "off" and place.device.type != "cuda":
+        raise InputError(f"--amp {settings.amp} needs a CUDA device, got {place.device}; use --amp off")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_num_threads(settings.threads)
-    outcome = train(settings, data, place.device)
-    seconds = time.perf_counter() - started
-    save(settings, place, data, outcome, seconds)
-    print(report(settings, data, outcome))
-    print(f"run: {place.out} ({seconds:.0f} s)")
+    data = data_of(settings, place)
+    world = World.join(place.device)
+    try:
+        _check_batches(settings.batch_size, len(data.train), world)
+        trainer = trainer_of(settings, place, data, world)
+        begin(settings, place, trainer)
+        try:
+            complete = fit(settings, place, trainer)
+        except KeyboardInterrupt:
+            print(f"to go on: python -m deep.train --resume {place.out}", file=sys.stderr)
+            raise
+    finally:
+        world.leave()
+    if world.rank == 0:
+        _finish(settings, place, trainer, complete)
     return 0
+
+
+def _check_batches(batch_size: int, n: int, world: World) -> None:
+    """Refuse batches that are larger than the training split or cannot be divided among the processes."""
+    if batch_size > n:
+        raise InputError(f"--batch-size must be at most {n}, the training images, got {batch_size}")
+    if batch_size % world.size or batch_size < 2 * world.size:
+        raise InputError(
+            f"--batch-size must be a multiple of {world.size}, the processes, with 2 images for each, "
+            f"got {batch_size}"
+        )
+
+
+def _finish(settings: Settings, place: Place, trainer: Trainer, complete: bool) -> None:
+    """Evaluate, save and print the table of a complete training; say of another how it goes on."""
+    if not complete:
+        print(
+            f"run: {place.out}, {trainer.epoch} of {settings.epochs} epochs done; "
+            f"to go on: python -m deep.train --resume {place.out}"
+        )
+        return
+    started = time.perf_counter()
+    outcome = measure(settings, place, trainer)
+    seconds = time.perf_counter() - started + sum(line["seconds"] for line in trainer.history)
+    save(settings, place, trainer, outcome, seconds)
+    print(report(settings, trainer, outcome))
+    print(f"run: {place.out} ({seconds:.0f} s)")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from deep.checkpoint import load_state, save_state
 from deep.methods import METHODS
-from deep.methods.base import Context
+from deep.methods.base import Context, Epoch
 from deep.methods.frl import FRL, capped, class_weights
 from deep.methods.trades import TRADES, surrogates
 from deep.models import PreActResNet
@@ -53,13 +54,13 @@ def expect(values, base, **others):
 
 def test_reweight_golden_values():
     method = frl("reweight")
-    method.on_epoch_start(VAL)
+    method.ascend(VAL)
     expect(method.phi_nat, 0.0, _2=0.00048, _3=0.00073, _5=0.00048)
     expect(method.phi_bndy, 0.0, _3=0.00208, _4=0.00808)
     expect(class_weights(method.phi_nat), 0.09983, _2=0.10031, _3=0.10056, _5=0.10031)
     expect(class_weights(method.phi_bndy), 0.09898, _3=0.10106, _4=0.10706)
     for _ in range(39):
-        method.on_epoch_start(VAL)
+        method.ascend(VAL)
     expect(class_weights(method.phi_nat), 0.09324, _2=0.11244, _3=0.12244, _5=0.11244)
     expect(class_weights(method.phi_bndy), 0.05936, _3=0.14256, _4=0.38256)
     expect(method.margins(), 1.0)
@@ -67,11 +68,11 @@ def test_reweight_golden_values():
 
 def test_both_golden_values():
     method = frl("both")
-    method.on_epoch_start(VAL)
+    method.ascend(VAL)
     expect(method.phi_bndy, 0.0, _3=0.00508, _4=0.01108)
     expect(method.margins(), 0.98, _2=0.99156, _3=1.02053, _4=1.04532, _6=0.98839)
     for _ in range(39):
-        method.on_epoch_start(VAL)
+        method.ascend(VAL)
     expect(class_weights(method.phi_nat), 0.07524, _2=0.15444, _3=0.16444, _5=0.15444)
     expect(class_weights(method.phi_bndy), 0.05, _3=0.20718, _4=0.39282)  # the cap on the sum is active
     expect(method.margins(), 0.98, _3=2.25421, _4=3.0)
@@ -80,7 +81,7 @@ def test_both_golden_values():
 def test_remargin_leaves_boundary_weights_alone():
     method = frl("remargin")
     for _ in range(40):
-        method.on_epoch_start(VAL)
+        method.ascend(VAL)
     expect(method.phi_bndy, 0.0)
     assert float(method.margins()[4]) > 1.3 and method.params.beta == 1.0
 
@@ -89,11 +90,11 @@ def test_margins_do_not_wind_up():
     """A class that becomes hard after 40 easy epochs gets a larger radius at once, not 40 epochs later."""
     method = frl("remargin")
     for _ in range(40):
-        method.on_epoch_start(VAL)
+        method.ascend(VAL)
     assert float(method.log_margin.min()) >= math.log(0.98) / 2 - 1e-6
     hard = ClassErrors(("a",) * 10, (1000,) * 10, (100,) * 10, (900,) + (300,) * 9)
     before = float(method.margins()[0])
-    method.on_epoch_start(hard)
+    method.ascend(hard)
     assert float(method.margins()[0]) > max(1.0, before)
 
 
@@ -125,7 +126,7 @@ def test_without_multipliers_frl_is_trades(variant):
     torch.testing.assert_close(method.attack(model, x, y), adv)
     losses = [m.loss(model.train(), x, y, adv) for m in (method, trades)]
     torch.testing.assert_close(*losses)
-    method.on_epoch_start(VAL)
+    method.ascend(VAL)
     assert not torch.equal(method.loss(model.train(), x, y, adv), losses[1])  # and with them it is not
 
 
@@ -168,7 +169,7 @@ def test_frl_loss_by_hand():
 
 def test_each_tolerance_belongs_to_its_error():
     method = frl("both", tau_nat=0.05, tau_bndy=0.15)
-    method.on_epoch_start(VAL)
+    method.ascend(VAL)
     expect(method.phi_nat, 0.0, _2=0.00298, _3=0.00323, _5=0.00298)
     expect(method.phi_bndy, 0.0, _4=0.00308)
 
@@ -191,7 +192,7 @@ def test_the_attacks_of_training_increase_what_they_should():
 def test_radii_follow_the_class():
     method = frl("both")
     for _ in range(40):
-        method.on_epoch_start(VAL)
+        method.ascend(VAL)
     model, (x, y) = network(), batch(40)
     reach = (method.attack(model, x, y) - x).abs().amax((1, 2, 3))
     allowed = 8 / 255 * method.margins()[y]
@@ -199,12 +200,49 @@ def test_radii_follow_the_class():
     assert (reach[y == 4] > 2 * 8 / 255).any()  # the hard class really gets a larger radius
 
 
-def test_hot_start_is_trades_with_the_same_beta_and_costs_no_extra_epoch():
-    method = frl("both")
-    schedule = method.schedule(12)
-    assert [type(m).__name__ for m in schedule] == ["TRADES"] * 6 + ["FRL"] * 6
-    assert schedule[0].params.beta == method.params.beta
-    assert [type(m).__name__ for m in frl("both", hot_share=0.0).schedule(2)] == ["FRL"] * 2
+def epoch(index, seen=None):
+    """Return an epoch whose errors are VAL; that they were asked for is noted in ``seen``."""
+    return Epoch(index, None, None, lambda: seen.append(index) or VAL if seen is not None else VAL)
+
+
+def test_the_hot_start_is_trades_and_costs_no_extra_epoch():
+    """Without multipliers the method is TRADES (tested above); they stay at 0 in the hot start."""
+    method, seen = frl("both"), []
+    method.setup(None, 12)
+    for index in range(12):
+        method.on_epoch_start(epoch(index, seen))
+        assert (float(method.phi_bndy.max()) > 0) == (index >= 6)
+    assert seen == [6, 7, 8, 9, 10, 11]
+    method = frl("both", hot_share=0.0)
+    method.setup(None, 1)
+    method.on_epoch_start(epoch(0))
+    assert float(method.phi_bndy.max()) > 0
+    with pytest.raises(InputError, match="hot start"):
+        frl("both").setup(None, 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_state_survives_a_checkpoint(name, tmp_path):
+    """After the round trip a method goes on as it would have; the state of another method is refused."""
+    method, twin = (METHODS[name](METHODS[name].Params(), context()) for _ in range(2))
+    for m in (method, twin):
+        m.setup(network(), 2)
+    for index in range(2):
+        method.on_epoch_start(epoch(index))
+    save_state(tmp_path / "state", {"method": method.state_dict()})
+    twin.load_state_dict(load_state(tmp_path / "state")["method"])
+    assert twin.state() == method.state()
+    for m in (method, twin):
+        m.on_epoch_start(epoch(2))
+    assert twin.state() == method.state()
+    with pytest.raises(InputError, match="state"):
+        twin.load_state_dict({"another": 1})
+
+
+def test_a_state_of_another_shape_or_kind_is_refused():
+    for wrong in ({"phi_nat": torch.zeros(3)}, {"phi_nat": 0.5}, {"hot_epochs": "six"}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            frl("both").load_state_dict(frl("both").state_dict() | wrong)
 
 
 @pytest.mark.parametrize("name", METHODS)

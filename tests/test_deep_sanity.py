@@ -18,6 +18,7 @@ from deep.evaluate import Attack, evaluate, reported
 from deep.noise import Noise
 from deep.run_folder import load_run
 from theory.evaluation import Evaluation
+from theory.record import setting_id
 
 SMALL = ["--epochs", "6", "--steps", "4", "--width", "8", "--test-per-class", "5", "--eps", "0.1"]
 
@@ -48,12 +49,31 @@ def test_a_run_is_read_back_as_it_was(tmp_path, method):
     assert all(torch.equal(v, weights[k]) for k, v in run.model.state_dict().items())
 
 
-def result(change):
+def config(change, *, named=False):
+    """Change config.json, its id as if it were meant where that is ``named``."""
+
     def damage(folder):
-        path = folder / "result.json"
+        path = folder / "config.json"
         content = json.loads(path.read_text())
         change(content)
+        if named:
+            content["id"] = setting_id(content["settings"])
+            (folder / "result.json").write_text(json.dumps({"id": content["id"]}))
         path.write_text(json.dumps(content))
+
+    return damage
+
+
+def settings(**changed):
+    return config(lambda c: c["settings"].update(changed), named=True)
+
+
+def split(change):
+    def damage(folder):
+        path = folder / "split.json"
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content) + "\n")
 
     return damage
 
@@ -96,21 +116,33 @@ DAMAGES = {
     "weights cut": truncated("model.safetensors", 1000),
     "weights empty": truncated("model.safetensors", 0),
     "flags cut": truncated("flags.npz", 100),
-    "no setting": result(lambda r: r.pop("setting")),
-    "setting is text": result(lambda r: r.update(setting="x")),
-    "params is text": result(lambda r: r["setting"].update(params="x")),
-    "other method": result(lambda r: r.update(method="magic")),
-    "method is a list": result(lambda r: r.update(method=["pgd"])),
-    "other seed": result(lambda r: r.update(seed=1)),
-    "no id": result(lambda r: r.pop("id")),
-    "width is text": result(lambda r: r["setting"].update(width="wide")),
-    "width is an object": result(lambda r: r["setting"].update(width={"a": 1})),
-    "width is another": result(lambda r: r["setting"].update(width=4)),
-    "lr is nan": result(lambda r: r["setting"].update(lr="nan")),
-    "a flag is smuggled in": result(lambda r: r["setting"].update({"out": "/tmp"})),
-    "help is smuggled in": result(lambda r: r["setting"]["params"].update({"help": "x"})),
-    "other data": result(lambda r: r["provenance"].update(data_sha256="0")),
-    "no provenance": result(lambda r: r.pop("provenance")),
+    "result of another": lambda f: (f / "result.json").write_text('{"id": "another"}'),
+    "no config": lambda f: (f / "config.json").unlink(),
+    "config is binary": lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"),
+    "config cut": truncated("config.json", 300),
+    "no settings": config(lambda c: c.pop("settings")),
+    "settings are text": config(lambda c: c.update(settings="x")),
+    "no id": config(lambda c: c.pop("id")),
+    "other seed": config(lambda c: c["settings"].update(seed=1)),
+    "width is another": config(lambda c: c["settings"].update(width=4)),
+    "another width is meant": settings(width=4),
+    "params is text": settings(params="x"),
+    "other method": settings(method="magic"),
+    "method is a list": settings(method=["pgd"]),
+    "width is text": settings(width="wide"),
+    "width is an object": settings(width={"a": 1}),
+    "lr is nan": settings(lr="nan"),
+    "a flag is smuggled in": settings(out="/tmp"),
+    "help is smuggled in": settings(params={"help": True}),
+    "another run is smuggled in": settings(resume="/tmp"),
+    "other data": config(lambda c: c.update(data_sha256="0")),
+    "no data": config(lambda c: c.pop("data_sha256")),
+    "another split": config(lambda c: c.update(split_sha256="0")),
+    "no split": lambda f: (f / "split.json").unlink(),
+    "split cut": truncated("split.json", 300),
+    "an image less": split(lambda s: s["train"].pop()),
+    "images in another order": split(lambda s: s["val"].reverse()),
+    "the index of flags is another": flags(index=np.arange(50)),
     "a weight is missing": weights(lambda w: w.pop("head.bias")),
     "a weight too many": weights(lambda w: w.update(more=torch.zeros(1))),
     "another shape": weights(lambda w: w.update({"head.bias": torch.zeros(3)})),
@@ -130,7 +162,7 @@ def test_a_damaged_run_is_refused(refuses, folder, damage):
 
 
 def test_bad_flags_are_refused(refuses, finished, tmp_path):
-    refuses(sanity.main, tmp_path, says=["result.json"])
+    refuses(sanity.main, tmp_path, says=["config.json"])
     refuses(sanity.main, finished, "--data-dir", tmp_path, says=["embedded"])
     refuses(sanity.main, finished, "--device", "abacus", says=["abacus"])
     refuses(report.main, finished, "--eps", "2", says=["2"])

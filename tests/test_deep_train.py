@@ -7,6 +7,7 @@ import pytest
 import safetensors.torch
 
 from deep import compare, train
+from deep.checkpoint import load_state
 from deep.methods import METHODS
 from theory.record import read_records
 
@@ -23,6 +24,8 @@ def test_a_run_leaves_a_complete_folder(invoke, tmp_path, method):
     code, text, _ = invoke(train.main, "--method", method, *SMALL, "--out", out)
     assert code == 0 and "hard classes" in text and "average" in text
     assert sorted(p.name for p in out.iterdir()) == [
+        "best.safetensors",
+        "config.json",
         "flags.npz",
         "history.jsonl",
         "model.safetensors",
@@ -101,13 +104,26 @@ def test_a_folder_of_another_run_is_kept(invoke, refuses, tmp_path):
         (["a\nb"], ["a b"]),
         (["--device", "cuda:99"], ["cuda:99"]),
         (["--val-per-class", "1000"], ["1000"]),
-        (["--lr", "1e6", "--epochs", "1", "--method", "natural"], ["diverged", "1e+06"]),
+        (["--ema", "1"], ["--ema", "1"]),
+        (["--amp", "train", "--device", "cpu"], ["--amp train", "CUDA", "--amp off"]),
+        (["--schedule", "steep"], ["steep", "cosine"]),
+        (["--step-size", "0"], ["--step-size", "0"]),
+        (["--init", "/nonexistent"], ["/nonexistent"]),
+        (["--resume", "/nonexistent"], ["--out"]),
+        (["--method", "frl", "--epochs", "1"], ["hot start"]),
         (["extra"], ["extra"]),
     ],
 )
 def test_bad_input_is_refused(refuses, tmp_path, argv, says):
     refuses(train.main, *argv, "--out", tmp_path, says=says)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_divergence_is_told_and_leaves_what_was_good(refuses, tmp_path):
+    for _ in range(2):
+        argv = ("--lr", "1e6", "--epochs", "1", "--method", "natural", "--out", tmp_path)
+        refuses(train.main, *argv, says=["diverged", "1e+06"])
+        assert load_state(tmp_path / "checkpoint.safetensors")["epoch"] == 0
 
 
 def test_unwritable_output_is_refused_before_training(refuses, tmp_path):

@@ -36,6 +36,11 @@ def mnist(tmp_path):
     return tmp_path / "data"
 
 
+def arrays_of(path):
+    with np.load(path) as archive:
+        return dict(archive)
+
+
 def test_natural_training_leans_on_weak_features_and_adversarial_training_does_not():
     """The model of Tsipras et al. on 100 weak features; with hardly any adversary the two are the same."""
     model = Tsipras(TsiprasModel(dim=100, p=0.75, eta=0.07))
@@ -97,14 +102,14 @@ def test_the_command_prints_and_writes_what_it_found(invoke, mnist, tmp_path):
     assert code == 0 and "8 against 3" in out and "resampled" in out
     written = json.loads((tmp_path / "run" / "features.json").read_text())
     assert written["settings"]["pair"] == [8, 3] and "data_dir" not in written["settings"]
-    arrays = np.load(tmp_path / "run" / "features.npz")
+    arrays = arrays_of(tmp_path / "run" / "features.npz")
     assert set(arrays) == {"correlation", "natural_weights", "adversarial_weights"}
     assert arrays["correlation"][:, 4:9].min() > 0.3  # the columns in which an 8 is brighter than a 3
     for training in ("natural", "adversarial"):
         assert written[training]["leaning"]["used"] == (arrays[f"{training}_weights"] != 0).sum()
         assert [e["eps"] for e in written[training]["errors"]] == [0, 0.025, 0.05, 0.1]
     assert invoke(features.main, *argv)[0] == 0
-    assert np.array_equal(np.load(tmp_path / "run" / "features.npz")["correlation"], arrays["correlation"])
+    assert np.array_equal(arrays_of(tmp_path / "run" / "features.npz")["correlation"], arrays["correlation"])
 
 
 @pytest.mark.parametrize(

@@ -124,13 +124,14 @@ def load(
     return _assemble(name, raw, (chosen_train, chosen_val, chosen_test), device)
 
 
-def restore(path: Path, data_dir: Path | None, device: torch.device) -> Dataset:
+def restore(path: Path, data_dir: Path | None, device: torch.device, *, download: bool = False) -> Dataset:
     """Read the splits that an index file names.
 
     Args:
         path: what `Dataset.to_json` returned, in a file.
         data_dir: folder of the files, for data sets that are not embedded.
         device: where the tensors are put.
+        download: fetch files that are missing into ``data_dir``.
 
     Raises:
         InputError: the index file or a data file is damaged, or they do not belong together.
@@ -142,7 +143,7 @@ def restore(path: Path, data_dir: Path | None, device: torch.device) -> Dataset:
     name = found.get("dataset")
     if set(found) != {"dataset", "sha256", *PARTS} or not isinstance(name, str) or name not in DATASETS:
         raise InputError(f"{path} must have a known dataset, its sha256, and lists train, val and test")
-    raw = DATASETS[name].read(name, data_dir)
+    raw = DATASETS[name].read(name, data_dir, download=download)
     if found["sha256"] != raw.sha256:
         raise InputError(f"{path} was made from other files of {name} than those in {data_dir}")
     among = (raw.pool, raw.pool, raw.held_out or raw.pool)

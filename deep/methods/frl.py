@@ -30,7 +30,8 @@ for remargin, whose script was deleted later. What is as there, and what is not:
 - D12 a sample that is wrong without an attack counts as wrong under it, so the boundary error is exact.
 - D14 each sample's step is its own radius / 4; there "both" takes the largest of the
   batch, the other variants a fixed 2/255.
-- D15 the hot start is trained here, by TRADES with the same beta on the training split alone, and
+- D15 the hot start is trained here, by TRADES with the same beta on the training split alone
+  (or is another run, by --init RUN --hot-share 0), and
   the validation split is drawn by seed; there both are files, and what the hot start has seen is
   not known.
 - D16 batch norm sees the clean batch once a step; there twice.
@@ -43,7 +44,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from deep.methods.base import Context, Method
+from deep.methods.base import Context, Epoch
 from deep.methods.trades import TRADES, surrogates
 from theory.errors import ClassErrors
 from theory.inputs import InputError, check_real
@@ -109,27 +110,30 @@ class FRL(TRADES):
             if not 0 <= self.hot_share < 1:
                 raise InputError(f"--hot-share must be from 0 to below 1, got {self.hot_share:g}")
 
-    needs_validation = True
-
     def __init__(self, params: Params, context: Context) -> None:
         """Start with all multipliers at 0: weights 1 / C and margins 1."""
         super().__init__(params, context)
         self.phi_nat, self.phi_bndy, self.log_margin = (context.per_class(0.0) for _ in range(3))
+        self.hot_epochs = 0
 
-    def schedule(self, epochs: int) -> list[Method]:
-        """Return TRADES with the same beta for the hot start, then this method for at least one epoch.
+    def setup(self, model: nn.Module, epochs: int) -> None:
+        """Fix the length of the hot start; at least one epoch comes after it.
 
         Raises:
             InputError: a hot start was asked for and there is no epoch for it.
         """
-        hot = min(round(self.params.hot_share * epochs), epochs - 1)
-        if self.params.hot_share > 0 and hot == 0:
+        self.hot_epochs = min(round(self.params.hot_share * epochs), epochs - 1)
+        if self.params.hot_share > 0 and self.hot_epochs == 0:
             raise InputError(
                 f"--epochs must leave one for the hot start, got {epochs}; or give --hot-share 0"
             )
-        return [TRADES(TRADES.Params(beta=self.params.beta), self.context)] * hot + [self] * (epochs - hot)
 
-    def on_epoch_start(self, val: ClassErrors) -> None:
+    def on_epoch_start(self, epoch: Epoch) -> None:
+        """Move the multipliers, except in the hot start: with all of them at 0 this is TRADES."""
+        if epoch.index >= self.hot_epochs:
+            self.ascend(epoch.errors())
+
+    def ascend(self, val: ClassErrors) -> None:
         """Ascend the multipliers by the violation of their constraints on the validation split."""
         p = self.params
         excess = {

@@ -51,7 +51,7 @@ class TRADES(Method):
         with attacking(model), torch.no_grad():
             clean = model(x)
         start = near_start(x, self.context.noise(len(y)))
-        return pgd(model, Ball(x, eps), start, eps / 4, self.context.steps, kl_from(clean))
+        return pgd(model, Ball(x, eps), start, self.step(y, eps), self.context.steps, kl_from(clean))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return CE + beta KL, averaged over the batch."""

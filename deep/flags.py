@@ -1,0 +1,140 @@
+"""The flags of ``python -m deep.train``."""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from deep.data import DATASETS
+from deep.methods import METHODS
+from deep.models import MODELS
+from deep.recipe import AMP, CRITERIA, SCHEDULES
+from theory.cli import Parser, add_fields, one_of, radius, real, whole
+from theory.inputs import InputError
+
+__all__ = ["add_place", "parser_of", "to_device"]
+
+LARGEST_SEED = 2**63 - 1
+REPORT = ("last", "best")
+PADDINGS = ("zero", "reflect")
+
+
+def parser_of(method: str, kind: type[Parser]) -> Parser:
+    """Return the parser of the command line, with the hyper-parameters of ``method``."""
+    parser = kind(
+        prog="deep.train",
+        description=(
+            "Train a network and report the errors of every class. Without further flags it trains in "
+            "seconds on the 8 x 8 digits that scikit-learn embeds. A method's own hyper-parameters: "
+            "--method NAME --help. A run that was interrupted: the same command, or --resume RUN."
+        ),
+    )
+    add = parser.add_argument
+    add("--method", type=one_of(list(METHODS)), default="pgd", help=f"one of {', '.join(METHODS)}")
+    add("--dataset", type=one_of(list(DATASETS)), default="digits", help=f"one of {', '.join(DATASETS)}")
+    add("--model", type=one_of(list(MODELS)), help=f"one of {', '.join(MODELS)}; by data set if None")
+    add("--width", type=whole(1, 1024), help="channels of the first stage; as published if None")
+    add("--init", type=Path, metavar="RUN", help="start from the weights of this run")
+    add("--train-per-class", type=whole(1), help="training images of each class; all if None")
+    add("--val-per-class", type=whole(1), help="validation images of each class; by data set if None")
+    add("--test-per-class", type=whole(1), help="test images of each class; all if None")
+    add("--imbalance", type=real, help="training images of the first class to those of the last; 1 if None")
+    add("--seed", type=whole(0, LARGEST_SEED), default=0, help="seed of everything random")
+    _add_training(parser.add_argument_group("training"))
+    _add_attack(parser.add_argument_group("attack and choice"))
+    add_place(parser.add_argument_group("place, which is no part of the settings"))
+    add_fields(parser.add_argument_group(f"hyper-parameters of {method}"), METHODS[method].Params)
+    return parser
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--epochs", type=whole(1), help="epochs in all; by data set if None")
+    add("--batch-size", type=whole(2), help="images a step, over all devices; by data set if None")
+    add("--lr", type=real, default=0.1, help="largest learning rate")
+    add(
+        "--schedule",
+        type=one_of(list(SCHEDULES)),
+        default="piecewise",
+        help="learning rate: piecewise (divided by 10 after 50 %% and 75 %% of the epochs), trades (after "
+        "75 %% and 90 %%), cosine (to 0), one-cycle (up for 40 %%, then down to 0)",
+    )
+    add("--weight-decay", type=real, default=5e-4, help="L2 penalty")
+    add("--padding", type=one_of(PADDINGS), help="border of images before a crop: zero or reflect")
+    add(
+        "--ema",
+        type=real,
+        default=0.0,
+        help="decay a step of the averaged weights that are evaluated; off if 0",
+    )
+    add(
+        "--amp",
+        type=one_of(AMP),
+        default="off",
+        help="what a CUDA device computes in bfloat16: off, train (not attacks), all (training attacks too)",
+    )
+    add("--channels-last", action="store_true", help="order of the network's memory that suits a GPU")
+    add("--compile", action="store_true", help="compile the network by torch.compile")
+    add(
+        "--threads",
+        type=whole(1, 1024),
+        help="CPU threads, which change sums in the last digit; by data set if None",
+    )
+
+
+def _add_attack(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--eps", type=radius, help="l-infinity radius on [0, 1], such as 8/255; by data set if None")
+    add("--steps", type=whole(1), default=10, help="steps of the training attack")
+    add("--step-size", type=real, default=0.25, help="size of a step of the training attack, in units of eps")
+    add("--eval-steps", type=whole(1), default=20, help="steps of the evaluation attack, of eps / 4")
+    add("--val-every", type=whole(1), default=1, help="epochs from one validation to the next")
+    add(
+        "--select",
+        type=one_of(list(CRITERIA)),
+        default="average",
+        help="the best epoch has the smallest robust validation error: average, or of the worst class",
+    )
+    add(
+        "--report",
+        type=one_of(REPORT),
+        default="last",
+        help="weights whose test errors are reported: of the last or the best epoch; both are kept",
+    )
+
+
+def add_place(group: argparse._ActionsContainer) -> None:
+    """Add the flags that are no part of the settings: those of `deep.settings.Place`."""
+    add = group.add_argument
+    add("--data-dir", type=Path, help="folder of the data files; digits are embedded")
+    add("--download", action="store_true", help="fetch data files that are missing into --data-dir")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--out", type=Path, help="folder of the run; runs/deep/<id> if None")
+    add(
+        "--stop-after",
+        type=whole(0),
+        metavar="EPOCHS",
+        help="stop when so many are done, to be resumed later",
+    )
+    add("--tensorboard", action="store_true", help="write curves for TensorBoard too")
+
+
+def to_device(name: str) -> torch.device:
+    """Return the device that --device names; under torchrun, "cuda" is the one of this process.
+
+    Raises:
+        InputError: the name is not one, or the device is not there.
+    """
+    local = os.environ.get("LOCAL_RANK", "")  # set by torchrun
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or not (index.isdecimal() or name == "cuda")):
+        raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    there = torch.cuda.device_count()
+    if name == "cuda" and local.isdecimal():
+        index = local
+    if kind == "cuda" and int(index or 0) >= there:
+        raise InputError(f"--device {name} is not there, only {there} CUDA devices are; use auto or cpu")
+    return torch.device(kind, int(index)) if index else torch.device(kind)

@@ -1,0 +1,264 @@
+"""``python -m deep.grid FILE.toml``: many runs of ``deep.train``, here or by SLURM.
+
+What is at the top of the file are flags of every run, what is in a table is for one method or data set, and
+every list means one run for each of its values::
+
+    seed = [0, 1, 2]
+    epochs = 12
+
+    [method.trades]
+    beta = [1.5, 6]
+
+    [method.frl]
+
+    [dataset.digits]
+
+    [dataset.cifar10]
+    data-dir = "data/cifar10"
+    epochs = 110
+
+The folder of a run is its id, below ``--out``. A run that is finished is skipped and one that was interrupted
+goes on, so the same command may be given again. "{seed}" in a text is the seed of the run.
+"""
+
+import itertools
+import math
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from deep.folder import CHECKPOINT, is_finished
+from deep.settings import arguments, checked
+from theory.cli import Parser, run, whole, writable_folder
+from theory.inputs import InputError
+
+LARGEST = 10_000
+"""Largest number of runs of a file."""
+AXES = ("method", "dataset")
+"""What may have tables of its own."""
+RESERVED = {"out", "resume", "stop_after", "help"}
+"""Flags that a file cannot give."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run.
+
+    Args:
+        name: method, data set and seed.
+        words: the command line of deep.train.
+        folder: where it writes.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    folder: Path
+
+    @classmethod
+    def of(cls, flags: Mapping[str, Any], out: Path) -> Self:
+        """Return the run of these flags, checked.
+
+        Raises:
+            InputError: a flag is unknown or a value makes no sense.
+        """
+        settings, _ = checked(flags)
+        folder = out / settings.id
+        name = f"{settings.method} on {settings.dataset}, seed {settings.seed}"
+        words = arguments({**flags, "threads": settings.threads, "out": str(folder)})
+        return cls(name, tuple(words), folder)
+
+    @property
+    def status(self) -> str:
+        """Return done, begun or new."""
+        if is_finished(self.folder, self.folder.name):
+            return "done"
+        return "begun" if (self.folder / CHECKPOINT).is_file() else "new"
+
+    def command(self, *more: str) -> list[str]:
+        """Return the words that start it."""
+        return [sys.executable, "-m", "deep.train", *self.words, *more]
+
+
+def expand(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the flags of every run of a file.
+
+    Raises:
+        InputError: a flag belongs to the grid, a table has no meaning, or there are too many runs.
+    """
+    common = {_flag(k): v for k, v in plan.items() if k not in AXES}
+    axes = [_axis(plan, axis) for axis in AXES]
+    total = 0
+    for parts in itertools.product(*axes):
+        flags: dict[str, Any] = dict(common)
+        for part in reversed(parts):  # the method's own flags come last
+            flags |= part
+        lists = {k: v if isinstance(v, list) else [v] for k, v in flags.items()}
+        total += math.prod(map(len, lists.values()))
+        if [] in lists.values() or total > LARGEST:
+            raise InputError(f"it must have from 1 to {LARGEST} runs, and no empty list")
+        for values in itertools.product(*lists.values()):
+            chosen = dict(zip(lists, values, strict=True))
+            seed = str(chosen.get("seed", 0))
+            yield {k: v.replace("{seed}", seed) if isinstance(v, str) else v for k, v in chosen.items()}
+
+
+def _axis(plan: Mapping[str, Any], axis: str) -> list[dict[str, Any]]:
+    """Return the flags of each method or data set; one without flags if the file names none."""
+    given = plan.get(axis, {})
+    if isinstance(given, str):
+        given = [given]
+    if isinstance(given, list):
+        return [{axis: name} for name in given] or [{}]
+    if not isinstance(given, dict) or not all(isinstance(v, dict) for v in given.values()):
+        raise InputError(
+            f"{axis} must be a name, a list of names, or tables [{axis}.NAME], got {given!r:.60}"
+        )
+    tables = [{_flag(k): v for k, v in own.items()} | {axis: name} for name, own in given.items()]
+    return tables or [{}]
+
+
+def _flag(name: str) -> str:
+    flag = name.replace("-", "_")
+    if flag in RESERVED:
+        raise InputError(f"{name} belongs to deep.grid and cannot be in its file")
+    return flag
+
+
+def read_plan(path: Path, out: Path) -> list[Job]:
+    """Return the runs of a file, each once.
+
+    Raises:
+        InputError: the file cannot be read, or one of its runs makes no sense.
+    """
+    try:
+        plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    try:
+        jobs = {job.folder: job for job in (Job.of(flags, out) for flags in expand(plan))}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return [*jobs.values()]
+
+
+def run_here(jobs: Sequence[Job], slots: int) -> int:
+    """Run jobs, ``slots`` at a time, and return how many failed; an interruption stops those that run."""
+    devices = torch.cuda.device_count()
+    waiting, running, failed, done = [*jobs], {}, 0, 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while waiting or running:
+            for slot in sorted(set(range(slots)) - set(running))[: len(waiting)]:
+                job = waiting.pop(0)
+                own = any(word.startswith("--device=") for word in job.words)
+                more = [f"--device=cuda:{slot % devices}"] if devices and not own else []
+                running[slot] = (job, _start(job, more), time.monotonic())
+            time.sleep(0.05)
+            for slot, (job, process, started) in [*running.items()]:
+                if process.poll() is not None:
+                    del running[slot]
+                    done, failed = done + 1, failed + (process.returncode != 0)
+                    end = "done" if process.returncode == 0 else f"FAILED, {_last_line(_log(job))}"
+                    print(
+                        f"{done}/{len(jobs)} {job.name}: {end} ({time.monotonic() - started:.0f} s)",
+                        flush=True,
+                    )
+    finally:
+        for _, process, _ in running.values():
+            process.send_signal(signal.SIGINT)
+        for _, process, _ in running.values():
+            process.wait()
+    return failed
+
+
+def _log(job: Job) -> Path:
+    return job.folder.with_suffix(".log")
+
+
+def _start(job: Job, more: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start a run in a session of its own, so that an interruption reaches it once, from here."""
+    with _log(job).open("ab") as log:
+        return subprocess.Popen(
+            job.command(*more), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _last_line(path: Path) -> str:
+    return ([*path.read_text(encoding="utf-8", errors="replace").splitlines()] or ["without a word"])[-1]
+
+
+def run_by_slurm(jobs: Sequence[Job], out: Path, options: Sequence[str]) -> None:
+    """Submit jobs as one array.
+
+    Raises:
+        InputError: submitit is not installed, or refuses an option.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise InputError("--slurm needs submitit: pip install 'robust-fairness[slurm]'") from None
+    executor = submitit.AutoExecutor(folder=str(out / "slurm"))
+    try:
+        executor.update_parameters(name="deep.grid", **dict(map(_option, options)))
+    except (NameError, ValueError, TypeError) as error:
+        raise InputError(f"--slurm: {error}") from None
+    with executor.batch():
+        handles = [executor.submit(submitit.helpers.CommandFunction(job.command())) for job in jobs]
+    for job, handle in zip(jobs, handles, strict=True):
+        print(f"{handle.job_id}  {job.name}  {job.folder}")
+
+
+def _option(word: str) -> tuple[str, str | int]:
+    name, equals, value = word.partition("=")
+    if not equals or not name.isidentifier():
+        raise InputError(f"--slurm takes words such as timeout_min=600, got {word!r:.60}")
+    return name, int(value) if value.isdecimal() else value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is not done."""
+    parser = Parser(
+        prog="deep.grid", description="Many runs of deep.train; deep/grid.py says what a file has."
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the runs, in TOML")
+    parser.add_argument("--out", type=Path, default=Path("runs/deep"), help="folder of the runs' folders")
+    parser.add_argument("--jobs", type=whole(1, 1024), default=1, help="runs at a time, here")
+    parser.add_argument("--dry-run", action="store_true", help="show the commands and do nothing")
+    parser.add_argument(
+        "--slurm",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="submit by submitit, with its parameters, such as timeout_min=600 slurm_partition=gpu",
+    )
+    args = parser.parse_args(argv)
+    jobs = read_plan(args.file, args.out)
+    statuses = [job.status for job in jobs]
+    if args.dry_run:
+        for job, status in zip(jobs, statuses, strict=True):
+            print(f"{status:5}  {shlex.join(job.command())}")
+    print(", ".join(f"{statuses.count(s)} {s}" for s in ("done", "begun", "new")), flush=True)
+    todo = [job for job, status in zip(jobs, statuses, strict=True) if status != "done"]
+    if args.dry_run or not todo:
+        return 0
+    writable_folder(args.out)
+    if args.slurm is not None:
+        run_by_slurm(todo, args.out, args.slurm)
+        return 0
+    failed = run_here(todo, args.jobs)
+    print(f"{len(todo) - failed} finished, {failed} failed; python -m deep.compare {args.out}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run(main)

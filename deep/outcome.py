@@ -1,0 +1,101 @@
+"""What a run leaves: the errors of its network on the test split, in files and for a person."""
+
+import json
+from typing import NamedTuple
+
+import torch
+
+from deep.checkpoint import save_weights
+from deep.evaluate import Evaluation, evaluate, reported
+from deep.folder import BEST, FLAGS, LAST, RECORDS, RESULT, SHARDS, WEIGHTS, tidy
+from deep.loop import Trainer
+from deep.seeds import stream
+from deep.settings import Place, Settings
+from theory.errors import exact_interval
+from theory.record import provenance, records_of, to_jsonl, write_atomic
+
+__all__ = ["Outcome", "measure", "report", "save"]
+
+
+class Outcome(NamedTuple):
+    """What is reported of a run: which test samples withstand its attacks, and of which epoch."""
+
+    flags: Evaluation
+    epoch: int
+
+
+def measure(settings: Settings, place: Place, trainer: Trainer) -> Outcome:
+    """Evaluate the network that is reported on the test split; what an interruption left is not redone."""
+    best = settings.report == "best" and trainer.best
+    epoch = trainer.best["epoch"] if best else trainer.epoch
+    flags = evaluate(
+        trainer.chosen(settings.report),
+        trainer.data.test,
+        *reported(trainer.attack),
+        seed=stream(settings.seed, "test"),
+        shards=place.out / SHARDS,
+    )
+    return Outcome(flags, epoch)
+
+
+def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, seconds: float) -> None:
+    """Write the results of a run, result.json last."""
+    data = trainer.data
+    counted = outcome.flags.errors(data.classes)
+    source = provenance(
+        torch=torch.__version__,
+        device=str(place.device),
+        processes=trainer.world.size,
+        seconds=round(seconds, 1),
+        data_sha256=data.sha256,
+        data_published=data.published,
+        init=settings.init,
+    )
+    setting = {k: v for k, v in settings.as_json().items() if k not in ("seed", "method")}
+    setting |= {"eps": trainer.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
+    if settings.init:
+        setting["init"] = settings.init["recipe"]
+    common = {
+        "setting": setting,
+        "attack": outcome.flags.attack,
+        "seed": settings.seed,
+        "method": settings.method,
+    }
+    result = {"id": settings.id, **common, "epoch": outcome.epoch, "classes": data.classes, "n": counted.n}
+    result |= counted.summary() | {"provenance": source}
+    save_weights(place.out / WEIGHTS, trainer.chosen(settings.report).state_dict())
+    save_weights(place.out / BEST, trainer.chosen("best").state_dict())
+    if settings.report == "best":
+        save_weights(place.out / LAST, trainer.chosen("last").state_dict())
+    write_atomic(place.out / FLAGS, outcome.flags.to_bytes())
+    write_atomic(
+        place.out / RECORDS, to_jsonl(records_of(counted, source="deep", **common, provenance=source))
+    )
+    write_atomic(place.out / RESULT, json.dumps(result, indent=1) + "\n")
+    tidy(place.out)
+
+
+def report(settings: Settings, trainer: Trainer, outcome: Outcome) -> str:
+    """Return the errors of every class, and which classes are hard and easy, for a person."""
+    data, warning = trainer.data, trainer.attack.warning
+    counted = outcome.flags.errors(data.classes)
+    confidence = 1 - 0.05 / len(counted.n)  # Bonferroni over the classes
+    low, high = exact_interval(counted.counts("robust_error"), counted.n, confidence).T
+    average = counted.average("robust_error")
+    rates = counted.rates("robust_error")
+    order = rates.argsort()
+    hard = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order[::-1] if low[i] > average]
+    easy = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order if high[i] < average]
+    title = (
+        f"{settings.method} on {settings.dataset}: {settings.model}, width {settings.width}, "
+        f"{settings.epochs} epochs on {len(data.train)} images, seed {settings.seed}; {outcome.flags.attack}"
+        + (f"; weights of epoch {outcome.epoch}, the best in validation" if settings.report == "best" else "")
+    )
+    return "\n".join(
+        [
+            counted.table(title).text(),
+            *([f"warning: {warning}"] if warning else []),
+            f"hard classes (robust error above the average, all at 95 %): {', '.join(hard) or 'none'}",
+            f"easy classes (robust error below the average, likewise): {', '.join(easy) or 'none'}",
+        ]
+    )

@@ -1,0 +1,67 @@
+"""A training whose result is written: alone, or as one of the processes that torchrun would start."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deep.augment import Augment
+from deep.checkpoint import save_state
+from deep.data import load
+from deep.distributed import World
+from deep.evaluate import Attack
+from deep.loop import Trainer
+from deep.methods.base import Context
+from deep.methods.frl import FRL
+from deep.recipe import Recipe
+
+CPU = torch.device("cpu")
+
+
+class Plain(nn.Module):
+    """A network without batch statistics, in double precision: signs of gradients are not left to chance."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(288, 10)).double()
+
+    def forward(self, x):
+        return self.layers(x.double())
+
+
+class Normalised(Plain):
+    """The same with batch norm, whose statistics differ between processes until they are averaged."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers.insert(1, nn.BatchNorm2d(8).double())
+
+
+def trained(world, network=Plain, ema=0.0):
+    """Return the state of FRL after three epochs."""
+    torch.manual_seed(0)
+    data = load("digits", None, seed=0, val=6, train=12, test=5, device=CPU)
+    context = Context(10, 0.1, 3, torch.Generator().manual_seed(0), world=world)
+    method = FRL(FRL.Params(tau_nat=0.0, tau_bndy=0.0, hot_share=0.3), context)
+    recipe = Recipe(
+        epochs=3,
+        lr=0.05,
+        batch_size=40,
+        weight_decay=5e-4,
+        augment=Augment(padding=2, flip=True),
+        seed=0,
+        ema=ema,
+    )
+    trainer = Trainer(network(), method, data, recipe, Attack(0.1, "0.1", 3), world)
+    while trainer.epoch < 3:
+        trainer.train_epoch()
+    return trainer.state_dict()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    joined = World.join(CPU)
+    states = {"plain": trained(joined), "normalised": trained(joined, Normalised, ema=0.9)}
+    joined.leave()
+    save_state(Path(sys.argv[1]) / f"{joined.rank}.safetensors", states)
