@@ -9,6 +9,7 @@ from scipy.optimize import linprog
 from sim.attack import attack, compare, exact_margins, margins, two_scores
 from sim.sampling import draw
 from sim.solve import solve
+from sim.studies import attack as attack_study
 from theory.adversary import NORMS
 from theory.inputs import InputError
 from theory.linear import LinearClassifier
@@ -108,3 +109,18 @@ def test_bad_attacks_are_refused(change, says):
     names = ("weights", "bias", "x", "labels")
     with pytest.raises(InputError, match=says):
         attack(**(dict(zip(names, several(0), strict=True)) | {"eps": 0.1} | change))
+
+
+def test_the_study_sees_an_attack_that_is_too_short(monkeypatch):
+    rng = np.random.default_rng(0)
+    two, five = ({"classes": c, "norm": "linf", "dim": 10, "seed": 0} for c in (2, 5))
+    outcome = attack_study.run(two, rng, 1e-7)
+    assert {c.verdict.verdict for c in outcome.comparisons} == {"agrees"}
+    assert ", 0 missed" not in attack_study.run(five, rng, 1e-7).comparisons[0].what
+    monkeypatch.setattr(attack_study, "compare", lambda *a: compare(*a[:4], 0.9 * a[4], a[5]))
+    short = attack_study.run(two, rng, 1e-7)
+    assert {c.verdict.verdict for c in short.comparisons} == {"agrees"}  # exact at its own radius
+    monkeypatch.setattr(attack_study, "compare", lambda *a: compare(*a, steps=2, restarts=1))
+    monkeypatch.setattr("sim.attack._steepest", lambda gradient, norm: 0.3 * np.sign(gradient))
+    weak = attack_study.run(two, rng, 1e-7)
+    assert weak.comparisons[1].verdict.verdict == "differs"
