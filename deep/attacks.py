@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deep.ball import Ball
+from deep.folded import folded
 from deep.noise import Noise
 
 __all__ = [
@@ -84,9 +85,10 @@ def pgd(
     """
     adv = ball.project(start)
     with attacking(model, batch_norm):
+        network = folded(model)
         for _ in range(steps):
             adv.requires_grad_(True)
-            logits = model(adv)
+            logits = network(adv)
             (gradient,) = torch.autograd.grad(objective(logits), adv)
             adv, before = ball.ascend(adv.detach(), gradient, step), adv.detach()
             if stop is not None:

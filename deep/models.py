@@ -54,9 +54,9 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels, h / stride, w / stride)."""
-        out = F.relu(self.norm1(x))
+        out = torch.relu_(self.norm1(x))
         shortcut = x if self.shortcut is None else self.shortcut(out)
-        return self.conv2(F.relu(self.norm2(self.conv1(out)))) + shortcut
+        return self.conv2(torch.relu_(self.norm2(self.conv1(out)))) + shortcut
 
 
 class PostActBlock(nn.Module):
@@ -77,7 +77,7 @@ class PostActBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels, h / stride, w / stride)."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        return F.relu(self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x))))) + shortcut)
+        return torch.relu_(self.norm2(self.conv2(torch.relu_(self.norm1(self.conv1(x))))) + shortcut)
 
 
 def _stages(
@@ -125,7 +125,7 @@ class PreActResNet(Normalised):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, h, w)."""
-        out = F.relu(self.norm(self.body(self.stem(self.normalise(x)))))
+        out = torch.relu_(self.norm(self.body(self.stem(self.normalise(x)))))
         return self.head(out.mean((2, 3)))
 
 
@@ -157,7 +157,7 @@ class ResNet(Normalised):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, h, w)."""
-        out = self.body(F.relu(self.norm(self.stem(self.normalise(x)))))
+        out = self.body(torch.relu_(self.norm(self.stem(self.normalise(x)))))
         return self.head(out.mean((2, 3)))
 
 
