@@ -32,6 +32,7 @@ bench: $(READY)
 	$(PY) benchmarks/theory_speed.py
 	$(PY) benchmarks/sim_speed.py
 	$(PY) benchmarks/sim_many.py
+	$(PY) benchmarks/deep_speed.py
 
 clean:
 	rm -rf .venv runs
