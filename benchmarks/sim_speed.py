@@ -257,20 +257,21 @@ def _many(seed: int, count: int) -> tuple[float, float]:
     return time.process_time() - start, time.perf_counter() - wall
 
 
-def workers(count: int = 400) -> None:
-    """Print what two worker processes do in the time of one."""
-    rates = {}
-    for jobs in (1, 2):
-        pool = joblib.Parallel(n_jobs=jobs, backend="loky")
-        pool(joblib.delayed(_many)(seed, 5) for seed in range(jobs))  # starts the workers
-        spent = pool(joblib.delayed(_many)(seed, count) for seed in range(jobs))
-        by_processor = sum(count / cpu for cpu, _ in spent)
-        by_wall = jobs * count / max(wall for _, wall in spent)
-        rates[jobs] = by_processor, by_wall
-    one, two = rates[1], rates[2]
+def workers(count: int = 400, repeats: int = 5) -> None:
+    """Print what two worker processes do in the time of one, in turn, medians."""
+    pools = {jobs: joblib.Parallel(n_jobs=jobs, backend="loky") for jobs in (1, 2)}
+    by_processor, by_wall = [], []
+    for _ in range(repeats):
+        spent = {
+            j: pool(joblib.delayed(_many)(seed, count) for seed in range(j)) for j, pool in pools.items()
+        }
+        one, two = (sum(1 / cpu for cpu, _ in spent[j]) for j in (1, 2))
+        by_processor.append(two / one)
+        one, two = (j / max(wall for _, wall in spent[j]) for j in (1, 2))
+        by_wall.append(two / one)
     print(
-        f"two workers: {two[0] / one[0]:.2f} times the problems of one by processor time, "
-        f"{two[1] / one[1]:.2f} by wall time ({two[1]:.0f} problems/s)"
+        f"two workers: {statistics.median(by_processor):.2f} times the problems of one by processor time, "
+        f"{statistics.median(by_wall):.2f} by wall time, medians of {repeats}"
     )
 
 
