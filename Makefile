@@ -4,11 +4,12 @@ JOBS ?= $(shell nproc)
 PY := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: help demo demo-runs test check bench clean
+.PHONY: help demo demo-runs test lint check bench clean
 help:
 	@echo "make demo   theory, simulation, networks and one page, in a few minutes"
 	@echo "make test   the tests"
-	@echo "make check  format, lint, types and the tests"
+	@echo "make lint   format, lint and types"
+	@echo "make check  the same, and the tests"
 	@echo "make bench  speed, side by side with what it is compared to"
 
 # A virtual environment made without ensurepip, which Debian keeps in a package of its own.
@@ -22,11 +23,12 @@ $(READY): pyproject.toml constraints.txt
 test: $(READY)
 	$(PY) -m pytest -n $(JOBS)
 
-check: $(READY)
+lint: $(READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest -n $(JOBS)
+
+check: lint test
 
 bench: $(READY)
 	$(PY) benchmarks/theory_speed.py
@@ -49,7 +51,7 @@ demo: $(READY)
 	@$(PY) -m theory errors --dim 20 --eta 0.4 --sigma 1 --K 2 --eps 0.16
 	@echo; echo "== simulation: does linear training reach what theory predicts?"
 	@$(MAKE) --no-print-directory $(DEMO)/sim/records.jsonl
-	@tail -n 2 $(DEMO)/sim/verdicts.txt
+	@tail -n 3 $(DEMO)/sim/verdicts.txt
 	@echo; echo "== networks: $(words $(NETWORKS)) runs on real digits, $(JOBS) at a time"
 	@$(MAKE) --no-print-directory -j$(JOBS) demo-runs
 	@echo; $(PY) -m deep.compare $(DEMO)/deep
@@ -57,7 +59,7 @@ demo: $(READY)
 
 demo-runs: $(NETWORKS)
 
-$(DEMO)/sim/records.jsonl: $(wildcard theory/*.py sim/*.py)
+$(DEMO)/sim/records.jsonl: $(wildcard theory/*.py sim/*.py sim/*/*.py)
 	@rm -rf $(@D) && mkdir -p $(@D)
 	@$(PY) -m sim.sweep --jobs $(JOBS) --out $(@D) > $(@D)/verdicts.txt || { cat $(@D)/verdicts.txt; exit 1; }
 
