@@ -18,8 +18,10 @@ from theory.optimal import OptimalClassifier
 from theory.surrogate import LogisticOptimum
 from theory.trial import Law, Training
 
-__all__ = ["RESOLUTION", "Verdict", "bias_bands", "judge", "judge_mean", "logistic_bands"]
+__all__ = ["BUDGET", "RESOLUTION", "Verdict", "bias_bands", "judge", "judge_mean", "logistic_bands"]
 
+BUDGET = 1e-6
+"""Probability that a sweep in which every theory and every claim is true says "differs" anywhere."""
 RESOLUTION = 0.05
 """A comparison that could not have seen an error off by this much says "cannot tell"."""
 

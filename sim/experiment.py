@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 from threadpoolctl import threadpool_limits
 
-from sim.compare import Bands, Verdict, bias_bands, judge, logistic_bands
+from sim.compare import BUDGET, Bands, Verdict, bias_bands, judge, logistic_bands
 from sim.sampling import draw, draw_scores
 from sim.solve import solve
 from sim.train import train_bias
@@ -23,12 +23,10 @@ from theory.optimal import optimal_classifier
 from theory.record import Record, records_of
 from theory.surrogate import logistic_optimum
 
-__all__ = ["BUDGET", "SAMPLES", "Row", "Task", "count", "execute", "tasks"]
+__all__ = ["SAMPLES", "Row", "Task", "count", "execute", "tasks"]
 
 Array = npt.NDArray[np.float64]
 
-BUDGET = 1e-6
-"""Probability that a sweep in which every theory is true says "differs" anywhere."""
 SAMPLES = {"threshold": (2_000_000, 1_000_000), "logistic": (100_000, 100_000)}
 """Training and test samples of each class."""
 

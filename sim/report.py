@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim.study import BUDGET, Study, studies
+from sim.compare import BUDGET
+from sim.study import Study, studies
 from theory.record import Record, to_jsonl, write_atomic
 from theory.table import Table
 

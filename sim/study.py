@@ -14,15 +14,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from sim import studies as folder
-from sim.compare import Verdict
+from sim.compare import BUDGET, Verdict
 from sim.trials import attempt, settings_to_try
 from theory.record import Record
 from theory.statement import Statement, statements
 
-__all__ = ["BUDGET", "Comparison", "Outcome", "Study", "Task", "execute", "studies", "tasks"]
-
-BUDGET = 1e-6
-"""Probability that a sweep in which every theory and every claim is true says "differs" anywhere."""
+__all__ = ["Comparison", "Outcome", "Study", "Task", "execute", "studies", "tasks"]
 
 Setting = Mapping[str, Any]
 

@@ -17,9 +17,10 @@ from typing import Any
 import joblib
 from tqdm import tqdm
 
+from sim.compare import BUDGET
 from sim.report import report
 from sim.studies.grid import DEFAULT, settings_of
-from sim.study import BUDGET, Task, execute, studies, tasks
+from sim.study import Task, execute, studies, tasks
 from theory.cli import Parser, claim_folder, one_of, radius, real, run, whole
 from theory.inputs import InputError, parse_object
 from theory.record import provenance, setting_id, write_atomic

@@ -9,7 +9,7 @@ from scipy.special import ndtr
 from scipy.stats import binom, kstest
 
 from sim import experiment, sweep
-from sim.compare import bias_bands, judge, logistic_bands
+from sim.compare import BUDGET, bias_bands, judge, logistic_bands
 from sim.experiment import Task, count, execute, tasks
 from sim.learn import chernoff_quantile
 from sim.sampling import draw, draw_scores
@@ -115,7 +115,7 @@ def test_training_is_really_done():
 def test_the_budget_is_shared_among_all_comparisons_and_runs_have_their_own_streams():
     grid = tasks(5, 0.8, 1.0, [1.0, 2.0], ["0.2", "0.3"], 7)
     compared = sum(1 + len(t.evaluate) for t in grid) * 2
-    assert {t.alpha for t in grid} == {experiment.BUDGET / compared}
+    assert {t.alpha for t in grid} == {BUDGET / compared}
     assert len({t.seed for t in grid}) == len(grid)
 
 

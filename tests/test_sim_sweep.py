@@ -13,10 +13,10 @@ import pytest
 
 from sim import study as study_module
 from sim import sweep
-from sim.compare import judge
+from sim.compare import BUDGET, judge
 from sim.report import Summary
 from sim.studies import frl as frl_study
-from sim.study import BUDGET, Comparison, Outcome, Study, execute, studies, tasks
+from sim.study import Comparison, Outcome, Study, execute, studies, tasks
 from theory.constrained import frl
 from theory.statement import statements
 
