@@ -22,14 +22,11 @@ SAMPLES = 2000
 def settings(n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Return settings with 2, 3, 5 and 10 classes and the norms in turn."""
     classes = (2, 2, 3, 5, 10)
-    return [
-        {"classes": classes[i % 5], "norm": NORMS[i % 3], "dim": 10, "seed": int(rng.integers(2**31))}
-        for i in range(n)
-    ]
+    return [{"classes": classes[i % 5], "norm": NORMS[i % 3], "dim": 10} for i in range(n)]
 
 
 def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
-    """Attack random samples of random scores at a radius where about half of them are robust."""
+    """Attack random samples of random scores at a radius where about a third of them are not robust."""
     classes, d, norm = setting["classes"], setting["dim"], setting["norm"]
     weights = rng.standard_normal((classes, d))
     x = rng.standard_normal((SAMPLES, d)) + 0.5

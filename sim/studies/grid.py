@@ -5,7 +5,6 @@ compared with the closed form; "logistic" fits all weights and is compared with 
 population logistic loss.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,26 +25,12 @@ DEFAULT: dict[str, Any] = {
 }
 
 
-def settings_of(
-    dim: int, eta: float, sigma: float, Ks: Sequence[float], radii: Sequence[str], seed: int
-) -> list[Setting]:
-    """Return the settings of a grid: one for each K, rule and training radius.
-
-    Args:
-        dim: dimension d.
-        eta: coordinate of the class mean.
-        sigma: standard deviation of class -1.
-        Ks: ratios of standard deviations.
-        radii: texts of radii in (0, eta).
-        seed: seed of the sweep; each training has its own stream.
-
-    Raises:
-        InputError: a parameter is outside its domain.
-    """
+def settings_of(**grid: Any) -> list[Setting]:
+    """Return the settings of a grid, which is given as to `sim.experiment.tasks`: one for each training."""
     return [
         {**vars(t.mixture), "rule": t.rule, "train_eps": t.train_eps, "evaluate": list(t.evaluate)}
         | {"seed": list(t.seed)}
-        for t in tasks(dim, eta, sigma, Ks, radii, seed)
+        for t in tasks(**grid)
     ]
 
 
