@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from statistics import fmean
 from typing import Any
 
@@ -110,7 +110,7 @@ class Trainer:
         self.method.on_epoch_start(self._seen())
         started = time.perf_counter()
         self._errors = None
-        loss, attacked = self._steps(tick)
+        loss, attacked, passes = self._steps(tick)
         if not math.isfinite(loss):
             raise InputError(
                 f"training diverged: the loss is {loss} in epoch {self.epoch + 1}; "
@@ -127,7 +127,8 @@ class Trainer:
         if self.epoch % self.recipe.val_every == 0 or self.epoch == self.recipe.epochs:
             line |= self._validate(loss, attacked)
         rate = self.steps * self.recipe.batch_size / seconds
-        line |= {"images_per_second": round(rate, 1), "seconds": round(time.perf_counter() - started, 3)}
+        line |= {"passes": passes, "images_per_second": round(rate, 1)}
+        line["seconds"] = round(time.perf_counter() - started, 3)
         self.history.append(line | self.method.state())
         return self.history[-1]
 
@@ -154,21 +155,34 @@ class Trainer:
                 )
         return line
 
-    def _steps(self, tick: Callable[[float], None]) -> tuple[float, bool]:
-        """Take the steps of an epoch; return the mean loss, and whether training examples were attacked."""
+    def _steps(self, tick: Callable[[float], None]) -> tuple[float, bool, float]:
+        """Take the steps of an epoch.
+
+        Returns:
+            The mean loss, whether training examples were attacked, and how often the network saw an image of
+            the first step, the attack included.
+        """
         self.model.train()
-        total, attacked = torch.zeros((), device=self.device), False
+        total, attacked, passed = torch.zeros((), device=self.device), False, 0
+
+        def count(_: nn.Module, inputs: tuple[Tensor]) -> None:
+            nonlocal passed
+            passed += len(inputs[0])
+
         for step, (x, y) in enumerate(self._batches()):
             part = (step + 1) / self.steps
+            counting = self.model.register_forward_pre_hook(count) if step == 0 else nullcontext()
             self.optimizer.param_groups[0]["lr"] = self.recipe.lr_at(self.epoch, part)
-            with self._autocast("all"):
-                adv = self.method.attack(self.model, x, y)
-            attacked = attacked or adv is not x
-            total += self._update(x, y, adv)
+            with counting:
+                with self._autocast("all"):
+                    adv = self.method.attack(self.model, x, y)
+                attacked = attacked or adv is not x
+                total += self._update(x, y, adv)
             self._move_average(step)
             self.method.on_batch_end(self.model)
             tick(part)
-        return float(self.world.total(total)) / (self.steps * self.world.size), attacked
+        passes = passed * self.world.size / self.recipe.batch_size
+        return float(self.world.total(total)) / (self.steps * self.world.size), attacked, passes
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the part of this process of each batch; order and augmentation are those of the batch."""

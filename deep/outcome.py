@@ -1,7 +1,9 @@
 """What a run leaves: the errors of its network on the test split, in files and for a person."""
 
 import json
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from statistics import fmean, harmonic_mean
+from typing import Any, NamedTuple
 
 import torch
 
@@ -50,6 +52,7 @@ def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, s
         data_sha256=data.sha256,
         data_published=data.published,
         init=settings.init,
+        **_cost(trainer.history),
     )
     setting = {k: v for k, v in settings.as_json().items() if k not in ("seed", "method")}
     setting |= {"eps": trainer.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
@@ -62,17 +65,31 @@ def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, s
         "method": settings.method,
     }
     result = {"id": settings.id, **common, "epoch": outcome.epoch, "classes": data.classes, "n": counted.n}
-    result |= counted.summary() | {"provenance": source}
+    result |= counted.summary() | {"state": trainer.method.state(), "provenance": source}
     save_weights(place.out / WEIGHTS, trainer.chosen(settings.report).state_dict())
     save_weights(place.out / BEST, trainer.chosen("best").state_dict())
     if settings.report == "best":
         save_weights(place.out / LAST, trainer.chosen("last").state_dict())
     write_atomic(place.out / FLAGS, outcome.flags.to_bytes())
-    write_atomic(
-        place.out / RECORDS, to_jsonl(records_of(counted, source="deep", **common, provenance=source))
+    records = records_of(
+        counted, _per_class(trainer.method.state(), data.classes), source="deep", **common, provenance=source
     )
+    write_atomic(place.out / RECORDS, to_jsonl(records))
     write_atomic(place.out / RESULT, json.dumps(result, indent=1) + "\n")
     tidy(place.out)
+
+
+def _cost(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what training cost: how often the network saw each image, and images a second."""
+    return {
+        "passes": round(fmean(line["passes"] for line in history), 2),
+        "images_per_second": round(harmonic_mean(line["images_per_second"] for line in history), 1),
+    }
+
+
+def _per_class(state: Mapping[str, Any], classes: Sequence[str]) -> dict[str, list[float]]:
+    """Return what the state of a method says of every class."""
+    return {k: v for k, v in state.items() if isinstance(v, list) and len(v) == len(classes)}
 
 
 def report(settings: Settings, trainer: Trainer, outcome: Outcome) -> str:

@@ -311,7 +311,7 @@ class Scripted(Trainer):
         return [self.train_epoch() for _ in losses]
 
     def _steps(self, tick):
-        return self.given[self.epoch][0], self.attacked
+        return self.given[self.epoch][0], self.attacked, 1.0
 
     def errors(self):
         robust = self.given[self.epoch - 1][1]
@@ -419,3 +419,12 @@ def test_curves_need_tensorboard(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(InputError, match=r"robust-fairness\[track\]"):
         Monitor(epochs=3, steps=1, curves=tmp_path)
+
+
+@pytest.mark.parametrize(("name", "passes"), [("natural", 1), ("pgd", 3), ("trades", 5)])
+def test_an_epoch_says_how_often_the_network_saw_an_image(name, passes):
+    """The attack of two steps, the clean logits it starts from, and what the loss looks at."""
+    method = METHODS[name](METHODS[name].Params(), context())
+    trainer = Trainer(network(), method, digits(), recipe(epochs=1), ATTACK)
+    assert trainer.train_epoch()["passes"] == passes
+    assert not trainer.model._forward_pre_hooks

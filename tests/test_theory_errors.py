@@ -73,6 +73,8 @@ def test_records_round_trip(tmp_path):
     write_atomic(tmp_path / "run" / "records.jsonl", to_jsonl(records))
     assert read_records(tmp_path) == records
     assert [r.label for r in records[:4]] == ["a", "b", "average", "worst"]
+    weighed = list(records_of(COUNTS, {"weights": [0.5, 1.5]}, **common, attack="x", extra={"a": 1}))
+    assert [r.extra for r in weighed[:3]] == [{"a": 1, "weights": 0.5}, {"a": 1, "weights": 1.5}, {"a": 1}]
 
 
 def run_records(method, seed, natural, robust, **params):

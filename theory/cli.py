@@ -100,16 +100,20 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
 def add_fields(parser: argparse.ArgumentParser, cls: type) -> None:
     """Add one flag for each field of the dataclass ``cls``: its type, default and ``help`` metadata.
 
-    Fields are ``float``, ``int`` or a ``Literal`` of names, each possibly ``| None``.
+    Fields are ``float``, ``int`` or a ``Literal`` of names, each possibly ``| None``, or ``bool``, False if
+    the flag is not given.
     """
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
+        flag = "--" + field.name.replace("_", "-")
+        if hints[field.name] is bool:
+            parser.add_argument(flag, action="store_true", help=field.metadata["help"])
+            continue
         kinds = [k for k in typing.get_args(hints[field.name]) if k is not type(None)]
         if kinds and all(isinstance(k, str) for k in kinds):
             parse: Callable[[str], object] = one_of(kinds)
         else:
             parse = {int: whole(0), float: real}[kinds[0] if kinds else hints[field.name]]
-        flag = "--" + field.name.replace("_", "-")
         parser.add_argument(flag, type=parse, default=field.default, help=field.metadata["help"])
 
 

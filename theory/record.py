@@ -13,10 +13,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from theory.errors import QUANTITIES, ClassErrors
@@ -129,7 +130,7 @@ class Record:
             for name, value in self.setting["params"].items():
                 if isinstance(value, str):
                     _check_text(f"setting.params.{name}", value)
-                else:
+                elif not isinstance(value, bool):
                     check_real(f"setting.params.{name}", value, low=-math.inf)
         if "argv" in self.provenance:
             argv = self.provenance["argv"]
@@ -157,21 +158,27 @@ class Record:
         return json.dumps(fields, allow_nan=False)
 
 
-def records_of(counted: ClassErrors, **common: Any) -> Iterator[Record]:
+def records_of(
+    counted: ClassErrors, per_class: Mapping[str, Sequence[float]] = MappingProxyType({}), /, **common: Any
+) -> Iterator[Record]:
     """Yield a record for every quantity of every class, the average and the worst class.
 
     Args:
         counted: the counts.
+        per_class: what else is known of the classes, by name, length C each: added to ``extra``.
         common: the other fields of `Record`.
     """
+    extra = common.pop("extra", {})
     total = sum(counted.n)
     for quantity in QUANTITIES:
         counts, rates = counted.counts(quantity), counted.rates(quantity)
         worst = int(rates.argmax())
         rows = [*zip(counted.classes, counts.tolist(), counted.n, strict=True)]
         rows += [("average", int(counts.sum()), total), ("worst", int(counts[worst]), counted.n[worst])]
-        for label, errors, n in rows:
-            yield Record(quantity=quantity, label=label, value=errors / n, errors=errors, n=n, **common)
+        for i, (label, errors, n) in enumerate(rows):
+            more = {name: values[i] for name, values in per_class.items()} if i < len(counts) else {}
+            numbers = {"value": errors / n, "errors": errors, "n": n, "extra": {**extra, **more}}
+            yield Record(quantity=quantity, label=label, **numbers, **common)
 
 
 def provenance(**more: Any) -> dict[str, Any]:

@@ -132,7 +132,12 @@ class Method:
         return model
 
     def state(self) -> dict[str, Any]:
-        """Return what the method has learnt about the classes, as JSON, for the history."""
+        """Return what the method has learnt about the classes, as JSON, for the history.
+
+        Lists of length C go into the records of the classes. Some names have a meaning for what compares
+        methods: "weights" of the classes in the loss, or "weights_nat" and "weights_bndy" where those of its
+        natural and boundary part differ, all up to a factor; and "radii", in units of eps.
+        """
         return {}
 
     def state_dict(self) -> dict[str, Any]:

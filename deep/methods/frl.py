@@ -166,13 +166,13 @@ class FRL(TRADES):
         return (w_nat * natural).mean() + self.params.beta * (w_bndy * boundary).mean()
 
     def state(self) -> dict[str, Any]:
-        """Return multipliers, weights and margins of every class."""
+        """Return multipliers, weights and radii of every class."""
         return {
             "phi_nat": self.phi_nat.tolist(),
             "phi_bndy": self.phi_bndy.tolist(),
             "weights_nat": class_weights(self.phi_nat).tolist(),
             "weights_bndy": class_weights(self.phi_bndy).tolist(),
-            "margins": self.margins().tolist(),
+            "radii": self.margins().tolist(),
         }
 
 

@@ -19,7 +19,13 @@ from deep.ball import Ball
 from deep.methods.base import Method
 from theory.inputs import check_real
 
-__all__ = ["METHOD", "TRADES", "surrogates"]
+__all__ = ["METHOD", "TRADES", "divergence", "surrogates"]
+
+
+def divergence(clean: Tensor, attacked: Tensor) -> Tensor:
+    """Return KL(p || q) of each sample, shape (n,), from logits of p and q, shape (n, classes) each."""
+    log_p, log_q = F.log_softmax(clean, dim=1), F.log_softmax(attacked, dim=1)
+    return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
 def surrogates(model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,8 +34,7 @@ def surrogates(model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> tuple[Ten
     They stand for the natural and the boundary error.
     """
     clean = model(x)
-    log_p, log_q = F.log_softmax(clean, dim=1), F.log_softmax(model(adv), dim=1)
-    return F.cross_entropy(clean, y, reduction="none"), (log_p.exp() * (log_p - log_q)).sum(1)
+    return F.cross_entropy(clean, y, reduction="none"), divergence(clean, model(adv))
 
 
 class TRADES(Method):
