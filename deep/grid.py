@@ -17,7 +17,8 @@ every list means one run for each of its values::
     data-dir = "data/cifar10"
     epochs = 110
 
-The folder of a run is its id, below ``--out``. A run that is finished is skipped and one that was interrupted
+Runs of the first seed are made first, so that a grid that is stopped early has every method. The folder of a
+run is its id, below ``--out``. A run that is finished is skipped and one that was interrupted
 goes on, so the same command may be given again. "{seed}" in a text is the seed of the run.
 """
 
@@ -146,7 +147,10 @@ def read_plan(path: Path, out: Path) -> list[Job]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     try:
-        jobs = {job.folder: job for job in (Job.of(flags, out) for flags in expand(plan))}
+        runs = [*expand(plan)]
+        seeds = [*dict.fromkeys(repr(flags.get("seed")) for flags in runs)]
+        runs.sort(key=lambda flags: seeds.index(repr(flags.get("seed"))))
+        jobs = {job.folder: job for job in (Job.of(flags, out) for flags in runs)}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return [*jobs.values()]

@@ -58,6 +58,12 @@ def test_a_file_is_expanded(tmp_path):
     assert all(any(x.startswith("--threads=") for x in w) for w in words)  # the same on every machine
 
 
+def test_the_first_seed_comes_first(tmp_path):
+    text = 'seed = [7, 2]\nmethod = ["pgd", "natural"]'
+    order = [tuple(x for x in w if x.startswith(("--seed", "--method"))) for w in expanded(text, tmp_path)]
+    assert order == [(f"--seed={s}", f"--method={m}") for s in (7, 2) for m in ("pgd", "natural")]
+
+
 def test_names_of_methods_may_be_a_list_and_equal_runs_are_one(tmp_path):
     assert len(expanded('method = ["pgd", "natural"]\nseed = [3, 3]', tmp_path)) == 2
     assert len(expanded('method = "pgd"', tmp_path)) == 1
