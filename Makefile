@@ -4,13 +4,14 @@ JOBS ?= $(shell nproc)
 PY := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: help demo demo-runs test lint check bench clean
+.PHONY: help demo demo-runs test lint check bench docs clean
 help:
 	@echo "make demo   theory, simulation, networks and one page, in a few minutes"
 	@echo "make test   the tests"
 	@echo "make lint   format, lint and types"
 	@echo "make check  the same, and the tests"
 	@echo "make bench  speed, side by side with what it is compared to"
+	@echo "make docs   guide, statements and API as HTML in docs/_build"
 
 # A virtual environment made without ensurepip, which Debian keeps in a package of its own.
 $(READY): pyproject.toml constraints.txt
@@ -36,8 +37,17 @@ bench: $(READY)
 	$(PY) benchmarks/sim_many.py
 	$(PY) benchmarks/deep_speed.py
 
+# A warning is an error.
+docs: .venv/ready-docs
+	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo "docs: docs/_build/index.html"
+
+.venv/ready-docs: $(READY)
+	$(PYTHON) -m pip --python $(PY) install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs docs/_build docs/api docs/statements
 
 # The demo keeps what is done: a run is made again only when the code it rests on has changed.
 DEMO := runs/demo

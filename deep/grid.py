@@ -1,7 +1,7 @@
 """``python -m deep.grid FILE.toml``: many runs of ``deep.train``, here or by SLURM.
 
-What is at the top of the file are flags of every run, what is in a table is for one method or data set, and
-every list means one run for each of its values::
+What is at the top of the file are flags of every run, what is in a table is for one method or data set (there
+may be several of a name, as [[method.frl]]), and every list means one run for each of its values::
 
     seed = [0, 1, 2]
     epochs = 12
@@ -119,11 +119,13 @@ def _axis(plan: Mapping[str, Any], axis: str) -> list[dict[str, Any]]:
         given = [given]
     if isinstance(given, list):
         return [{axis: name} for name in given] or [{}]
-    if not isinstance(given, dict) or not all(isinstance(v, dict) for v in given.values()):
+    named = [*given.items()] if isinstance(given, dict) else [(axis, given)]
+    several = [(name, own if isinstance(own, list) else [own]) for name, own in named]
+    if not isinstance(given, dict) or not all(isinstance(v, dict) for _, own in several for v in own):
         raise InputError(
             f"{axis} must be a name, a list of names, or tables [{axis}.NAME], got {given!r:.60}"
         )
-    tables = [{_flag(k): v for k, v in own.items()} | {axis: name} for name, own in given.items()]
+    tables = [{_flag(k): v for k, v in own.items()} | {axis: name} for name, each in several for own in each]
     return tables or [{}]
 
 

@@ -64,6 +64,15 @@ def test_the_first_seed_comes_first(tmp_path):
     assert order == [(f"--seed={s}", f"--method={m}") for s in (7, 2) for m in ("pgd", "natural")]
 
 
+def test_a_method_may_have_several_tables(tmp_path):
+    text = "[[method.trades]]\nbeta = [1, 6]\n[[method.trades]]\nbeta = 2\nepochs = 3\nseed = 5\n[method.pgd]"
+    runs = expanded(text, tmp_path)
+    assert [sorted({"--beta=2", "--epochs=3", "--seed=5"} & {*w}) for w in runs].count(
+        ["--beta=2", "--epochs=3", "--seed=5"]
+    ) == 1
+    assert len(runs) == 4 and sum("--method=pgd" in w for w in runs) == 1
+
+
 def test_names_of_methods_may_be_a_list_and_equal_runs_are_one(tmp_path):
     assert len(expanded('method = ["pgd", "natural"]\nseed = [3, 3]', tmp_path)) == 2
     assert len(expanded('method = "pgd"', tmp_path)) == 1

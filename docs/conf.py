@@ -1,0 +1,99 @@
+"""Sphinx: the guide, a page for every statement, and the API, from docstrings and discovery."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import sympy as sp
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from theory import symbolic  # noqa: E402
+from theory.statement import Statement, statements  # noqa: E402
+
+project = "robust-fairness"
+author = "the authors of robust-fairness"
+extensions = [
+    "myst_parser",
+    "sphinx.ext.apidoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+default_role = "py:obj"
+suppress_warnings = ["ref.python"]  # attributes of the same name in two classes
+html_theme = "furo"
+html_title = "Robust fairness"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_default_options = {"members": True, "undoc-members": False}
+napoleon_use_ivar = True
+exclude_patterns = ["_build", "api/**/modules.rst"]
+apidoc_modules = [
+    {
+        "path": str(HERE.parent / package),
+        "destination": f"api/{package}",
+        "separate_modules": True,
+        "module_first": True,
+        "include_private": False,
+        "automodule_options": {"members"},
+        "exclude_patterns": ["**/__main__.py"],
+    }
+    for package in ("theory", "sim", "deep", "paper_figs")
+]
+
+
+def formula(statement: Statement) -> str:
+    """Return a statement's symbolic form in LaTeX."""
+    form = sp.latex(statement.symbolic().subs(symbolic.excess, sp.Symbol("K") - 1))
+    return f"{form} {'=' if statement.kind == '=' else chr(92) + 'ge'} 0"
+
+
+def statement_page(name: str, statement: Statement) -> str:
+    """Return the page of a statement in MyST Markdown."""
+    lines = [
+        f"# {name}",
+        f"**{statement.claim}**",
+        f"*{statement.source}; {statement.status}*",
+        statement.note,
+        "Assumptions: " + "; ".join(f"`{a}`" for a in statement.assumptions) + ".",
+        f"$$\n{formula(statement)}\n$$",
+    ]
+    if statement.counterexample is not None:
+        values = ", ".join(f"{k} = {v:g}" for k, v in statement.counterexample.items())
+        lines.append(f"A counterexample: {values}.")
+    if statement.certificate is not None:
+        lines.append(f"Proof, checked by `python -m theory certify {name}`: {statement.certificate.argument}")
+    lines.append(f"```sh\npython -m theory check {name}\npython -m sim.sweep --study {name}\n```")
+    return "\n\n".join(lines) + "\n"
+
+
+def write_statements(_: Any) -> None:
+    """Write a page for every statement."""
+    folder = HERE / "statements"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.md"):
+        old.unlink()
+    for name, statement in statements().items():
+        (folder / f"{name}.md").write_text(statement_page(name, statement))
+
+
+MARKUP = re.compile(r"(``.*?``|`.*?`)|(_(?!\w)|[|*])", re.DOTALL)
+"""Quoted code, or a character that means something to docutils and nothing in our docstrings."""
+
+
+def write_plainly(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let docutils take formulas such as z_+ and |w| as they are."""
+    text = MARKUP.sub(lambda found: found[1] or "\\" + found[2], "\n".join(lines))
+    lines[:] = text.split("\n")
+
+
+def setup(app: Any) -> None:
+    """Let Sphinx write the pages of the statements before it reads any."""
+    app.connect("builder-inited", write_statements)
+    app.connect("autodoc-process-docstring", write_plainly, priority=1)
