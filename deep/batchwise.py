@@ -1,8 +1,8 @@
 """What remedies share that look at the classes of every batch: the means of the classes, and their weights.
 
 A batch is that of all processes that train together: means and weights are those of one process with the
-whole batch, and so are gradients, once they are averaged. What is not: as in any method, batch norm normalises
-the part of each process by its own statistics.
+whole batch, and so are gradients, once they are averaged. What is not: as in any method, batch norm
+normalises the part of each process by its own statistics.
 """
 
 from typing import Any
@@ -59,6 +59,6 @@ class Batchwise(Based):
         self.weight_sums, self.batches = self.weight_sums + noted, self.batches + present
 
     def state(self) -> dict[str, Any]:
-        """Return the mean weight of each class over those batches of the epoch that have it; 1 is the base."""
+        """Return the mean weight of each class over the batches of the epoch that have it; 1: the base."""
         mean = self.weight_sums / self.batches.clamp(min=1)
         return {"weights": torch.where(self.batches > 0, mean, 1.0).tolist()}
