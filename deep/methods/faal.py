@@ -1,7 +1,7 @@
 """FAAL: Zhang et al., "Towards Fairness-Aware Adversarial Learning", CVPR 2024.
 
-min over theta of max over w of sum_c w_c L_c, the weights w of the classes in a ball around the uniform ones u,
-KL(u || w) <= radius. In each batch the worst weights for the margins m_c of the classes, means of
+min over theta of max over w of sum_c w_c L_c, the weights w of the classes in a ball around the uniform ones
+u: KL(u || w) <= radius. In each batch the worst weights for the margins m_c of the classes, means of
 max_{k != y} p_k(x') - p_y(x'), weigh the base losses, PGD or TRADES.
 
 No solver is needed: w_c is proportional to 1 / (nu - m_c), where nu is larger than every m_c and such that
