@@ -1,7 +1,7 @@
 """CODAT-like: class optimal distribution adversarial training, after Zhi et al., arXiv 2501.04527, 2025.
 
-min over theta of max over q of sum_c q_c L_c, the distribution q over the classes in a ball around the uniform
-one: (1/C) sum_c (C q_c - 1)^2 <= radius. L_c is the mean base loss, PGD or TRADES, of the class in the batch.
+min over theta of max over q of sum_c q_c L_c, the distribution q over the classes in a ball around the
+uniform one: (1/C) sum_c (C q_c - 1)^2 <= radius. L_c is the mean base loss, PGD or TRADES, of the class in the batch.
 
 While no q_c is 0, the maximum is the mean of the L_c plus sqrt(radius) times their population standard
 deviation: the sibling of FAT's variance.
@@ -30,8 +30,8 @@ __all__ = ["CODAT", "METHOD", "chi2_ball_weights"]
 def chi2_ball_weights(losses: Tensor, radius: float) -> Tensor:
     """Return the q that maximises sum_c q_c losses_c under (1/C) sum_c (C q_c - 1)^2 <= radius, shape (C,).
 
-    With gap_c = (max - losses_c) / (max - min), q_c is proportional to the positive part of t - gap_c. While no
-    q_c is 0, t is the mean of gap plus its standard deviation / sqrt(radius); else it is a root above the
+    With gap_c = (max - losses_c) / (max - min), q_c is proportional to the positive part of t - gap_c. While
+    no q_c is 0, t is the mean of gap plus its standard deviation / sqrt(radius); else it is a root above the
     second smallest value of gap. A ball that holds the uniform distribution over the largest losses
     gives that one.
 
