@@ -1,7 +1,8 @@
 """CODAT-like: class optimal distribution adversarial training, after Zhi et al., arXiv 2501.04527, 2025.
 
 min over theta of max over q of sum_c q_c L_c, the distribution q over the classes in a ball around the
-uniform one: (1/C) sum_c (C q_c - 1)^2 <= radius. L_c is the mean base loss, PGD or TRADES, of the class in the batch.
+uniform one: (1/C) sum_c (C q_c - 1)^2 <= radius. L_c is the mean base loss, PGD or TRADES, of the class in
+the batch.
 
 While no q_c is 0, the maximum is the mean of the L_c plus sqrt(radius) times their population standard
 deviation: the sibling of FAT's variance.
@@ -39,7 +40,8 @@ def chi2_ball_weights(losses: Tensor, radius: float) -> Tensor:
         losses: shape (C,). Where all are equal, or one is not finite, the weights are uniform.
         radius: of the ball, >= 0.
     """
-    values = losses.detach().cpu().double().numpy()
+    losses = 1.0 * losses.detach()
+    values = losses.cpu().double().numpy()
     spread = np.ptp(values)
     if radius == 0 or not 0 < spread < math.inf:
         return torch.full_like(losses, 1 / len(values))

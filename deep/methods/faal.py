@@ -46,7 +46,8 @@ def kl_ball_weights(losses: Tensor, radius: float) -> Tensor:
         losses: shape (C,). Where all are equal, or one is not finite, the weights are uniform.
         radius: of the ball, >= 0.
     """
-    values = losses.detach().cpu().double().numpy()
+    losses = 1.0 * losses.detach()
+    values = losses.cpu().double().numpy()
     classes, largest, spread = len(values), values.max(), np.ptp(values)
     if radius == 0 or not 0 < spread < math.inf:
         return torch.full_like(losses, 1 / classes)
