@@ -105,7 +105,10 @@ class Method:
         return self.context.step_size * eps
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Return the training examples made from x, same shape; x itself if there is no attack."""
+        """Return the training examples made from x: what `loss` gets.
+
+        They have the shape of x, or are several sets of that shape, stacked; x itself if there is no attack.
+        """
         eps = self.eps(y)
         ball = Ball(x, eps)
         start = ball.uniform(self.context.noise(len(y)))

@@ -1,0 +1,117 @@
+"""FAAL: Zhang et al., "Towards Fairness-Aware Adversarial Learning", CVPR 2024.
+
+min over theta of max over w of sum_c w_c L_c, the weights w of the classes in a ball around the uniform ones
+u: KL(u || w) <= radius. In each batch the worst weights for the margins m_c of the classes, means of
+max_{k != y} p_k(x') - p_y(x'), weigh the base losses, PGD or TRADES.
+
+No solver is needed: w_c is proportional to 1 / (nu - m_c), where nu is larger than every m_c and such that
+KL(u || w) = radius. Weights stay the same when all margins are shifted or scaled: small differences count as
+much as large ones.
+
+Deviations from the official code (TrustAI/FAAL):
+
+- the ball is over the classes in the batch, and the margin of each counts once. There it is multiplied by the
+  number of its samples: a class that is not in the batch has 0, more than every class that is mostly right,
+  and the largest weight goes to what is not there. ``--literal`` does that;
+- a conic solver finds the weights there, for every batch anew;
+- there a robust network is fine-tuned for two epochs at learning rates .01 and .001: here that is
+  --init RUN --epochs 2 --lr 0.01; without it, all of the training is done like this;
+- there the checkpoint is chosen on test images.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deep.based import Based
+from deep.batchwise import Batchwise
+from theory.inputs import check_real
+
+__all__ = ["FAAL", "METHOD", "kl_ball_weights", "probability_margins"]
+
+
+def kl_ball_weights(losses: Tensor, radius: float) -> Tensor:
+    """Return the w that maximises sum_c w_c losses_c under KL(u || w) <= radius, u_c = 1 / C; shape (C,).
+
+    With t = (nu - max) / (max - min) and gap_c = (max - losses_c) / (max - min) it is proportional to
+    1 / (t + gap_c). The root is found in ln t, between -C (radius + ln C), where the divergence is at least
+    the radius, and -ln radius, where it is at most that.
+
+    Args:
+        losses: shape (C,). Where all are equal, or one is not finite, the weights are uniform.
+        radius: of the ball, >= 0.
+    """
+    losses = 1.0 * losses.detach()
+    values = losses.cpu().double().numpy()
+    classes, largest, spread = len(values), values.max(), np.ptp(values)
+    if radius == 0 or not 0 < spread < math.inf:
+        return torch.full_like(losses, 1 / classes)
+    with np.errstate(divide="ignore"):
+        log_gap = np.log((largest - values) / spread)
+
+    def log_ratio(log_t: float) -> np.ndarray:
+        """Return ln(C w_c)."""
+        raw = -np.logaddexp(log_t, log_gap)
+        return raw - np.logaddexp.reduce(raw) + math.log(classes)
+
+    def excess(log_t: float) -> float:
+        """Return KL(u || w) - radius; the mean of C w_c - 1 is 0 and keeps a small divergence accurate."""
+        ratio = log_ratio(log_t)
+        return float((np.expm1(ratio) - ratio).mean()) - radius
+
+    root = brentq(excess, -classes * (radius + math.log(classes)) - 1, 1 - math.log(radius))
+    return torch.from_numpy(np.exp(log_ratio(root)) / classes).to(losses)
+
+
+def probability_margins(logits: Tensor, y: Tensor) -> Tensor:
+    """Return max_{k != y} p_k - p_y of each sample, shape (n,), from logits of shape (n, classes)."""
+    p, column = F.softmax(logits, dim=1), y[:, None]
+    return p.scatter(1, column, -1.0).amax(1) - p.gather(1, column).squeeze(1)
+
+
+class FAAL(Batchwise):
+    """Fairness-aware adversarial learning."""
+
+    @dataclass(frozen=True)
+    class Params(Based.Params):
+        """Hyper-parameters."""
+
+        radius: float = field(default=0.5, metadata={"help": "largest KL(uniform || weights)"})
+        literal: bool = field(
+            default=False, metadata={"help": "multiply margins by class counts, as in the authors' code"}
+        )
+
+        def __post_init__(self) -> None:
+            """Refuse negative weights and radii."""
+            super().__post_init__()
+            check_real("--radius", self.radius, low=0, high=1e6)
+
+    def weights(self, margins: Tensor, counts: Tensor) -> Tensor:
+        """Return the weight of each class relative to the base loss, shape (C,); 0 for what is left out.
+
+        Args:
+            margins: mean margin of each class, shape (C,).
+            counts: number of its samples, shape (C,).
+        """
+        if self.params.literal:
+            return len(margins) * kl_ball_weights(counts * margins, self.params.radius)
+        present = counts > 0
+        weights = torch.zeros_like(margins)
+        weights[present] = present.sum() * kl_ball_weights(margins[present], self.params.radius)
+        return weights
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
+        """Return the mean of C w_y times the base loss of the sample."""
+        terms = self.terms(model, x, y, adv)
+        margins, counts = self.class_means(probability_margins(terms.logits.detach(), y), y)
+        weights = self.weights(margins, counts)
+        self.note(weights[counts > 0], counts > 0)
+        return (weights[y] * self.losses(terms)).mean()
+
+
+METHOD = FAAL
