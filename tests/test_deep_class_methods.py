@@ -1,0 +1,248 @@
+"""Methods that keep a state of every class: their published rules, and that they train by them."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from deep import train
+from deep.checkpoint import load_weights
+from deep.data import load
+from deep.distributed import World
+from deep.evaluate import Attack
+from deep.loop import Trainer
+from deep.methods import METHODS, dafa
+from deep.methods.base import Context, Epoch
+from deep.models import PreActResNet
+from deep.recipe import Recipe
+from theory.inputs import InputError
+
+EPS = 8 / 255
+ATTACK = Attack(0.1, "0.1", 2)
+
+
+def context(eps=EPS, steps=3, classes=10, world=World()):  # noqa: B008
+    return Context(classes, eps, steps, torch.Generator().manual_seed(0), world=world)
+
+
+def make(name, given_context=None, **params):
+    kind = METHODS[name]
+    return kind(kind.Params(**params), given_context or context())
+
+
+def network(scale=10.0):
+    """Return a network whose outputs differ enough for errors of the loss to show."""
+    torch.manual_seed(0)
+    model = PreActResNet((1, 1), 4, 10, (0.3,), (0.4,))
+    torch.nn.init.normal_(model.head.weight, std=scale)
+    return model
+
+
+def batch(n=20):
+    return torch.rand((n, 1, 8, 8), generator=torch.Generator().manual_seed(1)), torch.arange(n) % 10
+
+
+def trainer_of(method, epochs=4, ema=0.0):
+    data = load("digits", None, seed=0, val=6, train=12, test=5, device=torch.device("cpu"))
+    recipe = Recipe(epochs=epochs, lr=0.05, batch_size=40, weight_decay=5e-4, augment=None, seed=0, ema=ema)
+    return Trainer(network(1.0), method, data, recipe, ATTACK)
+
+
+def epoch(index):
+    return Epoch(index, None, None, lambda *given: None)
+
+
+def close(found, expected, atol=6e-6):
+    found, expected = (torch.as_tensor(v, dtype=torch.float64) for v in (found, expected))
+    torch.testing.assert_close(found, expected, atol=atol, rtol=0)
+
+
+def reach(x, adv):
+    return (adv - x).abs().amax((1, 2, 3))
+
+
+STOCHASTIC = st.integers(2, 6).flatmap(
+    lambda C: st.lists(
+        st.lists(st.floats(0.001, 1), min_size=C, max_size=C).map(lambda row: [v / sum(row) for v in row]),
+        min_size=C,
+        max_size=C,
+    )
+)
+
+
+def test_dafa_golden_weights():
+    S = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.05, 0.15, 0.8]])
+    close(dafa.class_weights(S, 1.0), [1.29, 0.87, 0.84])
+    close(dafa.class_weights(S, 2.0), [1.58, 0.74, 0.68])
+    assert not torch.allclose(dafa.class_weights(S.T, 1.0), dafa.class_weights(S, 1.0), atol=0.05)
+
+
+@given(STOCHASTIC, st.floats(0, 5))
+def test_dafa_weights_are_the_rule_term_by_term(S, lam):
+    C = len(S)
+    expected = [
+        1
+        + lam
+        * sum(
+            S[i][j] * S[j][j] if S[i][i] < S[j][j] else -S[j][i] * S[i][i]
+            for j in range(C)
+            if S[i][i] != S[j][j]
+        )
+        for i in range(C)
+    ]
+    weights = dafa.class_weights(torch.tensor(S, dtype=torch.float64), lam)
+    close(weights, expected, 1e-9)
+    assert float(weights.sum()) == pytest.approx(C)
+    positive = dafa.raised(weights)
+    assert float(positive.min()) >= 0.1 - 1e-9 and float(positive.mean()) == pytest.approx(1)
+    if float(weights.min()) >= 0.1:
+        close(positive, weights.tolist(), 1e-12)
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=8))
+def test_dafa_leaves_classes_alone_that_are_not_alike(own):
+    close(dafa.class_weights(torch.diag(torch.tensor(own)), 1.5), [1.0] * len(own))
+
+
+def test_dafa_gives_no_class_a_negative_radius():
+    """A network that sees class 0 everywhere, to every other class's gain."""
+    S = torch.full((10, 10), 0.01)
+    S[:, 0] = 0.91
+    assert float(dafa.class_weights(S, 1.0).min()) < -5
+    weights = dafa.raised(dafa.class_weights(S, 1.0))
+    assert float(weights.min()) == pytest.approx(0.1, abs=1e-5) and float(weights.mean()) == pytest.approx(1)
+
+
+WEIGHTS = torch.linspace(0.4, 1.6, 10)
+
+
+@pytest.mark.parametrize("base", ["pgd", "trades"])
+def test_dafa_loss_and_radii_by_hand(base):
+    method, model, (x, y) = make("dafa", base=base), network(), batch(40)
+    adv = method.attack(model, x, y)
+    plain = make(base)
+    torch.testing.assert_close(adv, plain.attack(model, x, y))
+    torch.testing.assert_close(method.loss(model.eval(), x, y, adv), plain.loss(model.eval(), x, y, adv))
+    method.class_weights = WEIGHTS
+    adv = method.attack(model, x, y)
+    assert (reach(x, adv) <= EPS * WEIGHTS[y] + 1e-6).all() and (reach(x, adv)[y == 9] > 1.1 * EPS).all()
+    main = F.cross_entropy(model(adv if base == "pgd" else x), y, reduction="none")
+    p, q = (F.softmax(model(v), dim=1) for v in (x, adv))
+    divergence = (p * (p / q).log()).sum(1).mean() if base == "trades" else 0.0
+    torch.testing.assert_close(
+        method.loss(model, x, y, adv), (WEIGHTS[y] * main).mean() + 6 * divergence, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_dafa_published_attack_steps_twice_and_never_leaves_the_ball_of_eps():
+    """By hand for one iteration; the corrected attack is another one."""
+    model, (x, y) = network(), batch(40)
+    literal, corrected = (make("dafa", context(steps=1), base="pgd", literal=v) for v in (True, False))
+    literal.class_weights = corrected.class_weights = WEIGHTS
+    found, other = (m.attack(model, x, y) for m in (literal, corrected))
+    radius, W = EPS, WEIGHTS[y].view(-1, 1, 1, 1)
+    noise = context().noise(40).uniform((1, 8, 8))
+    start = (x + W * radius * (2 * noise - 1)).clamp(0, 1).requires_grad_(True)
+    (g,) = torch.autograd.grad(F.cross_entropy(model.eval()(start), y, reduction="sum"), start)
+    step = radius / 4 * g.sign()
+    first = torch.clamp(start + W * step, (x - W * radius).clamp(min=0), (x + W * radius).clamp(max=1))
+    torch.testing.assert_close(other, first.detach())
+    second = torch.clamp(first + step, (x - radius).clamp(min=0), (x + radius).clamp(max=1))
+    torch.testing.assert_close(found, second.detach())
+    assert (reach(x, found) <= EPS + 1e-6).all() and (reach(x, other) > 1.2 * EPS).any()
+    with pytest.raises(InputError, match="--literal"):
+        make("dafa", literal=True)
+
+
+def test_dafa_gathers_the_last_epoch_of_the_warm_up():
+    """Probabilities of the training step, from all batches and no other epoch; then the weights stay."""
+    method, seen = make("dafa", warm_share=0.5), []
+    trainer, original = trainer_of(method, epochs=5), method.terms
+    assert method.warm_epochs == 2
+
+    def terms(model, x, y, adv):
+        found = original(model, x, y, adv)
+        if trainer.epoch == 1:
+            seen.append((F.softmax(found.logits.detach().double(), dim=1), y))
+        return found
+
+    object.__setattr__(method, "terms", terms)
+    states = []
+    for _ in range(5):
+        trainer.train_epoch()
+        states.append(method.class_weights.tolist())
+    p, y = (torch.cat(v) for v in zip(*seen, strict=True))
+    S = torch.stack([p[y == c].mean(0) for c in range(10)])
+    close(method.similarity, S.tolist(), 1e-9)
+    assert states[0] == [1.0] * 10 and states[1] == states[4]
+    close(states[1], dafa.raised(dafa.class_weights(S, 1.0)).tolist(), 1e-6)
+    assert max(states[1]) > 1.01
+
+
+def test_dafa_totals_what_the_processes_gathered():
+    class Twin(World):
+        def total(self, value):
+            return value + other
+
+    other = torch.rand((10, 10), generator=torch.Generator().manual_seed(3)).double()
+    method = make("dafa", context(world=Twin()))
+    method.setup(None, 2)
+    method.on_epoch_start(epoch(0))
+    logits, y = torch.randn((30, 10), generator=torch.Generator().manual_seed(4)), torch.arange(30) % 10
+    method.gather(logits, y)
+    sums = other + torch.stack([F.softmax(logits[y == c].double(), dim=1).sum(0) for c in range(10)])
+    method.on_epoch_end(epoch(0))
+    close(method.similarity, (sums / sums.sum(1, keepdim=True)).tolist(), 1e-9)
+    method.on_epoch_start(epoch(1))
+    assert not method.gathering
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("dafa", {"lam": -1.0}), ("dafa", {"warm_share": 1.0}), ("dafa", {"beta": -1.0})],
+)
+def test_what_makes_no_sense_is_refused(name, wrong):
+    with pytest.raises(InputError, match=next(iter(wrong)).replace("_", "-")):
+        make(name, **wrong)
+
+
+@pytest.mark.parametrize("name", ["dafa"])
+def test_one_epoch_is_too_few(name):
+    with pytest.raises(InputError, match="--epochs"):
+        make(name).setup(network(), 1)
+
+
+CASES = [("dafa",)]
+TINY = "--epochs 4 --steps 2 --eval-steps 2 --width 4 --train-per-class 20 --val-per-class 5".split()
+TINY += "--test-per-class 10 --batch-size 32 --report best --threads 1".split()
+
+
+def kept(folder):
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    for line in history:
+        del line["seconds"], line["images_per_second"]
+    weights = load_weights(folder / "model.safetensors")
+    return history, {k: v.tolist() for k, v in weights.items()}
+
+
+@pytest.mark.parametrize("words", CASES, ids=" ".join)
+def test_a_divided_run_ends_the_same(invoke, tmp_path, words):
+    """Stopped after each epoch: the state of the classes is all in the checkpoint."""
+    argv = ["--method", *words, *TINY]
+    assert invoke(train.main, *argv, "--out", tmp_path / "whole")[0] == 0
+    for done in (1, 2, 3):
+        assert invoke(train.main, *argv, "--out", tmp_path / "parts", "--stop-after", done)[0] == 0
+    assert invoke(train.main, "--resume", tmp_path / "parts")[0] == 0
+    whole = kept(tmp_path / "whole")
+    assert kept(tmp_path / "parts") == whole
+    names = {"weights", "weights_nat"} & set(whole[0][-1])
+    assert any(whole[0][-1][n] != whole[0][0][n] for n in names)  # there was something to keep
+
+
+@pytest.mark.parametrize("name", ["dafa"])
+def test_hyper_parameters_say_what_they_are(name):
+    assert all(f.metadata["help"] for f in dataclasses.fields(METHODS[name].Params))
