@@ -27,8 +27,6 @@ from theory.inputs import check_real
 
 __all__ = ["CODAT", "METHOD", "chi2_ball_weights"]
 
-TIE = 1e-12  # of the spread of the losses: what differs less from the largest is equal to it
-
 
 def chi2_ball_weights(losses: Tensor, radius: float) -> Tensor:
     """Return the q that maximises sum_c q_c losses_c under (1/C) sum_c (C q_c - 1)^2 <= radius, shape (C,).
@@ -48,7 +46,6 @@ def chi2_ball_weights(losses: Tensor, radius: float) -> Tensor:
     if radius == 0 or not 0 < spread < math.inf:
         return torch.full_like(losses, 1 / len(values))
     gap = (values.max() - values) / spread
-    gap[gap < TIE] = 0
 
     def weights(log_t: float) -> npt.NDArray[np.float64]:
         raw = np.maximum(math.exp(log_t) - gap, 0)
@@ -60,7 +57,7 @@ def chi2_ball_weights(losses: Tensor, radius: float) -> Tensor:
     root = math.log(gap.mean() + gap.std() / math.sqrt(radius))
     if root < 0:  # some weight is 0
         root = math.log(gap[gap > 0].min())
-        if excess(root) > TIE:
+        if excess(root) > 1e-12:
             root = brentq(excess, root, 1, maxiter=10_000)
     return torch.from_numpy(weights(root)).to(losses)
 
