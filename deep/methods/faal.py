@@ -64,7 +64,7 @@ def kl_ball_weights(losses: Tensor, radius: float) -> Tensor:
         ratio = log_ratio(log_t)
         return float((np.expm1(ratio) - ratio).mean()) - radius
 
-    root = brentq(excess, -classes * (radius + math.log(classes)) - 1, 1 - math.log(radius))
+    root = brentq(excess, -classes * (radius + math.log(classes)) - 1, 1 - math.log(radius), maxiter=10_000)
     return torch.from_numpy(np.exp(log_ratio(root)) / classes).to(losses)
 
 
