@@ -16,7 +16,7 @@ from deep import train
 from deep.attacks import kl_from, near_start, pgd
 from deep.ball import Ball
 from deep.distributed import World
-from deep.methods.base import Context, Method
+from deep.methods.base import Context, Epoch, Method
 from deep.methods.bat import BAT, from_uniform, last_and_first
 from deep.methods.codat import CODAT, chi2_ball_weights
 from deep.methods.faal import FAAL, kl_ball_weights, probability_margins
@@ -232,6 +232,18 @@ def test_faal_loss_by_hand(base):
     assert [noted[c] for c in w] == pytest.approx([9 * float(v) for v in w.values()]) and noted[7] == 1
 
 
+def test_the_hot_start_of_faal_is_its_base():
+    method, model, (x, y) = FAAL(FAAL.Params(hot_share=0.5), context()), Net(), batch()
+    method.setup(model, 4)
+    base = terms(method, model, x, y, 1 - x)[0].mean()
+    for index, hot in enumerate([True, True, False, False]):
+        method.on_epoch_start(Epoch(index, model, None, None))
+        assert torch.allclose(method.loss(model, x, y, 1 - x), base) == hot
+        assert (method.state()["weights"] == [1.0] * C) == hot
+    with pytest.raises(InputError, match="hot start"):
+        FAAL(FAAL.Params(), context()).setup(model, 1)
+
+
 def test_margins_are_negative_where_the_network_is_right():
     model, (x, y) = Net(), batch()
     y[::3] = model(1 - x).argmax(1)[::3]
@@ -380,10 +392,10 @@ def test_the_weights_told_are_the_mean_of_the_epoch(kind):
     assert method.state() == {"weights": [1.0] * C}
     for y in ([0, 0, 1, 2, 3, 3], [0, 1, 1, 4, 4, 4]):
         x, y = batch(y)
-        method.on_epoch_start(None)
+        method.on_epoch_start(Epoch(0, None, None, None))
         method.loss(model, x, y, 1 - x)
         seen.append(method.state()["weights"])
-    method.on_epoch_start(None)
+    method.on_epoch_start(Epoch(0, None, None, None))
     for y in ([0, 0, 1, 2, 3, 3], [0, 1, 1, 4, 4, 4]):
         x, y = batch(y)
         method.loss(model, x, y, 1 - x)
@@ -427,6 +439,7 @@ def test_literal_is_a_flag():
         (FAT, {"beta": -1.0}),
         (FAAL, {"radius": math.nan}),
         (FAAL, {"beta": -1.0}),
+        (FAAL, {"hot_share": 1.0}),
         (CODAT, {"radius": -1.0}),
         (BAT, {"uniform": -1.0}),
         (BAT, {"beta": math.inf}),
