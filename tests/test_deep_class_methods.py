@@ -15,10 +15,11 @@ from deep.data import load
 from deep.distributed import World
 from deep.evaluate import Attack
 from deep.loop import Trainer
-from deep.methods import METHODS, cfa, dafa
+from deep.methods import METHODS, cfa, dafa, wat
 from deep.methods.base import Context, Epoch
 from deep.models import PreActResNet
 from deep.recipe import Recipe
+from theory.errors import ClassErrors
 from theory.inputs import InputError
 
 EPS = 8 / 255
@@ -337,24 +338,160 @@ def test_cfa_threshold_is_that_of_the_base():
             make("cfa", base="pgd", **wrong)
 
 
+def test_wat_golden_weights():
+    close(wat.hedge_weights(torch.tensor([2.0, 3.0, 2.5, 2.5]), 0.1), [0.71298, 0.78796, 0.74953, 0.74953])
+
+
+@given(st.lists(st.floats(0, 200), min_size=3, max_size=11), st.floats(0, 1), st.floats(-50, 50))
+def test_wat_weights_are_what_an_adversary_plays(costs, rate, shift):
+    costs = torch.tensor(costs, dtype=torch.float64)
+    C, hedge = len(costs) - 1, wat.hedge_weights(costs, rate)
+    assert float(hedge.sum()) == pytest.approx(C)
+    close(wat.hedge_weights(costs + shift, rate), hedge, 1e-9)
+    close(wat.hedge_weights(0 * costs + shift, rate), [C / (C + 1)] * (C + 1), 1e-12)
+    order = costs.argsort()
+    assert (hedge[order].diff() >= -1e-12).all()
+    weights = wat.sample_weights(hedge)
+    assert float(weights.mean()) == pytest.approx(1)
+    losses = torch.linspace(1, 2, C, dtype=torch.float64)  # mean loss of each class, all of the same size
+    played = hedge / C @ torch.cat([losses, losses.mean()[None]])
+    assert float((weights * losses).mean()) == pytest.approx(float(played))
+
+
+def test_wat_costs_are_means_of_the_classes_and_of_all():
+    costs = wat.expert_costs(torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.tensor([0, 2, 1, 2]), 3)
+    close(costs, [1.0, 3.0, 4.0, 3.0])
+
+
+def test_wat_starts_as_trades_and_weighs_by_the_costs():
+    method, trades, model, (x, y) = make("wat"), make("trades"), network().eval(), batch(40)
+    adv = trades.attack(model, x, y)
+    torch.testing.assert_close(method.attack(model, x, y), adv)
+    plain = trades.loss(model, x, y, adv)
+    torch.testing.assert_close(method.loss(model, x, y, adv), plain)
+    literal = make("wat", literal=True)
+    torch.testing.assert_close(literal.loss(model, x, y, adv), 2 * plain)
+    for m in (method, literal):
+        m.costs = torch.linspace(0, 20, 11).double()
+        m.on_epoch_start(epoch(1))
+    v = 10 * torch.linspace(0, 2, 11).exp() / torch.linspace(0, 2, 11).exp().sum()
+    natural = F.cross_entropy(model(x), y, reduction="none")
+    p, q = (F.softmax(model(z), dim=1) for z in (x, adv))
+    losses = natural + 6 * (p * (p / q).log()).sum(1)
+    for m, average in ((method, v[10] / 10), (literal, v[10])):
+        expected = ((v[y] + average) * losses).mean()
+        torch.testing.assert_close(m.loss(model, x, y, adv), expected, rtol=1e-4, atol=1e-5)
+        close(m.state()["weights"], v[:10] + average)
+
+
+def test_wat_costs_are_losses_under_attack_with_running_statistics():
+    """Whatever the mode of the network, and without a trace in it."""
+    method = make("wat", context(eps=0.1), beta=2.0)
+    trainer = trainer_of(method)
+    model, split = trainer.model.train(), trainer.data.val
+    torch.nn.init.normal_(model.head.weight, std=10.0)
+    before = weights_of(model)
+    losses = method.validation_losses(model, split)
+    assert model.training and all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    clean = F.cross_entropy(model.eval()(split.inputs(slice(None))), split.labels, reduction="none")
+    excess = (losses - clean).detach()
+    assert (excess > -1e-4).all() and excess.mean() > 0.2
+    unattacked = make("wat", context(eps=0.0), beta=2.0).validation_losses(model, split)
+    close(unattacked, clean.detach(), 1e-4)
+    twice = make("wat", context(eps=0.1), beta=4.0).validation_losses(model, split)
+    close(twice - clean.detach(), 2 * excess, 1e-3)
+
+
+def test_wat_costs_do_not_depend_on_batches_or_processes(monkeypatch):
+    split, model = trainer_of(make("wat")).data.val, network().double()
+    inputs = type(split).inputs
+    monkeypatch.setattr(type(split), "inputs", lambda self, index: inputs(self, index).double())
+    found = []
+    for size, rank in ((500, 0), (7, 0), (500, 1)):
+        monkeypatch.setattr(wat, "BATCH", size)
+        method = make("wat", context(world=World(rank, 2)))
+        found.append(method.validation_losses(model, split))
+    close(found[1], found[0], 1e-6)
+    assert torch.equal(found[2], found[0])
+
+
+def test_wat_adds_up_costs_and_its_published_mean_is_too_small():
+    costs = []
+    for literal in (False, True):
+        method = make("wat", literal=literal)
+        trainer = trainer_of(method)
+        seen = Epoch(0, trainer.model, trainer.data.val, lambda *given: None)
+        method.validation_losses = lambda model, split: split.labels.double()
+        method.on_epoch_end(seen)
+        method.on_epoch_end(seen)
+        costs.append(method.costs)
+    close(costs[0], [2 * c for c in (*range(10), 4.5)], 1e-9)
+    close(costs[1], costs[0] * 60 / 128, 1e-9)  # 60 images in one batch of 128
+
+
+VAL = ClassErrors(("a", "b", "c", "d"), (100,) * 4, (10,) * 4, (80, 60, 50, 30))
+
+
+def test_reweight_ascends_by_hand():
+    """Robust errors .8 .6 .5 .3, mean .55, tau .05: only of the first more is asked."""
+    method = make("reweight", context(classes=4))
+    for _ in range(2):
+        method.ascend(VAL)
+    close(method.phi, [0.04, 0.0, 0.0, 0.0])
+    close(method.state()["weights"], [0.28, 0.24, 0.24, 0.24])
+    for _ in range(100):
+        method.ascend(VAL)
+    close(method.phi, [0.5, 0.0, 0.0, 0.0])  # the cap
+    other = make("reweight", context(classes=4), tau=0.0, rate=0.2, cap=0.05)
+    other.ascend(VAL)
+    close(other.phi, [0.05 * 5 / 6, 0.05 / 6, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("base", ["pgd", "trades"])
+def test_reweight_weighs_the_whole_loss(base):
+    method, plain, model, (x, y) = make("reweight", base=base), make(base), network().eval(), batch(40)
+    adv = plain.attack(model, x, y)
+    torch.testing.assert_close(method.attack(model, x, y), adv)
+    torch.testing.assert_close(method.loss(model, x, y, adv), plain.loss(model, x, y, adv))
+    method.phi = torch.linspace(0, 0.09, 10)
+    expected = torch.stack([plain.loss(model, x[y == c], c + 0 * y[y == c], adv[y == c]) for c in range(10)])
+    weights = 1 + 10 * (method.phi - method.phi.mean())
+    torch.testing.assert_close(method.loss(model, x, y, adv), (weights * expected).mean())
+
+
+def test_reweight_leaves_the_hot_start_alone():
+    method = make("reweight", context(classes=4))
+    method.setup(None, 4)
+    for index in range(4):
+        method.on_epoch_start(Epoch(index, None, None, lambda: VAL))
+        assert (float(method.phi.max()) > 0) == (index >= 2)
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [("dafa", {"lam": -1.0}), ("dafa", {"warm_share": 1.0}), ("dafa", {"beta": -1.0})]
     + [("cfa", {k: v}) for k, v in {"lam1": -1.0, "lam2": -1.0, "fawa": 1.0, "begin_share": 1.0}.items()]
-    + [("cfa", {"threshold": 1.1}), ("cfa", {"beta": -1.0})],
+    + [("cfa", {"threshold": 1.1}), ("cfa", {"beta": -1.0})]
+    + [("wat", {"rate": -1.0}), ("wat", {"beta": -1.0}), ("reweight", {"beta": -1.0})]
+    + [("reweight", {k: v}) for k, v in {"tau": -1.0, "rate": -1.0, "cap": 1.0, "hot_share": 1.0}.items()],
 )
 def test_what_makes_no_sense_is_refused(name, wrong):
     with pytest.raises(InputError, match=next(iter(wrong)).replace("_", "-")):
         make(name, **wrong)
 
 
-@pytest.mark.parametrize("name", ["dafa", "cfa"])
+@pytest.mark.parametrize("name", ["dafa", "cfa", "reweight"])
 def test_one_epoch_is_too_few(name):
     with pytest.raises(InputError, match="--epochs"):
         make(name).setup(network(), 1)
 
 
-CASES = [("dafa",), ("cfa", "--threshold", "0", "--steps", "3")]
+CASES = [
+    ("dafa",),
+    ("cfa", "--threshold", "0", "--steps", "3"),
+    ("wat",),
+    ("reweight", "--eps", "0.05", "--tau", "0"),
+]
 TINY = "--epochs 4 --steps 2 --eval-steps 2 --width 4 --train-per-class 20 --val-per-class 5".split()
 TINY += "--test-per-class 10 --batch-size 32 --report best --threads 1".split()
 

@@ -48,7 +48,7 @@ def hedge_weights(costs: Tensor, rate: float) -> Tensor:
 
 
 def sample_weights(hedge: Tensor) -> Tensor:
-    """Return v_c + v_average / C, the weight of a sample of each class, shape (C,), from v, shape (C + 1,)."""
+    """Return v_c + v_average / C, the weight of a sample of class c, shape (C,), from v, shape (C + 1,)."""
     return hedge[:-1] + hedge[-1] / (len(hedge) - 1)
 
 
