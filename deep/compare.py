@@ -1,8 +1,9 @@
 """``python -m deep.compare RUN...``: methods side by side, from the records of their runs, without torch.
 
-Of one protocol: runs may differ in method, hyper-parameters, seed, threads and in the run they start from (--init),
-and in nothing else. Every method is compared with what it is without its remedy, PGD or TRADES, on the same test
-images and seeds. --out writes the tables as compare.md, compare.tex and compare.csv, and all in compare.json.
+Of one protocol: runs may differ in method, hyper-parameters, seed, threads and in the run they start from
+(--init), and in nothing else. Every method is compared with what it is without its remedy, PGD or TRADES,
+on the same test images and seeds. --out writes the tables as compare.md, compare.tex and compare.csv, and
+all in compare.json.
 """
 
 import json
@@ -13,12 +14,13 @@ from typing import Any
 
 from theory.cli import Parser, run, writable_folder
 from theory.comparison import comparisons
+from theory.foretold import predictions, theory_table
 from theory.inputs import InputError
 from theory.measured import read_measured, refuse_mixed
 from theory.record import provenance, write_atomic
 from theory.remedies import Study, study_of
 from theory.table import Table
-from theory.verdicts import findings, paired_tables, predictions, sentences, theory_table
+from theory.verdicts import findings, paired_tables, sentences
 
 COLUMNS = ("protocol", "method", "seed", "name", "value")
 

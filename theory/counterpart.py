@@ -1,13 +1,13 @@
 """Theory's counterpart of a remedy: what its class weights and radii do to the optimal linear classifier.
 
-The hard classes of a base method are one Gaussian class, +1, and the easy ones the other, -1: the two Gaussians
-whose errors under one linear classifier are those of the base (`fitted`). A remedy changes the cost of an error by
-class, the training radius by class, both, or neither, and then theory predicts no change. The prediction is the
-optimal classifier with the remedy's cost odds and radii (`theory.problem`, after Xu et al., 2021) against that with
-equal ones: the direction of each of four errors. Ours.
+The hard classes of a base method are one Gaussian class, +1, and the easy ones the other, -1: the two
+Gaussians whose errors under one linear classifier are those of the base (`fitted`). A remedy changes the
+cost of an error by class, the training radius by class, both, or neither, and then theory predicts no
+change. The prediction is the optimal classifier with the remedy's cost odds and radii (`theory.problem`,
+after Xu et al., 2021) against that with equal ones: the direction of each of four errors. Ours.
 
-A larger radius for one class moves the threshold in its favour. Those of FRL's Remargin and of DAFA are larger for
-the hard classes, those of CFA for the easy ones: theory does not predict the same of them.
+A larger radius for one class moves the threshold in its favour. Those of FRL's Remargin and of DAFA are
+larger for the hard classes, those of CFA for the easy ones: theory does not predict the same of them.
 """
 
 from collections.abc import Mapping
@@ -96,8 +96,9 @@ class Remedy:
 def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> Gaussians:
     """Return the Gaussians whose errors under one linear classifier are given: four numbers, four unknowns.
 
-    With z = Phi^-1(error), those of class +1 are -(b + mu) / K and, attacked, eps / K more, those of -1 are b - mu
-    and eps more: K is the ratio of the two rises, whatever the bias (`theory.theorems.ours_estimate_of_K`).
+    With z = Phi^-1(error), those of class +1 are -(b + mu) / K and, attacked, eps / K more, those of -1 are
+    b - mu and eps more: K is the ratio of the two rises, whatever the bias
+    (`theory.theorems.ours_estimate_of_K`).
 
     Args:
         natural: errors of the hard and of the easy classes, in (0, 1).

@@ -1,9 +1,9 @@
 """What training differently changes, on the same test images and seeds: estimate, intervals, p-values.
 
-A change is the mean over seeds of an error rate with the method minus that of its base. Two things vary: which
-images are tested and how training goes. Seeds share test images, in whole or in part, so that neither images
-times seeds nor seeds alone are independent draws. With psi_is what image i adds to the mean in seed s, three
-variances are taken (two-way clustering, Cameron, Gelbach and Miller, 2011):
+A change is the mean over seeds of an error rate with the method minus that of its base. Two things vary:
+which images are tested and how training goes. Seeds share test images, in whole or in part, so that neither
+images times seeds nor seeds alone are independent draws. With psi_is what image i adds to the mean in seed
+s, three variances are taken (two-way clustering, Cameron, Gelbach and Miller, 2011):
 
     images  V_I = sum_i (sum_s psi_is)^2        these networks on other images
     seeds   V_S = variance over seeds / S       other trainings
@@ -11,8 +11,8 @@ variances are taken (two-way clustering, Cameron, Gelbach and Miller, 2011):
 
 V_I has Agresti and Min's half samples: for one seed it gives `theory.inference.paired_interval`. A handful of
 seeds tells little about their own variance, so V_S is the larger of the method's own and of the mean over all
-methods with the same base, and Student's t has the degrees of freedom of that mean, as though all of V were of the
-seeds. That makes intervals over both too wide rather than too narrow. `holm` is for several rows.
+methods with the same base, and Student's t has the degrees of freedom of that mean, as though all of V were
+of the seeds. That makes intervals over both too wide rather than too narrow. `holm` is for several rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ __all__ = ["Change", "Pair", "Weigh", "average_over", "change_of", "holm", "larg
 
 Array = npt.NDArray[np.float64]
 Weigh = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], Array]
-"""Of labels and errors, shape (n,), the weights of the samples: the weighted sum of errors is the statistic."""
+"""Of labels and errors, shape (n,), the weights of the samples: their sum over errors is the statistic."""
 SHARED = 0.25
 """Correlation between the squares of two differences from one base, where half of the noise is the base's."""
 

@@ -25,8 +25,8 @@ COST = {"images a second": "images_per_second", "passes": "passes"}
 def rho(worst: float, average: float, base_worst: float, base_average: float) -> float:
     """Return the relative gain in the worst class plus that in the average, of Li and Liu (WAT, 2023).
 
-    rho = (w - w_0) / w_0 + (a - a_0) / a_0 with accuracies w of the worst class and a on average; Lee et al. (2024,
-    DAFA) report it too. 0 is the base, larger is better.
+    rho = (w - w_0) / w_0 + (a - a_0) / a_0 with accuracies w of the worst class and a on average; Lee et al.
+    (DAFA, 2024) report it too. 0 is the base, larger is better.
 
     Args:
         worst: error of the worst class, a fraction.
@@ -108,7 +108,7 @@ class Study:
         return out
 
     def validation(self, label: str) -> Array | None:
-        """Return the robust validation error of every class, mean over seeds, or None where a run has none."""
+        """Return the robust validation error of every class, mean over seeds, or None if a run has none."""
         known = [run.validation for run in self.runs[label].values() if run.validation is not None]
         return np.mean(known, axis=0) if len(known) == len(self.runs[label]) else None
 
@@ -123,8 +123,8 @@ class Study:
         names = [*self.statistics(next(iter(self.runs)))]
         note = (
             "errors in percent, mean over seeds with its 95 % t interval and, in brackets, the standard "
-            "deviation over seeds; worst: the largest of a class within each seed; worst 2 and the like: mean "
-            "of so many classes; passes: how often training shows the network an image in an epoch"
+            "deviation over seeds; worst: the largest of a class within each seed; worst 2 and the like: "
+            "mean of so many classes; passes: how often training shows the network an image in an epoch"
         )
         return Table(f"Methods. {self.comparison.title}", ["method", "seeds", *names, *COST], rows, note)
 

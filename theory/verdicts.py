@@ -1,31 +1,38 @@
 """What a remedy did, in words: paired with its base on the same images and seeds, and beside theory.
 
-The worst class is fixed in advance: the class in which the base has the largest robust error on the validation
-splits, mean over its seeds. Were it chosen on the test images, where it is the worst partly by bad luck, every
-other method would seem to better it. The largest error of a class, whichever it is in each network, is also told.
+The worst class is fixed in advance: the class in which the base has the largest robust error on the
+validation splits, mean over its seeds. Were it chosen on the test images, where it is the worst partly by
+bad luck, every other method would seem to better it. The largest error of a class, whichever it is in each
+network, is also told.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from theory.counterpart import ERRORS, Gaussians, Remedy, fitted, predicted
 from theory.paired import Change, Weigh, average_over, change_of, holm, largest, pooled_variance
 from theory.remedies import Study
 from theory.table import Table
 
-__all__ = ["Finding", "Prediction", "findings", "paired_tables", "predictions", "sentences", "theory_table"]
+__all__ = [
+    "NATURAL",
+    "ROBUST",
+    "Finding",
+    "Kind",
+    "findings",
+    "found_of",
+    "interval",
+    "paired_tables",
+    "sentences",
+]
 
 LEVEL = 0.05
-BASES = ("natural", "PGD", "TRADES")
-"""Methods that are no remedies."""
 NATURAL, ROBUST = "natural_error", "robust_error"
 WORST, AVERAGE, PLAIN, LARGEST = "worst class", "robust average", "natural average", "largest of a class"
-"""Names of what is found: robust error of the worst class fixed in advance, average robust and average natural
-error, and the largest robust error of a class in each network."""
+"""Names of what is found: robust error of the worst class fixed in advance, average robust and average
+natural error, and the largest robust error of a class in each network."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +68,9 @@ class Finding:
         if np.isnan(self.p):
             return f"one seed, {100 * self.change.mean:+.1f} points, which tells nothing of the method"
         if not self.resolved:
-            return f"within noise ({100 * self.change.mean:+.1f} points {_interval(self.both)})"
+            return f"within noise ({100 * self.change.mean:+.1f} points {interval(self.both)})"
         verb = "falls" if self.change.mean < 0 else "rises"
-        return f"{verb} by {100 * abs(self.change.mean):.1f} points {_interval(self.both)}"
+        return f"{verb} by {100 * abs(self.change.mean):.1f} points {interval(self.both)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it with all of its intervals; what is not known is absent."""
@@ -89,7 +96,7 @@ def findings(study: Study) -> list[Finding]:
     Raises:
         InputError: two runs were not tested on the same samples.
     """
-    return _found(study, lambda base: _kinds(study, base))
+    return found_of(study, lambda base: _kinds(study, base))
 
 
 def _kinds(study: Study, base: str) -> list[Kind]:
@@ -107,10 +114,19 @@ def _kinds(study: Study, base: str) -> list[Kind]:
     return [(WORST, f"the robust error of {name}, the worst class", ROBUST, average_over([worst])), *kinds]
 
 
-def _found(
+def found_of(
     study: Study, kinds_of: Callable[[str], Sequence[Kind]], without: Sequence[str] = ()
 ) -> list[Finding]:
-    """Return the changes of some errors by every method but those of some names."""
+    """Return the changes of some errors, with Holm's p-values over all of them.
+
+    Args:
+        study: the runs.
+        kinds_of: the errors to look at for a base.
+        without: names of methods that are left out.
+
+    Raises:
+        InputError: two runs were not tested on the same samples.
+    """
     rows: list[tuple[str, str, Kind, Change, tuple[float, float]]] = []
     for base in study.bases:
         methods = [m for b, m in study.against if b == base and m.split()[0] not in without]
@@ -132,12 +148,12 @@ def paired_tables(study: Study, found: Sequence[Finding]) -> list[Table]:
     """Return a table for each base method."""
     header = ["paired with the base", "error", "change", "images", "seeds", "both", "p", "resolved", "n"]
     note = (
-        "changes in percentage points with 95 % intervals, each by itself: over test images (these networks), "
-        "over seeds (Student's t), and over both (two-way clustered, the spread of seeds pooled over methods "
-        f"where theirs is smaller); p: over both, Holm's over all {len(found)} rows of this protocol: were there "
-        "no changes, any would be called resolved in at most 5 % of such tables; n: seeds. Worst class: that of "
-        "the base in validation, not chosen on the test images. rho: relative gain in worst plus in average "
-        "accuracy"
+        "changes in percentage points with 95 % intervals, each by itself: over test images (of these "
+        "networks), over seeds (Student's t), and over both (two-way clustered, the spread of seeds pooled "
+        "over methods where theirs is smaller); p: over both, Holm's (family-wise) over all "
+        f"{len(found)} rows of this protocol: were there no changes, any would be called resolved in at "
+        "most 5 % of such comparisons; n: seeds. Worst class: that of the base in validation, not chosen on "
+        "the test images. rho: relative gain in worst plus in average accuracy"
     )
     tables = []
     for base in study.bases:
@@ -162,10 +178,11 @@ def _cells(f: Finding) -> list[str]:
     p = "-" if np.isnan(f.p) else f"{f.p:.2g}"
     resolved = "one seed" if np.isnan(f.p) else ("yes" if f.resolved else "no")
     intervals = (f.change.over_images(), f.change.over_seeds(), f.both)
-    return [f"{100 * f.change.mean:+.1f}", *map(_interval, intervals), p, resolved]
+    return [f"{100 * f.change.mean:+.1f}", *map(interval, intervals), p, resolved]
 
 
-def _interval(ends: tuple[float, float]) -> str:
+def interval(ends: tuple[float, float]) -> str:
+    """Return an interval of fractions in percent."""
     return "-" if np.isnan(ends[0]) else f"[{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]"
 
 
@@ -181,125 +198,3 @@ def sentences(study: Study, found: Sequence[Finding]) -> list[str]:
         parts = "; ".join(f"{f.words}: {f.phrase}" for f in mine)
         out.append(f"{method} against {base} ({n} seed{'s' * (n > 1)}): {parts}.")
     return out
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Theory's counterpart of a method beside what was measured.
-
-    Args:
-        remedy: what the method does to hard and easy classes.
-        classes: the Gaussians that stand for the base's.
-        predicted: change of the error.
-        finding: what was measured.
-    """
-
-    remedy: Remedy
-    classes: Gaussians
-    predicted: float
-    finding: Finding
-
-    @property
-    def agree(self) -> str:
-        """Return yes, no or cannot tell: a change within noise neither agrees nor contradicts."""
-        if not self.finding.resolved:
-            return "cannot tell"
-        return "yes" if np.sign(self.predicted) == np.sign(self.finding.change.mean) else "no"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return prediction and measurement."""
-        acts = {"acts_by": self.remedy.kind, "odds": self.remedy.odds, "radii": [*self.remedy.radii]}
-        model = {
-            "K": self.classes.K,
-            "mu": self.classes.mu,
-            "eps": self.classes.eps,
-            "stated": self.classes.stated,
-        }
-        said = {"predicted": self.predicted, "agree": self.agree}
-        return {**acts, "classes": model, **said, "measured": self.finding.to_json()}
-
-
-def predictions(study: Study) -> list[Prediction]:
-    """Return theory's counterpart of every remedy whose base has validation errors.
-
-    Hard are the classes whose robust validation error of the base is above the average.
-    """
-    bases = {base: v for base in study.bases if (v := study.validation(base)) is not None}
-    hard = {base: v > v.mean() for base, v in bases.items() if not (v == v.mean()).all()}
-
-    def kinds(base: str) -> list[Kind]:
-        if base not in hard:
-            return []
-        parts = {"hard": np.flatnonzero(hard[base]), "easy": np.flatnonzero(~hard[base])}
-        return [
-            (name, f"{name} error", f"{name.split()[1]}_error", average_over(parts[name.split()[0]].tolist()))
-            for name in ERRORS
-        ]
-
-    out = []
-    for f in _found(study, kinds, without=BASES):
-        rates = _rates(study, f.base, hard[f.base])
-        classes = fitted(rates[NATURAL], rates[ROBUST])
-        remedy = _remedy(study, f.method, hard[f.base], rates)
-        out.append(Prediction(remedy, classes, predicted(classes, remedy)[f.name], f))
-    return out
-
-
-def _rates(study: Study, base: str, hard: npt.NDArray[np.bool_]) -> Mapping[str, tuple[float, float]]:
-    """Return the mean natural and robust error of hard and easy classes over the seeds of the base."""
-    rates = {q: study.comparison.rates(base, q).mean(axis=0) for q in (NATURAL, ROBUST)}
-    return {q: (float(r[hard].mean()), float(r[~hard].mean())) for q, r in rates.items()}
-
-
-def _remedy(
-    study: Study, method: str, hard: npt.NDArray[np.bool_], rates: Mapping[str, tuple[float, float]]
-) -> Remedy:
-    """Return the cost odds and radii that a method ended with, means over seeds and over hard or easy classes.
-
-    Where natural and boundary error have weights of their own, the cost of a robust error is their mean by the
-    share that each has in the robust errors of the base.
-    """
-
-    def group(name: str) -> npt.NDArray[np.float64] | None:
-        known = [v for run in study.runs[method].values() if (v := run.of_classes(name)) is not None]
-        if len(known) < len(study.runs[method]):
-            return None
-        mean = np.mean(known, axis=0)
-        return np.array([mean[hard].mean(), mean[~hard].mean()])
-
-    radii = group("radii")
-    cost = group("weights")
-    natural, boundary = group("weights_nat"), group("weights_bndy")
-    if cost is None and natural is not None and boundary is not None:
-        robust = np.maximum(rates[ROBUST], 1e-12)
-        share = np.minimum(np.array(rates[NATURAL]) / robust, 1)
-        cost = share * natural + (1 - share) * boundary
-    odds = float(cost[0] / cost[1]) if cost is not None and (cost > 0).all() else 1.0
-    return Remedy(odds, (float(radii[0]), float(radii[1])) if radii is not None else (1.0, 1.0))
-
-
-def theory_table(told: Sequence[Prediction]) -> Table:
-    """Return predicted and measured changes of every method."""
-    rows = []
-    for p in told:
-        f = p.finding
-        label = f"{f.method} against {f.base}"
-        found = f"{_direction(f.change.mean)} {100 * f.change.mean:+.1f}" if f.resolved else "cannot tell"
-        said = f"{_direction(p.predicted)} {100 * p.predicted:+.1f}" if p.predicted else "no change"
-        rows.append([label, p.remedy.kind, f.name, said, found, _interval(f.both), p.agree])
-    header = ["method", "acts by (hard, easy)", "error", "predicted", "measured", "95 % interval", "agree"]
-    models = {p.finding.base: p.classes.words for p in told}
-    total = {word: [p.agree for p in told].count(word) for word in ("yes", "no", "cannot tell")}
-    note = (
-        "changes in percentage points. Hard: classes with a robust error of the base above the average in "
-        "validation. Predicted: the optimal linear classifier of two Gaussians, hard and easy, with the costs "
-        "and radii that the method ended with; a method with neither is predicted to change nothing. "
-        + "; ".join(f"{base}: {words}" for base, words in models.items())
-        + f". Measured: paired, over images and seeds, a direction only if Holm's p over {len(told)} rows is at "
-        f"most 0.05. Agree: {', '.join(f'{word} {n}' for word, n in total.items())}"
-    )
-    return Table("Theory's counterpart", header, rows, note)
-
-
-def _direction(change: float) -> str:
-    return "falls" if change < 0 else "rises"
