@@ -226,11 +226,12 @@ def _labels(methods: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 def _short_label(name: str, params: Mapping[str, object]) -> str:
     title = "natural" if name == "natural" else name.upper()
-    if "variant" in params:
-        return f"{title} {params['variant']}"
+    words = [title, str(params["variant"])] if "variant" in params else [title]
     if params.get("base") == "pgd":
-        return f"{title} pgd"
-    return f"{title} beta={_short(params['beta'])}" if "beta" in params else title
+        return " ".join([*words, "pgd"])
+    if "beta" in params and "variant" not in params:
+        words.append(f"beta={_short(params['beta'])}")
+    return " ".join(words)
 
 
 def _short(value: object) -> str:

@@ -92,8 +92,8 @@ def _remedy(
 ) -> Remedy:
     """Return the cost odds and radii that a method ended with: means over seeds and hard or easy classes.
 
-    Where natural and boundary error have weights of their own, the cost of a robust error is their mean by
-    the share that each has in the robust errors of the base.
+    Where natural and boundary error have weights of their own, of mean 1 over classes, the cost of a robust
+    error is their mean by the share that each has in the robust errors of the base.
     """
 
     def group(name: str) -> npt.NDArray[np.float64] | None:
@@ -101,7 +101,9 @@ def _remedy(
         if len(known) < len(study.runs[method]):
             return None
         mean = np.mean(known, axis=0)
-        return np.array([mean[hard].mean(), mean[~hard].mean()])
+        return np.array([mean[hard].mean(), mean[~hard].mean()]) / (
+            1 if name == "radii" else mean.mean() or 1
+        )
 
     radii = group("radii")
     cost = group("weights")
