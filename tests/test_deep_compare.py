@@ -132,6 +132,7 @@ def test_the_files_and_the_printed_tables(runs, invoke, tmp_path):
         block["methods"]["PGD"]["images_per_second"] == 500
         and "passes" not in block["methods"]["FAIR beta=6"]
     )
+    assert set(block["methods"]["FAIR beta=6"]["rho"]) == {"TRADES beta=6"}
     assert len(block["verdicts"]) == 2 and all(len(c["over_both"]) == 2 for c in block["changes"])
     rows = list(csv.DictReader((tmp_path / "out" / "compare.csv").read_text().splitlines()))
     value = next(r for r in rows if (r["method"], r["seed"], r["name"]) == ("PGD", "0", "robust worst error"))
@@ -180,7 +181,16 @@ def test_flags_and_histories_of_something_else_are_refused(runs, refuses):
     (runs / "pgd-1" / "flags.npz").write_bytes(left.to_bytes())
     (runs / "pgd-1" / "history.jsonl").write_text('{"robust_error": [0.1, "x"]}\n')
     refuses(compare.main, runs, says=["history.jsonl, line 1", "4 numbers"])
-    refuses(compare.main, runs, "--base", "NOTHING", says=["line 1"])
+    (runs / "pgd-1" / "history.jsonl").unlink()
+    refuses(compare.main, runs, "--base", "NOTHING", says=["--base", "NOTHING"])
+    records = runs / "fair-0" / "records.jsonl"
+    text = records.read_text()
+    for old, new, word in (
+        ('"radii": 1.0', '"radii": "x"', "radii"),
+        ('"eps": 0.1', '"eps": NaN', "finite"),
+    ):
+        records.write_text(text.replace(old, new))
+        refuses(compare.main, runs, says=["fair-0", word])
 
 
 def test_without_flags_seeds_are_paired(tmp_path, invoke):

@@ -1,5 +1,6 @@
 """Runs of ``deep.train`` as they are compared: their records, and what lies beside those."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.comparison import mixed
-from theory.errors import ClassErrors
+from theory.errors import QUANTITIES
 from theory.evaluation import Evaluation
-from theory.inputs import InputError, parse_object
+from theory.inputs import InputError, check_real, parse_object
 from theory.record import Record, read_records
 
 __all__ = ["Measured", "read_measured", "refuse_mixed"]
@@ -48,16 +49,20 @@ class Measured:
         return tuple(dict.fromkeys(r.label for r in self.records if r.label not in ("average", "worst")))
 
     def of_classes(self, name: str) -> npt.NDArray[np.float64] | None:
-        """Return what the method left of a name for every class, such as "weights", shape (C,), or None."""
+        """Return what the method left of a name for every class, such as "weights", shape (C,), or None.
+
+        Raises:
+            InputError: it is not a number >= 0.
+        """
         values = {r.label: r.extra[name] for r in self.records if name in r.extra}
         if set(values) != set(self.classes):
             return None
-        return np.array([float(values[c]) for c in self.classes])
+        return np.array([check_real(f"{self.name}: extra.{name}", values[c], low=0) for c in self.classes])
 
     def provenance(self, name: str) -> float | None:
         """Return a number of the provenance, such as "passes", or None."""
         value = self.records[0].provenance.get(name)
-        return float(value) if isinstance(value, (int, float)) else None
+        return float(value) if isinstance(value, (int, float)) and np.isfinite(value) else None
 
 
 def read_measured(paths: Iterable[Path]) -> list[Measured]:
@@ -94,6 +99,8 @@ def _runs(file: Path, records: Iterable[Record]) -> Iterator[Measured]:
     found: dict[tuple[str, ...], list[Record]] = {}
     for r in records:
         if r.source == "deep":
+            if not _is_json(r.setting):
+                raise InputError(f"{file}: the setting of a record has a number that is not finite")
             found.setdefault((str(r.method), str(r.seed), str(r.setting), str(r.attack)), []).append(r)
     if len(found) != 1:
         for (method, seed, *_), several in found.items():
@@ -103,18 +110,29 @@ def _runs(file: Path, records: Iterable[Record]) -> Iterator[Measured]:
     run = Measured(str(file.parent), tuple(one))
     flags, history = file.with_name(FLAGS), file.with_name(HISTORY)
     evaluation = Evaluation.read(flags) if flags.is_file() else None
-    if evaluation and not _fits(evaluation.errors(run.classes), one):
+    if evaluation and not _fits(evaluation, run):
         raise InputError(f"{flags} is not of the run of {file}: its counts are others")
     yield Measured(run.name, run.records, evaluation, _validation(history, len(run.classes)))
 
 
-def _fits(counted: ClassErrors, records: Iterable[Record]) -> bool:
-    """Return whether flags have the counts of records."""
-    return all(
-        r.errors == int(counted.counts(r.quantity)[counted.classes.index(r.label)])
-        for r in records
-        if r.label in counted.classes
-    )
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _fits(evaluation: Evaluation, run: Measured) -> bool:
+    """Return whether flags have the counts of the records."""
+    try:
+        counted = evaluation.errors(run.classes)
+    except ValueError:  # a class without samples, or samples without a class
+        return False
+    found = {q: dict(zip(run.classes, counted.counts(q).tolist(), strict=True)) for q in QUANTITIES}
+    sizes = dict(zip(run.classes, counted.n, strict=True))
+    told = [r for r in run.records if r.label in sizes]
+    return all((r.errors, r.n) == (found[r.quantity][r.label], sizes[r.label]) for r in told)
 
 
 def _validation(history: Path, classes: int) -> npt.NDArray[np.float64] | None:

@@ -141,12 +141,16 @@ class Study:
                         yield [label, str(seed), key, repr(value)]
 
     def to_json(self) -> dict[str, Any]:
-        """Return errors and cost of every method."""
-        out = {}
+        """Return errors and cost of every method, and its `rho` against its bases."""
+        out: dict[str, dict[str, Any]] = {}
         for label, runs in self.runs.items():
             statistics = {k: v.tolist() for k, v in self.statistics(label).items()}
             cost = {COST[k]: v for k, v in self.cost(label).items()}
             out[label] = {"seeds": [*runs], "errors": statistics, **cost}
+        for base, label in self.against:
+            gains = {q: self.rho(label, base, q) for q in ("natural_error", "robust_error")}
+            told = {q.removesuffix("_error"): v for q, v in gains.items() if not np.isnan(v)}
+            out[label].setdefault("rho", {})[base] = told
         return out
 
 
@@ -187,11 +191,17 @@ def _own_base(name: str, text: str, labels: Mapping[tuple[str, str], str]) -> st
     if name in ("natural", "pgd"):
         return None
     pgd = next((label for (other, _), label in labels.items() if other == "pgd"), None)
-    betas = {json.loads(t)["beta"]: label for (other, t), label in labels.items() if other == "trades"}
+    betas = {_beta(json.loads(t)): label for (other, t), label in labels.items() if other == "trades"}
     wanted = "pgd" if name == "trades" else params.get("base", "trades" if "beta" in params else "pgd")
     if not betas or (wanted == "pgd" and (pgd or name == "trades")):
         return pgd
-    return betas[min(betas, key=lambda beta: abs(beta - params.get("beta", beta)))]
+    return betas[min(betas, key=lambda beta: abs(beta - _beta(params)))]
+
+
+def _beta(params: Mapping[str, Any]) -> float:
+    """Return the weight of the KL term, 6 if it is not told (the default of Zhang et al., 2019)."""
+    beta = params.get("beta")
+    return float(beta) if isinstance(beta, (int, float)) else 6.0
 
 
 def _percent(values: Array) -> str:
