@@ -1,35 +1,111 @@
-"""``python -m deep.compare RUN...``: methods side by side, from the records of their runs, without torch."""
+"""``python -m deep.compare RUN...``: methods side by side, from the records of their runs, without torch.
 
+Of one protocol: runs may differ in method, hyper-parameters, seed, threads and in the run they start from
+(--init), and in nothing else. Every method is compared with what it is without its remedy, PGD or TRADES,
+on the same test images and seeds. --out writes the tables as compare.md, compare.tex and compare.csv, and
+all in compare.json.
+"""
+
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from theory.cli import Parser, run
+from theory.cli import Parser, run, writable_folder
 from theory.comparison import comparisons
+from theory.foretold import predictions, theory_table
 from theory.inputs import InputError
-from theory.record import read_records
+from theory.measured import read_measured, refuse_mixed
+from theory.record import provenance, write_atomic
+from theory.remedies import Study, study_of
+from theory.table import Table
+from theory.verdicts import findings, paired_tables, sentences
+
+COLUMNS = ("protocol", "method", "seed", "name", "value")
+
+
+@dataclass(frozen=True)
+class Block:
+    """What is said of one protocol.
+
+    Args:
+        study: its runs.
+        tables: for a person.
+        verdicts: a sentence for each method.
+        numbers: for a program.
+    """
+
+    study: Study
+    tables: Sequence[Table]
+    verdicts: Sequence[str]
+    numbers: dict[str, Any]
+
+
+def block_of(study: Study, bases: Sequence[str] | None) -> Block:
+    """Return what is said of the runs of one protocol.
+
+    Args:
+        study: the runs.
+        bases: names of the base methods, where they were given.
+    """
+    found, told = findings(study), predictions(study)
+    comparison = study.comparison
+    paired = paired_tables(study, found) or comparison.paired_tables(bases or ("PGD", "TRADES"))
+    theory = [theory_table(told)] if told else []
+    numbers = {
+        "protocol": comparison.protocol,
+        "methods": study.to_json(),
+        "changes": [f.to_json() for f in found],
+        "verdicts": sentences(study, found),
+        "theory": [p.to_json() for p in told],
+    }
+    tables = [study.methods_table(), *paired, *theory, comparison.class_table()]
+    return Block(study, tables, numbers["verdicts"], numbers)
+
+
+def write(out: Path, blocks: Sequence[Block]) -> None:
+    """Write the tables and numbers of every protocol."""
+    rows = [[str(i), *row] for i, block in enumerate(blocks) for row in block.study.methods_numbers()]
+    content = {"protocols": [block.numbers for block in blocks], "provenance": provenance()}
+    tables = [table for block in blocks for table in block.tables]
+    markdown = [
+        "\n".join([*(t.markdown() for t in b.tables), *(f"- {v}" for v in b.verdicts)]) for b in blocks
+    ]
+    write_atomic(out / "compare.csv", Table("", COLUMNS, rows).csv())
+    write_atomic(out / "compare.md", "\n\n".join(markdown) + "\n")
+    write_atomic(out / "compare.tex", "\n".join(table.latex() for table in tables))
+    write_atomic(out / "compare.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables of each protocol."""
-    parser = Parser(prog="deep.compare", description=__doc__)
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or folders above them"
-    )
-    parser.add_argument(
-        "--base", nargs="+", help="methods the others are compared with (default: PGD and TRADES, if there)"
-    )
-    args = parser.parse_args(argv)
-    found = comparisons(record for path in args.runs for record in read_records(path))
-    if not found:
-        raise InputError(f"no run of deep.train in {', '.join(map(str, args.runs))}")
+    args = _parser().parse_args(argv)
+    runs = read_measured(args.runs)
+    if not args.each_protocol:
+        refuse_mixed(runs)
+    found = comparisons(record for one in runs for record in one.records)
     there = list(dict.fromkeys(label.split()[0] for comparison in found for label in comparison.runs))
     for base in args.base or ():
         if base not in there:
             raise InputError(f"--base must be among {', '.join(there)}, got {base!r:.60}")
-    for comparison in found:
-        for table in [*comparison.paired_tables(args.base or ("PGD", "TRADES")), comparison.class_table()]:
-            print(table.text() + "\n")
+    blocks = [block_of(study_of(comparison, runs, args.base), args.base) for comparison in found]
+    if args.out:
+        write(writable_folder(args.out), blocks)
+    for block in blocks:
+        *first, classes = block.tables
+        print("\n\n".join([*(table.text() for table in first), *block.verdicts, classes.text()]) + "\n")
     return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="deep.compare", description=__doc__)
+    add = parser.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or folders above them")
+    add("--base", nargs="+", help="methods that all others are compared with; of each its own base if None")
+    add("--each-protocol", action="store_true", help="take runs of several protocols, each by itself")
+    add("--out", type=Path, metavar="DIR", help="folder in which the tables are written")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,0 +1,158 @@
+"""Runs of ``deep.train`` as they are compared: their records, and what lies beside those."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.comparison import mixed
+from theory.errors import QUANTITIES
+from theory.evaluation import Evaluation
+from theory.inputs import InputError, check_real, parse_object
+from theory.record import Record, read_records
+
+__all__ = ["Measured", "read_measured", "refuse_mixed"]
+
+FLAGS = "flags.npz"
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run.
+
+    Args:
+        name: its folder or, if a file has several runs, the file with method and seed.
+        records: its errors.
+        evaluation: whether each test sample withstands each attack, where that lies beside the records.
+        validation: robust error of every class on the validation split when it was last measured, where a
+            history lies beside the records.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    evaluation: Evaluation | None = None
+    validation: npt.NDArray[np.float64] | None = None
+
+    @property
+    def seed(self) -> int:
+        """Return the seed."""
+        return self.records[0].seed or 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return tuple(dict.fromkeys(r.label for r in self.records if r.label not in ("average", "worst")))
+
+    def of_classes(self, name: str) -> npt.NDArray[np.float64] | None:
+        """Return what the method left of a name for every class, such as "weights", shape (C,), or None.
+
+        Raises:
+            InputError: it is not a number >= 0.
+        """
+        values = {r.label: r.extra[name] for r in self.records if name in r.extra}
+        if set(values) != set(self.classes):
+            return None
+        return np.array([check_real(f"{self.name}: extra.{name}", values[c], low=0) for c in self.classes])
+
+    def provenance(self, name: str) -> float | None:
+        """Return a number of the provenance, such as "passes", or None."""
+        value = self.records[0].provenance.get(name)
+        return float(value) if isinstance(value, (int, float)) and np.isfinite(value) else None
+
+
+def read_measured(paths: Iterable[Path]) -> list[Measured]:
+    """Return the runs in files of records, or in every ``records.jsonl`` below a folder.
+
+    What lies beside the records of one run belongs to it.
+
+    Raises:
+        InputError: a file is damaged, or the flags beside records are not theirs.
+    """
+    runs: list[Measured] = []
+    for path in paths:
+        for file in sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]:
+            runs += _runs(file, read_records(file))
+    if not runs:
+        raise InputError(f"no run of deep.train in {', '.join(map(str, paths)):.200}")
+    return runs
+
+
+def refuse_mixed(runs: Iterable[Measured]) -> None:
+    """Refuse runs that do not share one protocol.
+
+    Raises:
+        InputError: two do not; it names them and the settings in which they differ.
+    """
+    first, *others = runs
+    for run in others:
+        clause = mixed((first.name, first.records[0]), (run.name, run.records[0]))
+        if clause:
+            raise InputError(f"a table is of one protocol, but {clause}; give other runs, or --each-protocol")
+
+
+def _runs(file: Path, records: Iterable[Record]) -> Iterator[Measured]:
+    found: dict[tuple[str, ...], list[Record]] = {}
+    for r in records:
+        if r.source == "deep":
+            if not _is_json(r.setting):
+                raise InputError(f"{file}: the setting of a record has a number that is not finite")
+            found.setdefault((str(r.method), str(r.seed), str(r.setting), str(r.attack)), []).append(r)
+    if len(found) != 1:
+        for (method, seed, *_), several in found.items():
+            yield Measured(f"{file}: {method}, seed {seed}", tuple(several))
+        return
+    (one,) = found.values()
+    run = Measured(str(file.parent), tuple(one))
+    flags, history = file.with_name(FLAGS), file.with_name(HISTORY)
+    evaluation = Evaluation.read(flags) if flags.is_file() else None
+    if evaluation and not _fits(evaluation, run):
+        raise InputError(f"{flags} is not of the run of {file}: its counts are others")
+    yield Measured(run.name, run.records, evaluation, _validation(history, len(run.classes)))
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _fits(evaluation: Evaluation, run: Measured) -> bool:
+    """Return whether flags have the counts of the records."""
+    try:
+        counted = evaluation.errors(run.classes)
+    except ValueError:  # a class without samples, or samples without a class
+        return False
+    found = {q: dict(zip(run.classes, counted.counts(q).tolist(), strict=True)) for q in QUANTITIES}
+    sizes = dict(zip(run.classes, counted.n, strict=True))
+    told = [r for r in run.records if r.label in sizes]
+    return all((r.errors, r.n) == (found[r.quantity][r.label], sizes[r.label]) for r in told)
+
+
+def _validation(history: Path, classes: int) -> npt.NDArray[np.float64] | None:
+    """Return the robust validation errors of the last line that has them."""
+    if not history.is_file():
+        return None
+    try:
+        lines = history.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {history}: {getattr(error, 'strerror', None) or 'not text'}") from None
+    for number, line in reversed([*enumerate(lines, 1)]):
+        said: Mapping[str, Any] = parse_object(line, f"{history}, line {number}")
+        if "robust_error" in said:
+            try:
+                values = np.asarray(said["robust_error"], np.float64)
+            except (TypeError, ValueError):
+                values = np.empty(0)
+            if values.shape != (classes,) or not ((values >= 0) & (values <= 1)).all():
+                raise InputError(
+                    f"{history}, line {number}: robust_error must be {classes} numbers from 0 to 1"
+                )
+            return values
+    return None
