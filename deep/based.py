@@ -9,9 +9,21 @@ from torch.nn import functional as F
 
 from deep.methods.base import Method
 from deep.methods.trades import TRADES, divergence
-from theory.inputs import check_real
+from theory.inputs import InputError, check_real
 
-__all__ = ["Based", "Terms"]
+__all__ = ["Based", "Terms", "hot_epochs"]
+
+
+def hot_epochs(share: float, epochs: int) -> int:
+    """Return how many of a run's epochs train the hot start that a method begins from; at least one is left.
+
+    Raises:
+        InputError: a hot start was asked for and there is no epoch for it.
+    """
+    found = min(round(share * epochs), epochs - 1)
+    if share > 0 and found == 0:
+        raise InputError(f"--epochs must leave one for the hot start, got {epochs}; or give --hot-share 0")
+    return found
 
 
 class Terms(NamedTuple):

@@ -25,7 +25,6 @@ goes on, so the same command may be given again. "{seed}" in a text is the seed 
 import itertools
 import math
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -162,7 +161,6 @@ def run_here(jobs: Sequence[Job], slots: int) -> int:
     """Run jobs, ``slots`` at a time, and return how many failed; an interruption stops those that run."""
     devices = torch.cuda.device_count()
     waiting, running, failed, done = [*jobs], {}, 0, 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while waiting or running:
             for slot in sorted(set(range(slots)) - set(running))[: len(waiting)]:
@@ -182,7 +180,7 @@ def run_here(jobs: Sequence[Job], slots: int) -> int:
                     )
     finally:
         for _, process, _ in running.values():
-            process.send_signal(signal.SIGINT)
+            process.terminate()
         for _, process, _ in running.values():
             process.wait()
     return failed

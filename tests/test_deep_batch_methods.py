@@ -16,20 +16,21 @@ from deep import train
 from deep.attacks import kl_from, near_start, pgd
 from deep.ball import Ball
 from deep.distributed import World
-from deep.methods.base import Context, Method
+from deep.methods.base import Context, Epoch, Method
 from deep.methods.bat import BAT, from_uniform, last_and_first
 from deep.methods.codat import CODAT, chi2_ball_weights
 from deep.methods.faal import FAAL, kl_ball_weights, probability_margins
 from deep.methods.fat import FAT, class_variance
 from deep.methods.trades import surrogates
-from deep.models import PreActResNet
 from deep.settings import checked
 from theory.inputs import InputError
 
 C, ALONE = 10, World()
 BALLS = {kl_ball_weights: lambda u: -np.log(u).mean(), chi2_ball_weights: lambda u: np.square(u - 1).mean()}
 """Each weighting with the divergence of C times the weights that is at most the radius."""
-LOSSES = st.lists(st.floats(-5, 5), min_size=2, max_size=12).filter(lambda v: np.ptp(v) > 1e-3)
+LOSSES = st.lists(st.integers(-500_000, 500_000).map(lambda i: i / 1e5), min_size=2, max_size=12).filter(
+    lambda v: np.ptp(v) > 1e-3
+)
 
 
 def vector(*values):
@@ -149,6 +150,9 @@ def test_weights_at_the_ends(weights):
         assert torch.equal(weights(vector(*odd), 0.5), torch.full((3,), 1 / 3, dtype=torch.float64))
     torch.testing.assert_close(weights(vector(1, 2, 3), 1e6), vector(0, 0, 1))
     torch.testing.assert_close(weights(vector(3, 2, 3), 1e6), vector(0.5, 0, 0.5))
+    for hardly in (1e-8, 1e-14, 1e-92, 5e-324):
+        w = weights(vector(0, hardly, -1), 1.0)
+        assert float(w.sum()) == pytest.approx(1) and float(w[1]) >= float(w[0]) > float(w[2]) >= 0
     tiny = 3 * weights(vector(1, 2, 3), 1e-14) - 1
     scale = {kl_ball_weights: 2e-14, chi2_ball_weights: 1e-14}[weights] ** 0.5
     torch.testing.assert_close(tiny, scale * vector(-1, 0, 1) * 1.5**0.5, rtol=1e-3, atol=1e-12)
@@ -221,12 +225,31 @@ def test_faal_loss_by_hand(base):
     """Margins, not losses, make the weights, and each class in the batch counts once."""
     method, model, (x, y) = FAAL(FAAL.Params(base=base), context()), Net(), batch()
     losses, _, margins = terms(method, model, x, y, 1 - x)
-    torch.testing.assert_close(probability_margins(model(1 - x), y), margins)
     w = dict(zip(y.unique().tolist(), kl_ball_weights(of_classes(margins, y), 0.5), strict=True))
     expected = sum(9 * w[c] * loss for c, loss in zip(y.tolist(), losses, strict=True)) / len(y)
     torch.testing.assert_close(method.loss(model, x, y, 1 - x), expected)
     noted = method.state()["weights"]
     assert [noted[c] for c in w] == pytest.approx([9 * float(v) for v in w.values()]) and noted[7] == 1
+
+
+def test_the_hot_start_of_faal_is_its_base():
+    method, model, (x, y) = FAAL(FAAL.Params(hot_share=0.5), context()), Net(), batch()
+    method.setup(model, 4)
+    base = terms(method, model, x, y, 1 - x)[0].mean()
+    for index, hot in enumerate([True, True, False, False]):
+        method.on_epoch_start(Epoch(index, model, None, None))
+        assert torch.allclose(method.loss(model, x, y, 1 - x), base) == hot
+        assert (method.state()["weights"] == [1.0] * C) == hot
+    with pytest.raises(InputError, match="hot start"):
+        FAAL(FAAL.Params(), context()).setup(model, 1)
+
+
+def test_margins_are_negative_where_the_network_is_right():
+    model, (x, y) = Net(), batch()
+    y[::3] = model(1 - x).argmax(1)[::3]
+    margins = terms(FAAL(FAAL.Params(), context()), model, x, y, 1 - x)[2]
+    assert (margins[::3] < 0).all() and (margins > 0.1).any()
+    torch.testing.assert_close(probability_margins(model(1 - x), y), margins)
 
 
 def test_the_literal_faal_weighs_most_what_is_not_there():
@@ -317,10 +340,10 @@ def test_bat_learns_where_batch_norm_sees_batches():
     """The attack leaves running statistics alone; each of three forwards of the loss moves them."""
     method, (x, y) = BAT(BAT.Params(), context()), batch()
     torch.manual_seed(0)
-    model = PreActResNet((1, 1), 4, C, (0.3,), (0.4,)).train()
-    norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+    norm = nn.BatchNorm2d(1)
+    model = nn.Sequential(norm, nn.Flatten(), nn.Linear(64, C))
     adv = method.attack(model, x, y)
-    assert int(norm.num_batches_tracked) == 0 and adv.shape == (2, *x.shape)
+    assert int(norm.num_batches_tracked) == 0 and model.training and adv.shape == (2, *x.shape)
     method.loss(model, x, y, adv).backward()
     assert int(norm.num_batches_tracked) == 3
 
@@ -369,10 +392,10 @@ def test_the_weights_told_are_the_mean_of_the_epoch(kind):
     assert method.state() == {"weights": [1.0] * C}
     for y in ([0, 0, 1, 2, 3, 3], [0, 1, 1, 4, 4, 4]):
         x, y = batch(y)
-        method.on_epoch_start(None)
+        method.on_epoch_start(Epoch(0, None, None, None))
         method.loss(model, x, y, 1 - x)
         seen.append(method.state()["weights"])
-    method.on_epoch_start(None)
+    method.on_epoch_start(Epoch(0, None, None, None))
     for y in ([0, 0, 1, 2, 3, 3], [0, 1, 1, 4, 4, 4]):
         x, y = batch(y)
         method.loss(model, x, y, 1 - x)
@@ -416,11 +439,12 @@ def test_literal_is_a_flag():
         (FAT, {"beta": -1.0}),
         (FAAL, {"radius": math.nan}),
         (FAAL, {"beta": -1.0}),
+        (FAAL, {"hot_share": 1.0}),
         (CODAT, {"radius": -1.0}),
         (BAT, {"uniform": -1.0}),
         (BAT, {"beta": math.inf}),
     ],
 )
 def test_what_makes_no_sense_is_refused(kind, wrong):
-    with pytest.raises(InputError, match=next(iter(wrong))):
+    with pytest.raises(InputError, match=next(iter(wrong)).replace("_", "-")):
         kind.Params(**wrong)

@@ -108,7 +108,8 @@ def test_runs_go_as_many_at_a_time_as_asked(tmp_path, capfd):
 
 def test_an_interruption_stops_what_runs_and_starts_no_more(tmp_path):
     sleep = (
-        "import time, pathlib\ntry:\n  pathlib.Path({0!r}).touch(); time.sleep(60)\n"
+        "import signal, time, pathlib\nsignal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "try:\n  pathlib.Path({0!r}).touch(); time.sleep(60)\n"
         "except KeyboardInterrupt: print('told')"
     )
     jobs = scripts(tmp_path, sleep.format(str(tmp_path / "started")), "print('never')")
@@ -119,7 +120,7 @@ def test_an_interruption_stops_what_runs_and_starts_no_more(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=interrupt)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as theory.cli.run does
     try:
         thread.start()
         with pytest.raises(KeyboardInterrupt):

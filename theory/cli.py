@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import math
 import os
+import signal
 import sys
 import tempfile
 import typing
@@ -160,7 +161,8 @@ def claim_folder(path: Path, run_id: str, files: Sequence[str]) -> Path:
 
 
 def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
-    """Run a command line and exit with its code: 2 for bad input, 130 when interrupted."""
+    """Run a command line and exit with its code: 2 for bad input, 130 when interrupted, also by SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = main(None)
         if sys.stdout is not None:  # closed by the caller

@@ -32,9 +32,9 @@ def chi2_ball_weights(losses: Tensor, radius: float) -> Tensor:
     """Return the q that maximises sum_c q_c losses_c under (1/C) sum_c (C q_c - 1)^2 <= radius, shape (C,).
 
     With gap_c = (max - losses_c) / (max - min), q_c is proportional to the positive part of t - gap_c. While
-    no q_c is 0, t is the mean of gap plus its standard deviation / sqrt(radius); else it is a root above the
-    second smallest value of gap. A ball that holds the uniform distribution over the largest losses
-    gives that one.
+    no q_c is 0, t is the mean of gap plus its standard deviation / sqrt(radius); else ln t is a root above
+    that of the second smallest gap. A ball that holds the uniform distribution over the largest losses gives
+    that one.
 
     Args:
         losses: shape (C,). Where all are equal, or one is not finite, the weights are uniform.
@@ -46,19 +46,20 @@ def chi2_ball_weights(losses: Tensor, radius: float) -> Tensor:
     if radius == 0 or not 0 < spread < math.inf:
         return torch.full_like(losses, 1 / len(values))
     gap = (values.max() - values) / spread
-    second = gap[gap > 0].min()
 
-    def weights(t: float) -> npt.NDArray[np.float64]:
-        raw = np.maximum(t - gap, 0)
+    def weights(log_t: float) -> npt.NDArray[np.float64]:
+        raw = np.maximum(math.exp(log_t) - gap, 0)
         return raw / raw.sum()
 
-    def excess(t: float) -> float:
-        return float(np.square(len(gap) * weights(t) - 1).mean()) - radius
+    def excess(log_t: float) -> float:
+        return float(np.square(len(gap) * weights(log_t) - 1).mean()) - radius
 
-    t = gap.mean() + gap.std() / math.sqrt(radius)
-    if t < 1:
-        t = second if excess(second) <= 0 else brentq(excess, second, 2, xtol=1e-300)
-    return torch.from_numpy(weights(t)).to(losses)
+    root = math.log(gap.mean() + gap.std() / math.sqrt(radius))
+    if root < 0:  # some weight is 0
+        root = math.log(gap[gap > 0].min())
+        if excess(root) > 1e-12:
+            root = brentq(excess, root, 1, maxiter=10_000)
+    return torch.from_numpy(weights(root)).to(losses)
 
 
 class CODAT(Batchwise):

@@ -121,8 +121,11 @@ class DAFA(Based):
         self.warm_epochs = min(max(1, round(self.params.warm_share * epochs)), epochs - 1)
 
     def on_epoch_start(self, epoch: Epoch) -> None:
-        """Gather similarities in the last epoch of the warm-up."""
+        """Gather similarities in the last epoch of the warm-up; set the weights after it, once."""
         self.gathering = epoch.index == self.warm_epochs - 1
+        if epoch.index == self.warm_epochs:
+            weights = raised(class_weights(self.similarity, self.params.lam))
+            self.class_weights = weights.to(self.class_weights)
 
     def eps(self, y: Tensor) -> Tensor:
         """Return eps times the weight of each sample's class."""
@@ -150,12 +153,10 @@ class DAFA(Based):
         self.similarity += F.one_hot(y, self.context.classes).double().T @ probabilities
 
     def on_epoch_end(self, epoch: Epoch) -> None:
-        """Set the weights, once, from what all processes have gathered."""
+        """Make mean probabilities of what all processes have gathered."""
         if self.gathering:
             sums = self.context.world.total(self.similarity)
             self.similarity = sums / sums.sum(1, keepdim=True).clamp(min=1e-12)  # a sample's sum to 1
-            weights = raised(class_weights(self.similarity, self.params.lam))
-            self.class_weights, self.gathering = weights.to(self.class_weights), False
 
     def state(self) -> dict[str, Any]:
         """Return weights and radii of every class."""

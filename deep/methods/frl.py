@@ -44,6 +44,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from deep.based import hot_epochs
 from deep.methods.base import Context, Epoch
 from deep.methods.trades import TRADES, surrogates
 from theory.errors import ClassErrors
@@ -122,11 +123,7 @@ class FRL(TRADES):
         Raises:
             InputError: a hot start was asked for and there is no epoch for it.
         """
-        self.hot_epochs = min(round(self.params.hot_share * epochs), epochs - 1)
-        if self.params.hot_share > 0 and self.hot_epochs == 0:
-            raise InputError(
-                f"--epochs must leave one for the hot start, got {epochs}; or give --hot-share 0"
-            )
+        self.hot_epochs = hot_epochs(self.params.hot_share, epochs)
 
     def on_epoch_start(self, epoch: Epoch) -> None:
         """Move the multipliers, except in the hot start: with all of them at 0 this is TRADES."""
