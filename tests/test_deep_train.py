@@ -9,6 +9,7 @@ import safetensors.torch
 from deep import compare, train
 from deep.checkpoint import load_state
 from deep.methods import METHODS
+from theory.evaluation import Evaluation
 from theory.record import read_records
 
 SMALL = ["--epochs", "2", "--steps", "2", "--eval-steps", "2", "--width", "4", "--train-per-class", "20"]
@@ -44,8 +45,8 @@ def test_a_run_leaves_a_complete_folder(invoke, tmp_path, method):
         assert part["worst"] == max(part["per_class"]) == part["per_class"][int(part["worst_class"])]
     total = np.add(found["natural_error"]["per_class"], found["boundary_error"]["per_class"])
     np.testing.assert_allclose(total, found["robust_error"]["per_class"])
-    with np.load(out / "flags.npz") as flags:
-        errors = [int((~flags["ok"].all(0))[flags["labels"] == c].sum()) for c in range(10)]
+    flags = Evaluation.read(out / "flags.npz")
+    errors = [int((~flags.ok.all(0))[flags.labels == c].sum()) for c in range(10)]
     assert errors == found["robust_error"]["errors"]
     records = {(r.quantity, r.label): r for r in read_records(out)}
     assert len(records) == 3 * 12 and records["robust_error", "average"].errors == sum(errors)

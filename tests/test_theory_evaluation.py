@@ -114,6 +114,32 @@ GOOD = {
     "labels": np.arange(2),
     "ok": np.ones((1, 2), bool),
 }
+PACKED = {
+    "attacks": np.array(["clean", "PGD"]),
+    "gaps": np.array([7, -4]),
+    "labels": np.arange(2, dtype=np.int8),
+    "ok": np.array([[0b11000000], [0b01000000]], np.uint8),
+}
+
+
+def test_flags_are_packed(tmp_path):
+    """The bits and differences of a file, by hand; 10000 samples take less than two bytes each."""
+    path = tmp_path / "flags.npz"
+    path.write_bytes(npz(**PACKED))
+    back = Evaluation.read(path)
+    assert back.index.tolist() == [7, 3] and back.ok.tolist() == [[True, True], [False, True]]
+    path.write_bytes(npz(**GOOD))
+    assert Evaluation.read(path).ok.tolist() == [[True, True]]
+    rng = np.random.default_rng(0)
+    ok = rng.random((2, 10_001)) < 0.6
+    ok[1] &= ok[0]
+    large = evaluation(ok, rng.integers(0, 300, 10_001))
+    path.write_bytes(large.to_bytes())
+    back = Evaluation.read(path)
+    for name in ("index", "labels", "ok"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(large, name))
+    small = evaluation(ok, rng.integers(0, 10, 10_001)).to_bytes()
+    assert len(small) < 10_000 < len(npz(ok=ok))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +152,10 @@ GOOD = {
         npz(),
         npz(**GOOD, more=np.ones(1)),
         npz(**(GOOD | {"ok": np.ones((1, 2))})),
+        npz(**(PACKED | {"ok": np.zeros((2, 2), np.uint8)})),
+        npz(**(PACKED | {"ok": np.zeros((2, 1), np.uint16)})),
+        npz(**(PACKED | {"ok": np.array([[0b01000000], [0b11000000]], np.uint8)})),
+        npz(**(PACKED | {"index": np.arange(2)})),
         npz(**(GOOD | {"ok": np.ones((2, 2), bool)})),
         npz(**(GOOD | {"labels": np.arange(3)})),
         npz(**(GOOD | {"labels": np.array([0, -1])})),

@@ -17,7 +17,11 @@ from theory.table import Table
 __all__ = ["CLEAN", "Evaluation", "paired_table"]
 
 CLEAN = "clean"
-ARRAYS = ("attacks", "index", "labels", "ok")
+PACKED = {"attacks": "U1", "gaps": "i1", "labels": "i1", "ok": "u2"}
+"""Kind and dimensions of the arrays of a file: "gaps" are the differences of the index, which compress, and "ok"
+holds eight samples a byte."""
+PLAIN = {"attacks": "U1", "index": "i1", "labels": "i1", "ok": "b2"}
+"""The same before flags were packed."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,15 @@ class Evaluation:
         return ClassErrors.from_flags(classes, self.labels, self.ok_natural, np.all(self.ok[chosen], axis=0))
 
     def to_bytes(self) -> bytes:
-        """Return the content of an npz file."""
+        """Return the content of an npz file, about two bytes a sample."""
         archive = io.BytesIO()
-        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
-        np.savez_compressed(archive, **arrays)
+        np.savez_compressed(
+            archive,
+            attacks=np.asarray(self.attacks),
+            gaps=np.diff(self.index, prepend=0),
+            labels=self.labels.astype(np.min_scalar_type(-1 - int(self.labels.max()))),
+            ok=np.packbits(self.ok, axis=1),
+        )
         return archive.getvalue()
 
     @classmethod
@@ -105,15 +114,13 @@ class Evaluation:
         except Exception as error:  # what a damaged archive raises is of many types
             raise InputError(f"{path} is damaged or not an npz file ({type(error).__name__})") from None
         kinds = {name: arrays[name].dtype.kind + str(arrays[name].ndim) for name in sorted(arrays)}
-        if kinds != {"attacks": "U1", "index": "i1", "labels": "i1", "ok": "b2"}:
-            raise InputError(f"{path} is no evaluation: it must hold {', '.join(ARRAYS)}")
+        if kinds not in (PACKED, PLAIN):
+            raise InputError(f"{path} is no evaluation: it must hold {', '.join(PACKED)}")
+        labels, ok = arrays["labels"].astype(np.int64), arrays["ok"]
         try:
-            return cls(
-                tuple(arrays["attacks"].tolist()),
-                arrays["index"].astype(np.int64),
-                arrays["labels"].astype(np.int64),
-                arrays["ok"],
-            )
+            if kinds == PACKED:
+                arrays["index"], ok = np.cumsum(arrays["gaps"], dtype=np.int64), _unpacked(ok, len(labels))
+            return cls(tuple(arrays["attacks"].tolist()), arrays["index"].astype(np.int64), labels, ok)
         except InputError as error:
             raise InputError(f"{path} is no evaluation: {error}") from None
 
@@ -126,6 +133,13 @@ class Evaluation:
             np.concatenate([p.labels for p in parts]),
             np.concatenate([p.ok for p in parts], axis=1),
         )
+
+
+def _unpacked(packed: npt.NDArray[Any], n: int) -> npt.NDArray[np.bool_]:
+    """Return the flags of n samples, shape (A, n), of eight a byte."""
+    if packed.dtype != np.uint8 or packed.shape[1] != -(-n // 8):
+        raise InputError(f"{n} samples need {-(-n // 8)} bytes an attack, got {packed.shape[1]}")
+    return np.unpackbits(packed, axis=1, count=n).astype(bool)
 
 
 def paired_table(

@@ -1,0 +1,142 @@
+"""``python -m deep.promote RUN... --to DIR``: copy what figures and tables need of finished runs.
+
+Each run becomes DIR/<id>/ with records.jsonl, history.jsonl, flags.npz (packed), and link.json and
+report/evaluation.npz where it has them. Weights stay. The command in a record becomes the shortest one
+that makes the run again from the root of the project, and no path of a machine is left.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deep.folder import FLAGS, HISTORY, RECORDS, RESULT, is_finished, read_config
+from deep.settings import Settings, arguments, checked, resumed
+from theory.cli import Parser, run, writable_folder
+from theory.evaluation import Evaluation
+from theory.inputs import InputError, parse_object
+from theory.record import read_records, to_jsonl, write_atomic
+
+__all__ = ["LINK", "REPORT", "command", "promoted"]
+
+LINK = "link.json"
+"""Theory beside measurement, as deep.link leaves it."""
+REPORT = "report/evaluation.npz"
+"""Whether each test sample withstands each attack of deep.report."""
+KEPT = ("method", "dataset", "seed", "threads")
+"""Flags that a command names even where they are the default."""
+PATH = re.compile(r"(?:^|[\s=:'\"(])(?:/|~/|[A-Za-z]:\\)\w")
+"""A path that only one machine has."""
+
+
+def command(config: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return the words of the shortest command that makes a run.
+
+    Args:
+        config: see `deep.folder.read_config`.
+        folder: the folder of the run.
+
+    Raises:
+        InputError: the settings make no sense, or are not those of the run's id.
+    """
+    settings, _ = resumed(config, folder, device="cpu")
+    settings = dataclasses.replace(settings, init=None)
+    given = settings.as_json()
+    given |= given.pop("params")
+    for name in [name for name in given if name not in KEPT]:
+        fewer = {k: v for k, v in given.items() if k != name}
+        if _makes(fewer, settings):
+            given = fewer
+    words = ["python", "-m", "deep.train", *arguments(given)]
+    if config["settings"].get("init"):
+        words.append(f"--init=runs/deep/{config['settings']['init']['run']}")
+    if config.get("data_dir"):
+        words.append(f"--data-dir=data/{Path(config['data_dir']).name}")
+    return words
+
+
+def _makes(given: Mapping[str, Any], settings: Settings) -> bool:
+    """Return whether flags ask for these settings."""
+    try:
+        return checked(given)[0].id == settings.id
+    except InputError:
+        return False
+
+
+def promoted(folder: Path) -> tuple[str, dict[str, bytes]]:
+    """Return the id of a run, and its files by name as they are promoted.
+
+    Raises:
+        InputError: the run is not finished, a file is missing or damaged, or holds a path of a machine.
+    """
+    config = read_config(folder)
+    name = config["id"]
+    if not is_finished(folder, name):
+        raise InputError(f"{folder} is not finished: it has no {RESULT}")
+    argv = command(config, folder)
+    records = [
+        dataclasses.replace(r, provenance={**r.provenance, "argv": argv})
+        for r in read_records(folder / RECORDS)
+    ]
+    history = [parse_object(line, f"a line of {folder / HISTORY}") for line in _lines(folder / HISTORY)]
+    texts = {RECORDS: to_jsonl(records), HISTORY: "".join(json.dumps(line) + "\n" for line in history)}
+    if (folder / LINK).exists():
+        link = dict(parse_object("\n".join(_lines(folder / LINK)), str(folder / LINK)))
+        made = ["python", "-m", "deep.link", f"runs/deep/{name}"]
+        link["provenance"] = {**(link.get("provenance") or {}), "argv": made}
+        texts[LINK] = json.dumps(link) + "\n"
+    for file, text in texts.items():
+        for word in _texts([json.loads(line) for line in text.splitlines()]):
+            if PATH.search(word):
+                raise InputError(f"{folder / file} names a path of this machine: {word!r:.100}")
+    files = {file: text.encode() for file, text in texts.items()}
+    files[FLAGS] = Evaluation.read(folder / FLAGS).to_bytes()
+    if (folder / REPORT).exists():
+        files[REPORT] = Evaluation.read(folder / REPORT).to_bytes()
+    return name, files
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    """Yield every text in a tree of JSON, keys too."""
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, Mapping):
+        yield from _texts([*tree, *tree.values()])
+    elif isinstance(tree, list):
+        for branch in tree:
+            yield from _texts(branch)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Promote runs: all of them or, if one is refused, none."""
+    parser = Parser(prog="deep.promote", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run of deep.train")
+    parser.add_argument("--to", type=Path, default=Path("paper_figs/records"), help="folder of the copies")
+    args = parser.parse_args(argv)
+    chosen: dict[str, dict[str, bytes]] = {}
+    for folder in args.runs:
+        name, files = promoted(folder)
+        if name in chosen or (args.to / name).exists():
+            where = "another RUN given" if name in chosen else f"{args.to / name}, which is there already"
+            raise InputError(f"{folder} would become {name}, the name of {where}; remove one of them")
+        chosen[name] = files
+    for name, files in chosen.items():
+        for file, content in files.items():
+            path = args.to / name / file
+            writable_folder(path.parent)
+            write_atomic(path, content)
+        print(f"{args.to / name}: {sum(map(len, files.values())) / 1000:.0f} kB, {', '.join(sorted(files))}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
