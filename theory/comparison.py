@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,12 @@ class Comparison:
     Args:
         protocol: what all runs share: data, network, epochs, radius, attack.
         runs: for each method's label, for each seed, the counted errors.
+        labels: of each method: its name and the text of its hyper-parameters.
     """
 
     protocol: Mapping[str, Any]
     runs: Mapping[str, Mapping[int, ClassErrors]]
+    labels: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse runs that do not have the same classes."""
@@ -57,6 +59,10 @@ class Comparison:
             f"{p['dataset']}: {p['model']} of width {p['width']}, {p['epochs']} epochs on {p['n_train']} "
             f"images; {p['attack']}"
         )
+
+    def label_of(self, record: Record) -> str | None:
+        """Return the label of the method behind a record, or None if that is not of this protocol."""
+        return self.labels.get(_method(record)) if _protocol(record) == self.protocol else None
 
     def rates(self, label: str, quantity: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the error rates of a method, shape (seeds, classes)."""
@@ -155,18 +161,26 @@ def comparisons(records: Iterable[Record]) -> list[Comparison]:
     for record in records:
         if record.source != "deep" or record.label in ("average", "worst"):
             continue
-        shared = {k: v for k, v in record.setting.items() if k not in ("params", "threads")}
-        shared["attack"] = record.attack
-        method = str(record.method), json.dumps(record.setting["params"], sort_keys=True)
         by_quantity = (
-            protocols.setdefault(json.dumps(shared, sort_keys=True), {})
-            .setdefault(method, {})
+            protocols.setdefault(json.dumps(_protocol(record), sort_keys=True), {})
+            .setdefault(_method(record), {})
             .setdefault(record.seed or 0, {})
         )
         known = by_quantity.setdefault(record.quantity, {}).setdefault(record.label, record)
         if (known.errors, known.n) != (record.errors, record.n):
             raise InputError(f"two runs of {record.method}, seed {record.seed}, have other counts; keep one")
     return [_comparison(json.loads(protocol), methods) for protocol, methods in protocols.items()]
+
+
+def _protocol(record: Record) -> dict[str, Any]:
+    """Return what runs that are compared must share."""
+    shared = {k: v for k, v in record.setting.items() if k not in ("params", "threads")}
+    return shared | {"attack": record.attack}
+
+
+def _method(record: Record) -> tuple[str, str]:
+    """Return the name of the method of a record and the text of its hyper-parameters."""
+    return str(record.method), json.dumps(record.setting["params"], sort_keys=True)
 
 
 def _comparison(
@@ -178,7 +192,7 @@ def _comparison(
         labels[method]: {s: _counts(labels[method], s, q) for s, q in sorted(by_seed.items())}
         for method, by_seed in methods.items()
     }
-    return Comparison(protocol, {label: runs[label] for label in sorted(runs, key=_rank)})
+    return Comparison(protocol, {label: runs[label] for label in sorted(runs, key=_rank)}, labels)
 
 
 def _labels(methods: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

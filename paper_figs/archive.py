@@ -1,0 +1,222 @@
+"""What figures are made of: the records of every layer, the files of trained networks, and portraits."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.comparison import Comparison, comparisons
+from theory.inputs import InputError, parse_object
+from theory.record import Record, read_records, setting_id
+
+__all__ = ["Archive", "Portrait", "RunFiles", "Trained", "read_archive"]
+
+BASES = ("natural", "PGD", "TRADES")
+"""Methods that do not look at classes."""
+PORTRAITS = "portrait*.npz"
+ARRAYS = {
+    **dict.fromkeys(("networks", "classes", "protocol"), "U"),
+    **dict.fromkeys(("images", "gradients", "adversarial"), "u"),
+    **dict.fromkeys(("labels", "predicted"), "i"),
+}
+"""Arrays of a portrait and their kinds."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run of deep.train left.
+
+    Args:
+        name: of its folder.
+        records: its errors.
+        history: a line an epoch, empty where there is none.
+        link: theory beside measurement, where it was made.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    history: tuple[Mapping[str, Any], ...] = ()
+    link: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What some networks look at in some images.
+
+    Args:
+        networks: names, length m.
+        classes: names.
+        protocol: how the pictures were made, in words.
+        images: uint8, shape (k, c, h, w).
+        labels: classes of the images, shape (k,).
+        gradients: of the loss, 128 where 0, uint8 of shape (m, k, c, h, w).
+        adversarial: attacked images, uint8 of shape (m, k, c, h, w).
+        predicted: what each network takes its attacked images for, shape (m, k).
+
+    Raises:
+        InputError: the arrays do not fit each other.
+    """
+
+    networks: tuple[str, ...]
+    classes: tuple[str, ...]
+    protocol: str
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    gradients: npt.NDArray[np.uint8]
+    adversarial: npt.NDArray[np.uint8]
+    predicted: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit."""
+        m, k = len(self.networks), len(self.labels)
+        pictures = (m, *self.images.shape)
+        shapes = (self.gradients.shape, self.adversarial.shape, self.predicted.shape)
+        if self.images.ndim != 4 or len(self.images) != k or shapes != (pictures, pictures, (m, k)) or not m * k:
+            raise InputError(
+                f"a portrait of {m} networks needs images (k, c, h, w) and k labels, got {self.images.shape}, "
+                f"{k} and {shapes}"
+            )
+        for name in ("labels", "predicted"):
+            if getattr(self, name).min() < 0 or getattr(self, name).max() >= len(self.classes):
+                raise InputError(f"the {name} of a portrait must be among its {len(self.classes)} classes")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks trained under one protocol.
+
+    Args:
+        key: names the protocol: its data set, and more where another shares it.
+        comparison: their errors.
+        runs: for each method's label, its runs in the order of their seeds.
+    """
+
+    key: str
+    comparison: Comparison
+    runs: Mapping[str, tuple[RunFiles, ...]]
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Return the methods that do not look at classes, in the order of the comparison."""
+        return tuple(m for m in self.comparison.runs if m.split()[0] in BASES)
+
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """Return the other methods."""
+        return tuple(m for m in self.comparison.runs if m not in self.bases)
+
+    @property
+    def reference(self) -> str | None:
+        """Return what remedies are compared with: the last TRADES, else the last PGD, else nothing."""
+        robust = {m.split()[0]: m for m in self.bases if m != "natural"}
+        return robust.get("TRADES", robust.get("PGD"))
+
+
+@dataclass(frozen=True)
+class Archive:
+    """All that was read.
+
+    Args:
+        records: of every layer.
+        runs: of networks.
+        portraits: what networks look at.
+    """
+
+    records: tuple[Record, ...]
+    runs: tuple[RunFiles, ...] = ()
+    portraits: tuple[Portrait, ...] = ()
+
+    @cached_property
+    def trained(self) -> tuple[Trained, ...]:
+        """Return the networks, by protocol.
+
+        Raises:
+            InputError: a run lacks a class, or is there twice with other counts.
+        """
+        found = comparisons(self.records)
+        names = [str(c.protocol["dataset"]) for c in found]
+        out = []
+        for name, comparison in zip(names, found, strict=True):
+            key = name if names.count(name) == 1 else f"{name}-{setting_id(comparison.protocol)[:4]}"
+            runs: dict[str, list[RunFiles]] = {label: [] for label in comparison.runs}
+            for run in sorted(self.runs, key=lambda run: run.records[0].seed or 0):
+                label = comparison.label_of(run.records[0])
+                if label is not None:
+                    runs[label].append(run)
+            out.append(Trained(key, comparison, {label: tuple(members) for label, members in runs.items()}))
+        return tuple(out)
+
+
+def read_archive(path: Path) -> Archive:
+    """Return what is in or below a folder.
+
+    A run is a folder with ``records.jsonl`` of networks; ``history.jsonl`` and ``link.json`` beside it are
+    its own. Portraits are the files ``portrait*.npz``.
+
+    Args:
+        path: the folder, or one file of records.
+
+    Raises:
+        InputError: there are no records, or a file is damaged (file and line are named).
+    """
+    files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
+    by_file = {file: tuple(read_records(file)) for file in files if not _is_empty(file)}
+    if not by_file:
+        raise InputError(f"no records in or below the folder {path}: there is no records.jsonl with a line")
+    runs = [
+        RunFiles(file.parent.name, records, tuple(_history(file.parent)), _link(file.parent))
+        for file, records in by_file.items()
+        if records[0].source == "deep"
+    ]
+    portraits = sorted(path.rglob(PORTRAITS)) if path.is_dir() else []
+    return Archive(
+        tuple(record for records in by_file.values() for record in records),
+        tuple(runs),
+        tuple(_portrait(file) for file in portraits),
+    )
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
+
+
+def _history(folder: Path) -> Iterator[Mapping[str, Any]]:
+    path = folder / "history.jsonl"
+    for number, line in enumerate(_text(path).splitlines() if path.exists() else [], 1):
+        epoch = parse_object(line, f"{path}, line {number}")
+        if epoch.get("epoch") != number:
+            raise InputError(f"{path}, line {number} must be of epoch {number}, got {epoch.get('epoch')!r:.60}")
+        yield epoch
+
+
+def _link(folder: Path) -> Mapping[str, Any] | None:
+    path = folder / "link.json"
+    return parse_object(_text(path), str(path)) if path.exists() else None
+
+
+def _portrait(path: Path) -> Portrait:
+    try:
+        with np.load(path) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or 'it is damaged'}") from None
+    except Exception as error:  # what a damaged archive raises is of many types
+        raise InputError(f"{path} is damaged or not an npz file ({type(error).__name__})") from None
+    if {name: arrays[name].dtype.kind for name in arrays} != ARRAYS:
+        raise InputError(f"{path} is no portrait: it must hold {', '.join(ARRAYS)}")
+    words = {name: tuple(np.atleast_1d(arrays.pop(name)).tolist()) for name in ("networks", "classes")}
+    try:
+        return Portrait(**words, protocol=str(arrays.pop("protocol")), **arrays)
+    except InputError as error:
+        raise InputError(f"{path} is no portrait: {error}") from None

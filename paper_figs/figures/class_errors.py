@@ -1,0 +1,147 @@
+"""Errors of every class under each training method (after Xu et al., 2021, figure 1).
+
+Methods that do not look at classes are bars side by side; each remedy has a row of its own, over the bars of the
+method that it is compared with.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper_figs.archive import Archive, Trained
+from paper_figs.marks import HATCHES, error_bars, rotation
+from paper_figs.summary import TOGETHER, percent, whiskers
+
+__all__ = ["COMMAND", "SECTION", "TITLE", "Bars", "caption", "compute", "draw"]
+
+SECTION = "networks"
+TITLE = "Errors of every class"
+COMMAND = "python -m deep.train --method pgd"
+PANELS = {"natural_error": "natural error", "robust_error": "robust error"}
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Errors in percent.
+
+    Args:
+        key: name of the figure among its like.
+        title: the protocol.
+        whiskers: what the intervals are.
+        classes: names, then "average" and "worst"; length C + 2.
+        heights: for each quantity and method the mean over seeds and its interval, shape (C + 2, 3).
+        reference: the method that the others are compared with, in a row for each; None: all side by side.
+    """
+
+    key: str
+    title: str
+    whiskers: str
+    classes: tuple[str, ...]
+    heights: Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
+    reference: str | None = None
+
+
+def compute(archive: Archive) -> list[Bars]:
+    """Return the bars of each protocol: base methods together, then the remedies."""
+    out = []
+    for trained in archive.trained:
+        reference = trained.reference
+        if trained.bases:
+            out.append(_bars(trained, trained.key, trained.bases))
+        if trained.remedies and reference:
+            out.append(_bars(trained, f"{trained.key}_remedies", (reference, *trained.remedies), reference))
+        elif trained.remedies:
+            out.append(_bars(trained, f"{trained.key}_remedies", trained.remedies))
+    return out
+
+
+def _bars(trained: Trained, key: str, labels: tuple[str, ...], reference: str | None = None) -> Bars:
+    comparison = trained.comparison
+    heights = {q: {m: percent(comparison, m, q) for m in labels} for q in PANELS}
+    classes = (*comparison.classes, *TOGETHER)
+    return Bars(key, comparison.title, whiskers(comparison, labels), classes, heights, reference)
+
+
+def caption(data: Bars) -> str:
+    """Return what is seen."""
+    what = "Natural and robust error of every class"
+    if data.reference:
+        what += f": each remedy (points) over {data.reference} (bars)"
+    return f"{what}. {data.title}. The worst class is taken within each seed. {data.whiskers}."
+
+
+def draw(data: Bars) -> Figure:
+    """Draw the methods side by side, or each over the reference."""
+    return _together(data) if data.reference is None else _in_rows(data, data.reference)
+
+
+def _together(data: Bars) -> Figure:
+    """Draw a panel for each quantity, in it a group of bars for each class."""
+    figure = Figure(figsize=(8.4, 5.2))
+    axes = figure.subplots(len(PANELS), 1, sharex=True)
+    where = _places(len(data.classes))
+    for ax, (quantity, title) in zip(axes, PANELS.items(), strict=True):
+        methods = data.heights[quantity]
+        width = 0.84 / len(methods)
+        for i, (name, values) in enumerate(methods.items()):
+            x = where + (i - (len(methods) - 1) / 2) * width
+            style = {"color": f"C{i % 6}", "hatch": HATCHES[i % len(HATCHES)], "edgecolor": "white"}
+            ax.bar(x, values[:, 0], width, label=name, linewidth=0, **style)
+            _whiskers(ax, x, values)
+        ax.set(ylabel=f"{title} (%)", ylim=(0, _top(methods.values())))
+        _divide(ax, where)
+    axes[0].legend(ncols=6, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes[-1].set_xticks(where, data.classes, **rotation(data.classes, longest=7))
+    return figure
+
+
+def _in_rows(data: Bars, reference: str) -> Figure:
+    """Draw a row for each method, with the natural errors on the left and the robust ones on the right."""
+    methods = [m for m in data.heights["robust_error"] if m != reference]
+    figure = Figure(figsize=(8.4, 0.9 + 1.25 * len(methods)))
+    axes = figure.subplots(len(methods), len(PANELS), sharex=True, sharey="col", squeeze=False)
+    where = _places(len(data.classes))
+    for row, method in zip(axes, methods, strict=True):
+        for ax, quantity in zip(row, PANELS, strict=True):
+            base, values = data.heights[quantity][reference], data.heights[quantity][method]
+            ax.bar(where, base[:, 0], 0.8, color="0.82", label=reference)
+            _whiskers(ax, where - 0.22, base, color="0.55")
+            style = {"color": "C0", "marker": "o", "markersize": 4, "linestyle": "none"}
+            ax.plot(where + 0.12, values[:, 0], **style, label="the remedy")
+            _whiskers(ax, where + 0.12, values, color="C0")
+            ax.set_ylim(0, _top(data.heights[quantity].values()))
+            _divide(ax, where)
+        row[0].set_ylabel(method.replace(" ", "\n", 1), rotation=0, ha="right", va="center")
+    for ax, title in zip(axes[0], PANELS.values(), strict=True):
+        ax.set_title(f"{title} (%)")
+    for ax in axes[-1]:
+        ax.set_xticks(where, data.classes, **rotation(data.classes, longest=3), fontsize=7)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    return figure
+
+
+def _places(groups: int) -> npt.NDArray[np.float64]:
+    """Return where the groups stand: those of the classes together stand apart."""
+    return np.arange(groups) + 0.6 * (np.arange(groups) >= groups - len(TOGETHER))
+
+
+def _whiskers(ax: Axes, x: npt.NDArray[np.float64], values: npt.NDArray[np.float64], color: str = "k") -> None:
+    style = {"fmt": "none", "ecolor": color, "elinewidth": 0.7, "capsize": 1.5, "capthick": 0.7}
+    ax.errorbar(x, values[:, 0], error_bars(values), **style)
+
+
+def _top(methods: Iterable[npt.NDArray[np.float64]]) -> float:
+    """Return the end of an axis: what means and intervals need, and at most twice what means do."""
+    values = np.concatenate([*methods])
+    mean = float(values[:, 0].max())
+    return max(1.0, min(100.0, 2 * mean, 1.05 * float(np.nanmax(values[:, ::2]))))
+
+
+def _divide(ax: Axes, where: npt.NDArray[np.float64]) -> None:
+    """Draw a line between the classes and what is said of them together."""
+    ax.axvline((where[-3] + where[-2]) / 2, color="0.6", linewidth=0.7, linestyle=":")

@@ -1,0 +1,136 @@
+"""How FRL's multipliers and training radii move over the epochs, class by class (Xu et al., 2021, algorithm 1)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper_figs.archive import Archive, RunFiles
+from paper_figs.marks import MARKERS
+from theory.inputs import InputError
+
+__all__ = ["COMMAND", "SECTION", "TITLE", "Curves", "caption", "compute", "draw"]
+
+SECTION = "networks"
+TITLE = "Multipliers of Fair-Robust-Learning"
+COMMAND = "python -m deep.train --method frl"
+ROWS = {
+    "phi_nat": "multiplier of the\nnatural error",
+    "phi_bndy": "multiplier of the\nboundary error",
+    "radii": "training radius\n(units of eps)",
+}
+NEUTRAL = {"phi_nat": 0.0, "phi_bndy": 0.0, "radii": 1.0}
+SHOWN = 6
+"""So many classes are told apart; the rest is grey."""
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What FRL's dual ascent did.
+
+    Args:
+        key: name of the figure among its like.
+        title: the protocol.
+        classes: names, length C.
+        seeds: number of runs of each variant.
+        curves: for each variant and key of `ROWS`, shape (seeds, epochs, C).
+    """
+
+    key: str
+    title: str
+    classes: tuple[str, ...]
+    seeds: Mapping[str, int]
+    curves: Mapping[str, Mapping[str, Array]]
+
+    @property
+    def moved(self) -> list[int]:
+        """Return the classes whose curves move most, at most `SHOWN`, in their own order."""
+        reach = np.zeros(len(self.classes))
+        for row, neutral in NEUTRAL.items():
+            away = [np.abs(c[row] - neutral).mean(axis=0).max(axis=0) for c in self.curves.values()]
+            scale = max(float(np.max(away)), 1e-12)
+            reach = np.maximum(reach, np.max(away, axis=0) / scale)
+        most = np.argsort(-reach, kind="stable")[:SHOWN]
+        return sorted(int(i) for i in most if reach[i] > 0.02)
+
+
+def compute(archive: Archive) -> list[Curves]:
+    """Return the curves of each protocol, its variants side by side.
+
+    Raises:
+        InputError: a history lacks a multiplier, or seeds have other lengths.
+    """
+    out = []
+    for trained in archive.trained:
+        found = {m: [r for r in runs if r.history] for m, runs in trained.runs.items() if m.startswith("FRL")}
+        found = {m: runs for m, runs in found.items() if runs}
+        if found:
+            classes = trained.comparison.classes
+            curves = {m: _curves(runs, len(classes)) for m, runs in found.items()}
+            seeds = {m: len(runs) for m, runs in found.items()}
+            out.append(Curves(trained.key, trained.comparison.title, classes, seeds, curves))
+    return out
+
+
+def _curves(runs: Sequence[RunFiles], classes: int) -> dict[str, Array]:
+    """Return the curves of the runs of a variant, by key of `ROWS`."""
+    epochs = len(runs[0].history)
+    curves = {}
+    for row in ROWS:
+        values = [[line.get(row) for line in run.history] for run in runs]
+        try:
+            curves[row] = np.array(values, np.float64)
+        except (TypeError, ValueError):
+            curves[row] = np.empty(0)
+        if curves[row].shape != (len(runs), epochs, classes) or not np.isfinite(curves[row]).all():
+            names = ", ".join(run.name for run in runs)
+            raise InputError(
+                f"the histories of {names} must have {row} of {classes} classes in each of {epochs} epochs"
+            )
+    return curves
+
+
+def caption(data: Curves) -> str:
+    """Return what is seen."""
+    seeds = ", ".join(f"{m} {k}" for m, k in data.seeds.items())
+    return (
+        "FRL's multipliers of the natural and the boundary error and its training radii after each epoch. A class "
+        "whose validation error exceeds the average by more than tau rises. Lines: mean over seeds; bands: from the "
+        f"smallest to the largest of them (no interval). Grey: the classes that move least. {data.title}. "
+        f"Seeds: {seeds}."
+    )
+
+
+def draw(data: Curves) -> Figure:
+    """Draw a column for each variant and a row for each kind of curve."""
+    columns = len(data.curves)
+    figure = Figure(figsize=(max(2.8 * columns, 4.2), 5.6))
+    axes = figure.subplots(len(ROWS), columns, sharex="col", sharey="row", squeeze=False)
+    for j, (method, curves) in enumerate(data.curves.items()):
+        for i, (row, label) in enumerate(ROWS.items()):
+            _panel(axes[i, j], curves[row], data.moved, data.classes)
+            axes[i, j].axhline(NEUTRAL[row], color="0.6", linewidth=0.6, zorder=0)
+            if j == 0:
+                axes[i, j].set_ylabel(label)
+        axes[0, j].set_title(method)
+        axes[-1, j].set_xlabel("epoch")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(7, max(len(labels), 1)))
+    return figure
+
+
+def _panel(ax: Axes, curves: Array, moved: Sequence[int], classes: Sequence[str]) -> None:
+    epochs = np.arange(1, curves.shape[1] + 1)
+    mean, low, high = curves.mean(axis=0), curves.min(axis=0), curves.max(axis=0)
+    rest = [c for c in range(len(classes)) if c not in moved]
+    for c in rest:
+        ax.plot(epochs, mean[:, c], color="0.75", linewidth=0.8, label="the rest" if c == rest[0] else None)
+    every = max(1, len(epochs) // 8)
+    for i, c in enumerate(moved):
+        ax.fill_between(epochs, low[:, c], high[:, c], color=f"C{i % 6}", alpha=0.12, linewidth=0)
+        style = {"marker": MARKERS[i], "markersize": 4, "markevery": (i % every, every)}
+        ax.plot(epochs, mean[:, c], color=f"C{i % 6}", label=classes[c], **style)

@@ -1,0 +1,100 @@
+"""What each method pays: its average error against that of its worst class, natural and robust."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper_figs.archive import Archive
+from paper_figs.marks import MARKERS, error_bars
+from paper_figs.summary import percent, whiskers
+
+__all__ = ["COMMAND", "SECTION", "TITLE", "Plane", "caption", "compute", "draw"]
+
+SECTION = "networks"
+TITLE = "Average against worst class"
+COMMAND = "python -m deep.train --method frl"
+PANELS = {"natural_error": "natural error", "robust_error": "robust error"}
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Errors in percent.
+
+    Args:
+        key: name of the figure among its like.
+        title: the protocol.
+        whiskers: what the intervals are.
+        bases: methods that do not look at classes.
+        points: for each quantity and method the average over classes and the error of the worst class, each
+            with its interval, shape (2, 3).
+    """
+
+    key: str
+    title: str
+    whiskers: str
+    bases: tuple[str, ...]
+    points: Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
+
+
+def compute(archive: Archive) -> list[Plane]:
+    """Return the plane of each protocol with at least two robust methods."""
+    return [
+        Plane(
+            trained.key,
+            trained.comparison.title,
+            whiskers(trained.comparison, labels),
+            trained.bases,
+            {q: {m: percent(trained.comparison, m, q)[-2:] for m in labels} for q in PANELS},
+        )
+        for trained in archive.trained
+        for labels in [tuple(m for m in (*trained.bases, *trained.remedies) if m != "natural")]
+        if len(labels) > 1
+    ]
+
+
+def caption(data: Plane) -> str:
+    """Return what is seen."""
+    return (
+        "Average error against the error of the worst class, taken within each seed; lower and further left is "
+        "better. Filled: methods that do not look at classes; hollow: remedies; on the dashed line all classes are "
+        f"equal. Natural training is left out; long intervals leave the frame. {data.title}. {data.whiskers}."
+    )
+
+
+def draw(data: Plane) -> Figure:
+    """Draw a panel for each quantity."""
+    figure = Figure(figsize=(8.4, 4.4))
+    axes = figure.subplots(1, len(PANELS))
+    for ax, (quantity, title) in zip(axes, PANELS.items(), strict=True):
+        points = data.points[quantity]
+        for i, (name, values) in enumerate(points.items()):
+            (x, y), color = values[:, 0], f"C{i % 6}"
+            right, up = error_bars(values).T[:, :, None]
+            ax.errorbar(x, y, up, right, fmt="none", color=color, elinewidth=0.8, capsize=0, alpha=0.55)
+            face = color if name in data.bases else "white"
+            style = {"marker": MARKERS[i % len(MARKERS)], "markersize": 7.5, "linestyle": "none", "zorder": 3}
+            ax.plot(x, y, label=name, color=color, markerfacecolor=face, **style)
+        _frame(ax, np.array([*points.values()]))
+        ax.set(xlabel=f"average {title} (%)", ylabel=f"{title} of the worst class (%)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
+    return figure
+
+
+def _frame(ax: Axes, points: npt.NDArray[np.float64]) -> None:
+    """Set the limits by the points and what is near of their intervals, and say which way is better."""
+    for axis, values in (("x", points[:, 0]), ("y", points[:, 1])):
+        means = values[:, 0]
+        room = max(0.6 * float(np.ptp(means)), 1.5)
+        low = max(float(means.min()) - room, float(values.min()) - 0.5, 0)
+        high = min(float(means.max()) + room, float(values.max()) + 0.5, 100)
+        ax.set(**{f"{axis}lim": (low, high)})
+    ax.axline((0, 0), slope=1, color="0.6", linewidth=0.8, linestyle="--", zorder=1)
+    arrow = {"arrowstyle": "->", "color": "0.35"}
+    where = {"xycoords": "axes fraction", "textcoords": "axes fraction"}
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    ax.annotate("better", (0.01, 0.01), (0.1, 0.1), arrowprops=arrow, color="0.35", bbox=box, **where)

@@ -1,0 +1,31 @@
+"""What tells things apart besides their colour, for grey prints and for people who see fewer colours."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["HATCHES", "LINES", "MARKERS", "error_bars", "rotation"]
+
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
+LINES = ("-", "--", "-.", ":")
+
+
+def error_bars(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how far an interval in percent reaches below and above its value, within 0 and 100.
+
+    Args:
+        values: value, low and high, shape (..., 3); low and high are nan where there is no interval.
+
+    Returns:
+        Shape (2, ...).
+    """
+    value, low, high = np.moveaxis(values, -1, 0)
+    return np.nan_to_num([value - np.maximum(low, 0), np.minimum(high, 100) - value])
+
+
+def rotation(names: tuple[str, ...], *, longest: int) -> Mapping[str, object]:
+    """Return how names are set below an axis that has room for so many letters each."""
+    turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    return turned if max(map(len, names)) > longest else {}
