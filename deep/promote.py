@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deep.folder import FLAGS, HISTORY, RECORDS, RESULT, is_finished, read_config
+from deep.folder import CONFIG, FLAGS, HISTORY, RECORDS, RESULT, is_finished, read_config
 from deep.settings import Settings, arguments, checked, resumed
 from theory.cli import Parser, run, writable_folder
 from theory.evaluation import Evaluation
@@ -84,8 +84,8 @@ def promoted(folder: Path) -> tuple[str, dict[str, bytes]]:
     texts = {RECORDS: to_jsonl(records), HISTORY: "".join(json.dumps(line) + "\n" for line in history)}
     if (folder / LINK).exists():
         link = dict(parse_object("\n".join(_lines(folder / LINK)), str(folder / LINK)))
-        made = ["python", "-m", "deep.link", f"runs/deep/{name}"]
-        link["provenance"] = {**(link.get("provenance") or {}), "argv": made}
+        made = link.get("provenance") or {}
+        link["provenance"] = {**made, "argv": [*_portable(made.get("argv", []))]}
         texts[LINK] = json.dumps(link) + "\n"
     for file, text in texts.items():
         for word in _texts([json.loads(line) for line in text.splitlines()]):
@@ -96,6 +96,17 @@ def promoted(folder: Path) -> tuple[str, dict[str, bytes]]:
     if (folder / REPORT).exists():
         files[REPORT] = Evaluation.read(folder / REPORT).to_bytes()
     return name, files
+
+
+def _portable(argv: Sequence[str]) -> Iterator[str]:
+    """Yield the words of a command line, with runs and data where they are by default."""
+    before = ""
+    for word in argv:
+        if (Path(word) / CONFIG).is_file():
+            yield f"runs/deep/{read_config(Path(word))['id']}"
+        else:
+            yield f"data/{Path(word).name}" if before == "--data-dir" else word
+        before = word
 
 
 def _lines(path: Path) -> list[str]:

@@ -19,7 +19,7 @@ BASES = ("natural", "PGD", "TRADES")
 """Methods that do not look at classes."""
 PORTRAITS = "portrait*.npz"
 ARRAYS = {
-    **dict.fromkeys(("networks", "classes", "protocol"), "U"),
+    **dict.fromkeys(("networks", "runs", "classes", "protocol"), "U"),
     **dict.fromkeys(("images", "gradients", "adversarial"), "u"),
     **dict.fromkeys(("labels", "predicted"), "i"),
 }
@@ -49,6 +49,7 @@ class Portrait:
 
     Args:
         networks: names, length m.
+        runs: their ids, length m.
         classes: names.
         protocol: how the pictures were made, in words.
         images: uint8, shape (k, c, h, w).
@@ -62,6 +63,7 @@ class Portrait:
     """
 
     networks: tuple[str, ...]
+    runs: tuple[str, ...]
     classes: tuple[str, ...]
     protocol: str
     images: npt.NDArray[np.uint8]
@@ -75,7 +77,8 @@ class Portrait:
         m, k = len(self.networks), len(self.labels)
         pictures = (m, *self.images.shape)
         shapes = (self.gradients.shape, self.adversarial.shape, self.predicted.shape)
-        if self.images.ndim != 4 or len(self.images) != k or shapes != (pictures, pictures, (m, k)) or not m * k:
+        fit = self.images.ndim == 4 and len(self.images) == k and shapes == (pictures, pictures, (m, k))
+        if not fit or len(self.runs) != m or not m * k:
             raise InputError(
                 f"a portrait of {m} networks needs images (k, c, h, w) and k labels, got {self.images.shape}, "
                 f"{k} and {shapes}"
@@ -215,8 +218,8 @@ def _portrait(path: Path) -> Portrait:
         raise InputError(f"{path} is damaged or not an npz file ({type(error).__name__})") from None
     if {name: arrays[name].dtype.kind for name in arrays} != ARRAYS:
         raise InputError(f"{path} is no portrait: it must hold {', '.join(ARRAYS)}")
-    words = {name: tuple(np.atleast_1d(arrays.pop(name)).tolist()) for name in ("networks", "classes")}
+    words = {name: tuple(arrays.pop(name).ravel().tolist()) for name in ("networks", "runs", "classes")}
     try:
-        return Portrait(**words, protocol=str(arrays.pop("protocol")), **arrays)
+        return Portrait(**words, protocol=" ".join(arrays.pop("protocol").ravel().tolist()), **arrays)
     except InputError as error:
         raise InputError(f"{path} is no portrait: {error}") from None

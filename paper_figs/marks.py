@@ -8,7 +8,7 @@ import numpy.typing as npt
 __all__ = ["HATCHES", "LINES", "MARKERS", "error_bars", "rotation"]
 
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
 LINES = ("-", "--", "-.", ":")
 
 

@@ -55,7 +55,7 @@ class Curves:
             scale = max(float(np.max(away)), 1e-12)
             reach = np.maximum(reach, np.max(away, axis=0) / scale)
         most = np.argsort(-reach, kind="stable")[:SHOWN]
-        return sorted(int(i) for i in most if reach[i] > 0.02)
+        return sorted(int(i) for i in most if reach[i] > 0.1)
 
 
 def compute(archive: Archive) -> list[Curves]:

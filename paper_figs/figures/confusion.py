@@ -1,0 +1,147 @@
+"""Which classes an attack turns into which, before and after a remedy (the point of Lee et al., 2024, DAFA)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper_figs.archive import Archive, RunFiles, Trained
+from paper_figs.marks import rotation
+from theory.inputs import InputError
+
+__all__ = ["COMMAND", "SECTION", "TITLE", "Maps", "caption", "compute", "draw"]
+
+SECTION = "networks"
+TITLE = "Confusion under attack"
+COMMAND = "python -m deep.link RUN..."
+REMEDIES = ("DAFA", "FRL both")
+"""Remedies that are shown where they are; otherwise the first there is."""
+SAID = 3.0
+"""Shares and changes from so many percent on are written as numbers."""
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Shares in percent of the images of a class (row) that are taken for a class (column) under attack.
+
+    Args:
+        key: name of the figure among its like.
+        title: the protocol.
+        names: of the two methods.
+        classes: names, length C.
+        shares: of both methods, mean over seeds, shape (2, C, C).
+        seeds: number of runs of both methods.
+        n: smallest number of images of a class.
+    """
+
+    key: str
+    title: str
+    names: tuple[str, str]
+    classes: tuple[str, ...]
+    shares: Array
+    seeds: tuple[int, int]
+    n: int
+
+
+def compute(archive: Archive) -> list[Maps]:
+    """Return the maps of each protocol and remedy whose runs have been linked to theory.
+
+    Raises:
+        InputError: a link has no confusion of the classes of its run.
+    """
+    out = []
+    for trained in archive.trained:
+        linked = {m: [r for r in runs if r.link] for m, runs in trained.runs.items()}
+        before = trained.reference
+        after = [m for m in trained.remedies if linked[m]]
+        chosen = [m for m in after if m in REMEDIES] or after[:1]
+        if before and linked[before]:
+            out += [_maps(trained, (before, m), (linked[before], linked[m])) for m in chosen]
+    return out
+
+
+def _maps(
+    trained: Trained, names: tuple[str, str], runs: tuple[Sequence[RunFiles], Sequence[RunFiles]]
+) -> Maps:
+    classes = trained.comparison.classes
+    counts = [[_counts(run, classes) for run in members] for members in runs]
+    shares = [100 * np.mean([c / c.sum(axis=1, keepdims=True) for c in members], axis=0) for members in counts]
+    n = int(min(c.sum(axis=1).min() for members in counts for c in members))
+    key = f"{trained.key}_{names[1].replace(' ', '_')}"
+    sizes = len(runs[0]), len(runs[1])
+    return Maps(key, trained.comparison.title, names, classes, np.array(shares), sizes, n)
+
+
+def _counts(run: RunFiles, classes: Sequence[str]) -> Array:
+    """Return how many images of each class a network takes for each class under attack, shape (C, C)."""
+    link = run.link or {}
+    found = link.get("confusion")
+    try:
+        counts = np.array(found["attacked"], np.float64) if isinstance(found, dict) else np.empty(0)
+    except (KeyError, TypeError, ValueError):
+        counts = np.empty(0)
+    size = len(classes)
+    good = list(link.get("classes", ())) == list(classes) and counts.shape == (size, size)
+    if not good or not (counts >= 0).all() or not counts.sum(axis=1).all():
+        raise InputError(f"link.json of {run.name} must have confusion.attacked, counts of {size} x {size} classes")
+    return counts
+
+
+def caption(data: Maps) -> str:
+    """Return what is seen, and how much of it is noise."""
+    half = 196 * np.sqrt(0.1 * 0.9 / data.n)
+    return (
+        f"What attacked images of a class (row) are taken for (column), in percent of the class: {data.names[0]}, "
+        f"{data.names[1]}, and the change in percentage points. On the diagonal, in italics, those that stay right. "
+        f"{data.title}. Mean over {data.seeds[0]} and {data.seeds[1]} seeds; {data.n} images a class or more, so "
+        f"that a share of 10 % in one run is known to about +-{half:.0f} points (95 %)."
+    )
+
+
+def draw(data: Maps) -> Figure:
+    """Draw both maps and their difference."""
+    figure = Figure(figsize=(10.4, 4.3))
+    axes = figure.subplots(1, 3, sharey=True)
+    off = ~np.eye(len(data.classes), dtype=bool)
+    change = data.shares[1] - data.shares[0]
+    top = max(float(data.shares[:, off].max()), 1.0)
+    reach = max(float(np.abs(change).max()), 1.0)
+    for ax, name, shares in zip(axes, data.names, data.shares, strict=False):
+        image = _map(ax, np.where(off, shares, np.nan), data.classes, cmap="Blues", vmin=0, vmax=top)
+        _numbers(ax, shares, "{:.0f}", dark=shares > 0.55 * top)
+        ax.set_title(name)
+    figure.colorbar(image, ax=axes[:2], label="taken for another class (%)", shrink=0.8, location="bottom")
+    image = _map(axes[2], change, data.classes, cmap="PuOr_r", vmin=-reach, vmax=reach)
+    _numbers(axes[2], change, "{:+.0f}", dark=np.abs(change) > 0.65 * reach)
+    axes[2].set_title("change")
+    figure.colorbar(image, ax=axes[2], label="percentage points", shrink=0.8, location="bottom")
+    axes[0].set_ylabel("true class")
+    return figure
+
+
+def _map(ax: Axes, values: Array, classes: Sequence[str], **style: object) -> object:
+    where = np.arange(len(classes))
+    image = ax.imshow(values, **style)
+    ax.set_xticks(where, classes, **rotation(tuple(classes), longest=3))
+    ax.set_yticks(where, classes)
+    ax.tick_params(length=0)
+    ax.set_xlabel("taken for")
+    return image
+
+
+def _numbers(ax: Axes, values: Array, form: str, dark: npt.NDArray[np.bool_]) -> None:
+    """Write the numbers that matter, so that no colour is needed to read them."""
+    if len(values) > 20:
+        return
+    for i, j in _large(values):
+        right = i == j and form == "{:.0f}"
+        style = {"style": "italic", "color": "0.45"} if right else {"color": "w" if dark[i, j] else "k"}
+        ax.text(j, i, form.format(values[i, j]), ha="center", va="center", fontsize=7, **style)
+
+
+def _large(values: Array) -> Iterable[tuple[int, int]]:
+    return ((int(i), int(j)) for i, j in np.argwhere(np.abs(values) >= SAID))

@@ -1,0 +1,159 @@
+"""Class errors that theory predicts from a network's margins, against those that were counted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper_figs.archive import Archive, RunFiles, Trained
+from paper_figs.summary import ENOUGH
+from theory.errors import mean_interval
+from theory.inputs import InputError
+
+__all__ = ["COMMAND", "SECTION", "TITLE", "Scatter", "caption", "compute", "draw"]
+
+SECTION = "networks"
+TITLE = "Predicted and measured class errors"
+COMMAND = "python -m deep.link RUN..."
+QUANTITIES = {"natural_error": "natural error", "robust_error": "robust error"}
+COLUMNS = 4
+"""Methods in one figure."""
+Array = npt.NDArray[np.float64]
+Key = tuple[str, str]
+"""A method and an error."""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Errors in percent.
+
+    Args:
+        key: name of the figure among its like.
+        title: data set and attack.
+        classes: names, length C.
+        seeds: number of runs of each method.
+        points: predicted and measured error of each class, each with its interval, shape (2, C, 3).
+        fails: classes where they differ by more than noise in at least half of the runs, bool of shape (C,).
+        ranks: rank correlation over classes of each run, as far as it is defined.
+    """
+
+    key: str
+    title: str
+    classes: tuple[str, ...]
+    seeds: Mapping[str, int]
+    points: Mapping[Key, Array]
+    fails: Mapping[Key, npt.NDArray[np.bool_]]
+    ranks: Mapping[Key, tuple[float, ...]]
+
+
+def compute(archive: Archive) -> list[Scatter]:
+    """Return the points of each protocol whose runs have been linked to theory, some methods at a time.
+
+    Raises:
+        InputError: a link lacks what is drawn, or is of other classes than its run.
+    """
+    out = []
+    for trained in archive.trained:
+        ordered = (*trained.bases, *trained.remedies)
+        linked = {m: [r for r in trained.runs[m] if r.link] for m in ordered}
+        labels = [m for m in ordered if linked[m]]
+        for start in range(0, len(labels), COLUMNS):
+            key = trained.key if start == 0 else f"{trained.key}_{start // COLUMNS + 1}"
+            out.append(_scatter(key, trained, {m: linked[m] for m in labels[start : start + COLUMNS]}))
+    return out
+
+
+def _scatter(key: str, trained: Trained, runs: Mapping[str, Sequence[RunFiles]]) -> Scatter:
+    classes = trained.comparison.classes
+    points, fails, ranks = {}, {}, {}
+    for label, members in runs.items():
+        for quantity in QUANTITIES:
+            here = label, quantity
+            points[here] = 100 * _points([_numbers(run, quantity, classes) for run in members])
+            failures = [[c in run.link["failures"][quantity] for c in range(len(classes))] for run in members]
+            fails[here] = np.mean(failures, axis=0) >= 0.5
+            found = [run.link["rank_correlation"][quantity].get("value") for run in members]
+            ranks[here] = tuple(float(v) for v in found if v is not None)
+    title = f"{trained.comparison.protocol['dataset']}; {trained.comparison.protocol['attack']}"
+    return Scatter(key, title, classes, {m: len(r) for m, r in runs.items()}, points, fails, ranks)
+
+
+def _numbers(run: RunFiles, quantity: str, classes: Sequence[str]) -> Array:
+    """Return predicted and measured error of each class with low and high, shape (2, C, 3)."""
+    link: Mapping[str, Any] = run.link or {}
+    try:
+        sides = [link[side] for side in ("predicted", "measured")]
+        numbers = np.array([[s[quantity], s["low"][quantity], s["high"][quantity]] for s in sides], np.float64)
+        good = {*link["failures"][quantity]} <= {*range(len(classes))} and list(link["classes"]) == [*classes]
+        good = good and isinstance(link["rank_correlation"][quantity], Mapping)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        good, numbers = False, np.empty(0)
+    if not good or numbers.shape != (2, 3, len(classes)) or not ((numbers >= 0) & (numbers <= 1)).all():
+        raise InputError(
+            f"link.json of {run.name} must have predicted and measured {quantity} of {len(classes)} classes with "
+            "low and high, failures and rank_correlation"
+        )
+    return numbers.swapaxes(1, 2)
+
+
+def _points(runs: Sequence[Array]) -> Array:
+    """Return the mean over runs and its interval: Student's t, or for few runs the mean of their intervals."""
+    values = np.array(runs)
+    if len(runs) < ENOUGH:
+        return np.asarray(values.mean(axis=0))
+    centre = values[..., 0].reshape(len(runs), -1)
+    return np.array([mean_interval(column) for column in centre.T]).reshape(*values.shape[1:3], 3)
+
+
+def caption(data: Scatter) -> str:
+    """Return what is seen."""
+    seeds = ", ".join(f"{m} {k}" for m, k in data.seeds.items())
+    return (
+        "Class errors predicted by the Gaussian-margin model, fitted to other images, against those counted on test "
+        "images. On the dashed line they are equal; classes near 0 have no name. Triangles: classes where they differ by more than the noise of "
+        "both in at least half of the runs. r: rank correlation over classes, mean over runs and the smallest and "
+        f"largest of them. {data.title}. Bars: 95 %, Student's t over seeds from {ENOUGH} seeds on, else of "
+        f"prediction (bootstrap) and measurement (exact). Seeds: {seeds}."
+    )
+
+
+def draw(data: Scatter) -> Figure:
+    """Draw a column for each method and a row for each error."""
+    figure = Figure(figsize=(max(2.3 * len(data.seeds), 4.6), 5.6))
+    axes = figure.subplots(len(QUANTITIES), len(data.seeds), squeeze=False)
+    for j, label in enumerate(data.seeds):
+        for i, (quantity, name) in enumerate(QUANTITIES.items()):
+            ax, here = axes[i, j], (label, quantity)
+            _panel(ax, data.points[here], data.fails[here], data.classes)
+            ax.set_title("\n".join([label] * (i == 0) + [_rank(data.ranks[here])]), fontsize=8.5)
+            ax.set(xlabel=f"predicted {name} (%)", ylabel=f"measured {name} (%)" if j == 0 else "")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    return figure
+
+
+def _rank(ranks: Sequence[float]) -> str:
+    """Return the rank correlations of some runs in words."""
+    if not ranks:
+        return "r undefined"
+    spread = f" ({min(ranks):.2f} to {max(ranks):.2f})" if len(ranks) > 1 else ""
+    return f"r = {np.mean(ranks):.2f}{spread}"
+
+
+def _panel(ax: Axes, points: Array, fails: npt.NDArray[np.bool_], classes: Sequence[str]) -> None:
+    """Draw the classes of one method: predicted to the right, measured upwards."""
+    (x, y), (right, up) = points[..., 0], (np.abs(p[:, 1:] - p[:, :1]).T for p in points)
+    top = min(1.15 * max(float(points[..., 0].max()), 1.0), 106.0)
+    ax.errorbar(x, y, up, right, fmt="none", elinewidth=0.6, capsize=0, ecolor="0.6")
+    for chosen, marker, color, said in ((~fails, "o", "C0", "within"), (fails, "^", "C5", "beyond")):
+        style = {"marker": marker, "color": color, "markersize": 4.5, "linestyle": "none"}
+        ax.plot(x[chosen], y[chosen], **style, label=f"difference {said} noise")
+    for name, a, b in zip(classes, x, y, strict=True):
+        if max(a, b) > 0.15 * top:  # those near 0 would cover each other
+            ax.annotate(name, (a, b), (3, 2), textcoords="offset points", fontsize=6.5)
+    ax.axline((0, 0), slope=1, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+    ax.set(xlim=(-0.04 * top, top), ylim=(-0.04 * top, top), aspect="equal")
