@@ -1,8 +1,8 @@
-"""``python -m deep.portrait RUN... --out FILE.npz``: what networks look at, in pictures (Tsipras et al., 2019).
+"""``python -m deep.portrait RUN... --out FILE.npz``: what networks look at (Tsipras et al., 2019).
 
-For a few test images of each class: the gradient of the loss at the image, and where an attack takes the image that
-may go several times as far as the one trained against. A natural network first and robust ones after it show that
-robust gradients follow what a person sees. The images are the first of each class, not chosen.
+For a few test images of each class: the gradient of the loss at the image, and where an attack takes the
+image that may go several times as far as the one trained against. A natural network and robust ones after it
+show whether robust gradients follow what a person sees. The images are the first of each class, not chosen.
 """
 
 import copy
@@ -39,8 +39,8 @@ NAME = "portrait*.npz"
 def gradients(model: nn.Module, x: Tensor, y: Tensor) -> npt.NDArray[np.uint8]:
     """Return the gradient of the cross-entropy at each image as a picture: 128 where it is 0.
 
-    It is clipped at `CLIP` root mean squares of its image, and computed in float64: a network that is sure has a
-    gradient that vanishes in float32.
+    It is clipped at `CLIP` root mean squares of its image, and computed in float64: a network that is sure
+    has a gradient that vanishes in float32.
 
     Args:
         model: returns logits; left as it was.
@@ -106,10 +106,14 @@ def _shared(runs: Sequence[Run], per_class: int) -> Split:
 def _check(folders: Sequence[Path], runs: Sequence[Run]) -> None:
     """Refuse runs that cannot be looked at together."""
     for folder, other in zip(folders, runs, strict=True):
-        if other.data.sha256 != runs[0].data.sha256 or other.settings.attack.eps != runs[0].settings.attack.eps:
+        if (
+            other.data.sha256 != runs[0].data.sha256
+            or other.settings.attack.eps != runs[0].settings.attack.eps
+        ):
             raise InputError(
-                f"{folder} is of {other.settings.dataset}, eps={other.settings.eps}; the runs must be of the data "
-                f"and the radius of {folders[0]}: {runs[0].settings.dataset}, eps={runs[0].settings.eps}"
+                f"{folder} is of {other.settings.dataset}, eps={other.settings.eps}; the runs must be of "
+                f"the data and the radius of {folders[0]}: {runs[0].settings.dataset}, "
+                f"eps={runs[0].settings.eps}"
             )
 
 
@@ -117,7 +121,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draw the portraits and write them into one file."""
     parser = Parser(prog="deep.portrait", description=__doc__)
     add = parser.add_argument
-    add("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs of deep.train, a natural one first")
+    add(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs of deep.train, a natural one first"
+    )
     add("--out", type=Path, required=True, metavar="FILE", help=f"file to write, with a name like {NAME}")
     add("--per-class", type=whole(1), default=1, help="images of each class")
     add("--times", type=real, default=4.0, help="radius of the attack, in units of that of the runs")

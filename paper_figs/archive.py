@@ -80,8 +80,8 @@ class Portrait:
         fit = self.images.ndim == 4 and len(self.images) == k and shapes == (pictures, pictures, (m, k))
         if not fit or len(self.runs) != m or not m * k:
             raise InputError(
-                f"a portrait of {m} networks needs images (k, c, h, w) and k labels, got {self.images.shape}, "
-                f"{k} and {shapes}"
+                f"a portrait of {m} networks needs images (k, c, h, w) and k labels, got "
+                f"{self.images.shape}, {k} and {shapes}"
             )
         for name in ("labels", "predicted"):
             if getattr(self, name).min() < 0 or getattr(self, name).max() >= len(self.classes):
@@ -199,7 +199,9 @@ def _history(folder: Path) -> Iterator[Mapping[str, Any]]:
     for number, line in enumerate(_text(path).splitlines() if path.exists() else [], 1):
         epoch = parse_object(line, f"{path}, line {number}")
         if epoch.get("epoch") != number:
-            raise InputError(f"{path}, line {number} must be of epoch {number}, got {epoch.get('epoch')!r:.60}")
+            raise InputError(
+                f"{path}, line {number} must be of epoch {number}, got {epoch.get('epoch')!r:.60}"
+            )
         yield epoch
 
 

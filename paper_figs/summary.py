@@ -11,7 +11,7 @@ __all__ = ["ENOUGH", "TOGETHER", "interval", "percent", "whiskers"]
 TOGETHER = ("average", "worst")
 """What follows the classes."""
 ENOUGH = 3
-"""From so many seeds on an interval over them is shown: that of two reaches 9 standard deviations to each side."""
+"""From so many seeds on an interval over them is shown; that of two is 18 standard deviations wide."""
 
 
 def percent(comparison: Comparison, label: str, quantity: str) -> npt.NDArray[np.float64]:
@@ -32,8 +32,8 @@ def percent(comparison: Comparison, label: str, quantity: str) -> npt.NDArray[np
 def interval(errors: npt.ArrayLike, n: npt.ArrayLike) -> tuple[float, float, float]:
     """Return the mean error of runs and its 95 % interval (mean, low, high).
 
-    From `ENOUGH` runs on it is Student's t over them; for fewer, where that says next to nothing, the exact one
-    over the test images of a run with their mean error.
+    From `ENOUGH` runs on it is Student's t over them; for fewer, where that says next to nothing, the exact
+    one over the test images of a run with their mean error.
 
     Args:
         errors: of each run, shape (runs,).

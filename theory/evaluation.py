@@ -18,8 +18,8 @@ __all__ = ["CLEAN", "Evaluation", "paired_table"]
 
 CLEAN = "clean"
 PACKED = {"attacks": "U1", "gaps": "i1", "labels": "i1", "ok": "u2"}
-"""Kind and dimensions of the arrays of a file: "gaps" are the differences of the index, which compress, and "ok"
-holds eight samples a byte."""
+"""Kind and dimensions of the arrays of a file; "gaps" are the differences of the index, which compress, and
+"ok" holds eight samples a byte."""
 PLAIN = {"attacks": "U1", "index": "i1", "labels": "i1", "ok": "b2"}
 """The same before flags were packed."""
 

@@ -1,1 +1,1 @@
-"""One figure a file; the file's name is the figure's."""
+"""One figure a file, named like it: SECTION, TITLE, COMMAND, compute, caption and draw."""

@@ -1,7 +1,7 @@
 """Errors of every class under each training method (after Xu et al., 2021, figure 1).
 
-Methods that do not look at classes are bars side by side; each remedy has a row of its own, over the bars of the
-method that it is compared with.
+Methods that do not look at classes are bars side by side; each remedy has a row of its own, over the bars of
+the method that it is compared with.
 """
 
 from collections.abc import Iterable, Mapping
@@ -130,7 +130,9 @@ def _places(groups: int) -> npt.NDArray[np.float64]:
     return np.arange(groups) + 0.6 * (np.arange(groups) >= groups - len(TOGETHER))
 
 
-def _whiskers(ax: Axes, x: npt.NDArray[np.float64], values: npt.NDArray[np.float64], color: str = "k") -> None:
+def _whiskers(
+    ax: Axes, x: npt.NDArray[np.float64], values: npt.NDArray[np.float64], color: str = "k"
+) -> None:
     style = {"fmt": "none", "ecolor": color, "elinewidth": 0.7, "capsize": 1.5, "capthick": 0.7}
     ax.errorbar(x, values[:, 0], error_bars(values), **style)
 

@@ -1,4 +1,4 @@
-"""Which classes an attack turns into which, before and after a remedy (the point of Lee et al., 2024, DAFA)."""
+"""Which classes an attack turns into which, before and after a remedy (after Lee et al., 2024: DAFA)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -69,7 +69,9 @@ def _maps(
 ) -> Maps:
     classes = trained.comparison.classes
     counts = [[_counts(run, classes) for run in members] for members in runs]
-    shares = [100 * np.mean([c / c.sum(axis=1, keepdims=True) for c in members], axis=0) for members in counts]
+    shares = [
+        100 * np.mean([c / c.sum(axis=1, keepdims=True) for c in members], axis=0) for members in counts
+    ]
     n = int(min(c.sum(axis=1).min() for members in counts for c in members))
     key = f"{trained.key}_{names[1].replace(' ', '_')}"
     sizes = len(runs[0]), len(runs[1])
@@ -87,7 +89,9 @@ def _counts(run: RunFiles, classes: Sequence[str]) -> Array:
     size = len(classes)
     good = list(link.get("classes", ())) == list(classes) and counts.shape == (size, size)
     if not good or not (counts >= 0).all() or not counts.sum(axis=1).all():
-        raise InputError(f"link.json of {run.name} must have confusion.attacked, counts of {size} x {size} classes")
+        raise InputError(
+            f"link.json of {run.name} must have confusion.attacked, counts of {size} x {size} classes"
+        )
     return counts
 
 
@@ -95,10 +99,11 @@ def caption(data: Maps) -> str:
     """Return what is seen, and how much of it is noise."""
     half = 196 * np.sqrt(0.1 * 0.9 / data.n)
     return (
-        f"What attacked images of a class (row) are taken for (column), in percent of the class: {data.names[0]}, "
-        f"{data.names[1]}, and the change in percentage points. On the diagonal, in italics, those that stay right. "
-        f"{data.title}. Mean over {data.seeds[0]} and {data.seeds[1]} seeds; {data.n} images a class or more, so "
-        f"that a share of 10 % in one run is known to about +-{half:.0f} points (95 %)."
+        "What attacked images of a class (row) are taken for (column), in percent of the class: "
+        f"{data.names[0]}, {data.names[1]}, and the change in percentage points. On the diagonal, in "
+        f"italics, those that stay right. {data.title}. Mean over {data.seeds[0]} and {data.seeds[1]} "
+        f"seeds; {data.n} images a class or more, so that a share of 10 % in one run is known to about "
+        f"+-{half:.0f} points (95 %)."
     )
 
 

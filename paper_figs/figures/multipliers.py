@@ -1,4 +1,4 @@
-"""How FRL's multipliers and training radii move over the epochs, class by class (Xu et al., 2021, algorithm 1)."""
+"""How FRL's multipliers and training radii move over the epochs, class by class (Xu et al., 2021)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,10 +98,10 @@ def caption(data: Curves) -> str:
     """Return what is seen."""
     seeds = ", ".join(f"{m} {k}" for m, k in data.seeds.items())
     return (
-        "FRL's multipliers of the natural and the boundary error and its training radii after each epoch. A class "
-        "whose validation error exceeds the average by more than tau rises. Lines: mean over seeds; bands: from the "
-        f"smallest to the largest of them (no interval). Grey: the classes that move least. {data.title}. "
-        f"Seeds: {seeds}."
+        "FRL's multipliers of the natural and the boundary error and its training radii after each epoch. "
+        "A class whose validation error exceeds the average by more than tau rises. Lines: mean over "
+        "seeds; bands: from the smallest to the largest of them (no interval). Grey: the classes that "
+        f"move least. {data.title}. Seeds: {seeds}."
     )
 
 

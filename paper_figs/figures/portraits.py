@@ -43,9 +43,10 @@ def caption(data: Pictures) -> str:
     p = data.portrait
     runs = ", ".join(f"{n} (run {r})" for n, r in zip(p.networks, p.runs, strict=True))
     return (
-        "For each network the gradient of its loss at the image (grey: 0; clipped at 3 root mean squares) and where "
-        f"an attack takes the image, with the class it is then taken for. {p.protocol}. One run each: {runs}; "
-        f"{min(len(p.labels), COLUMNS)} test images, the first of their classes, not chosen. No statistics."
+        "For each network the gradient of its loss at the image (grey: 0; clipped at 3 root mean squares) "
+        f"and where an attack takes the image, with the class it is then taken for. {p.protocol}. One run "
+        f"each: {runs}; {min(len(p.labels), COLUMNS)} test images, the first of their classes, not chosen. "
+        "No statistics."
     )
 
 

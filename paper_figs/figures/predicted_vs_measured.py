@@ -87,21 +87,23 @@ def _numbers(run: RunFiles, quantity: str, classes: Sequence[str]) -> Array:
     link: Mapping[str, Any] = run.link or {}
     try:
         sides = [link[side] for side in ("predicted", "measured")]
-        numbers = np.array([[s[quantity], s["low"][quantity], s["high"][quantity]] for s in sides], np.float64)
+        numbers = np.array(
+            [[s[quantity], s["low"][quantity], s["high"][quantity]] for s in sides], np.float64
+        )
         good = {*link["failures"][quantity]} <= {*range(len(classes))} and list(link["classes"]) == [*classes]
         good = good and isinstance(link["rank_correlation"][quantity], Mapping)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         good, numbers = False, np.empty(0)
     if not good or numbers.shape != (2, 3, len(classes)) or not ((numbers >= 0) & (numbers <= 1)).all():
         raise InputError(
-            f"link.json of {run.name} must have predicted and measured {quantity} of {len(classes)} classes with "
-            "low and high, failures and rank_correlation"
+            f"link.json of {run.name} must have predicted and measured {quantity} of {len(classes)} "
+            "classes with low and high, failures and rank_correlation"
         )
     return numbers.swapaxes(1, 2)
 
 
 def _points(runs: Sequence[Array]) -> Array:
-    """Return the mean over runs and its interval: Student's t, or for few runs the mean of their intervals."""
+    """Return the mean over runs and its interval: Student's t, or for few runs the mean of theirs."""
     values = np.array(runs)
     if len(runs) < ENOUGH:
         return np.asarray(values.mean(axis=0))
@@ -113,11 +115,12 @@ def caption(data: Scatter) -> str:
     """Return what is seen."""
     seeds = ", ".join(f"{m} {k}" for m, k in data.seeds.items())
     return (
-        "Class errors predicted by the Gaussian-margin model, fitted to other images, against those counted on test "
-        "images. On the dashed line they are equal; classes near 0 have no name. Triangles: classes where they differ by more than the noise of "
-        "both in at least half of the runs. r: rank correlation over classes, mean over runs and the smallest and "
-        f"largest of them. {data.title}. Bars: 95 %, Student's t over seeds from {ENOUGH} seeds on, else of "
-        f"prediction (bootstrap) and measurement (exact). Seeds: {seeds}."
+        "Class errors predicted by the Gaussian-margin model, fitted to other images, against those "
+        "counted on test images. On the dashed line they are equal; classes near 0 have no name. "
+        "Triangles: classes where they differ by more than the noise of both in at least half of the "
+        "runs. r: rank correlation over classes, mean over runs and the smallest and largest of them. "
+        f"{data.title}. Bars: 95 %, Student's t over seeds from {ENOUGH} seeds on, else of prediction "
+        f"(bootstrap) and measurement (exact). Seeds: {seeds}."
     )
 
 

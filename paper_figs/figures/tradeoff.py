@@ -59,9 +59,10 @@ def compute(archive: Archive) -> list[Plane]:
 def caption(data: Plane) -> str:
     """Return what is seen."""
     return (
-        "Average error against the error of the worst class, taken within each seed; lower and further left is "
-        "better. Filled: methods that do not look at classes; hollow: remedies; on the dashed line all classes are "
-        f"equal. Natural training is left out; long intervals leave the frame. {data.title}. {data.whiskers}."
+        "Average error against the error of the worst class, taken within each seed; lower and further "
+        "left is better. Filled: methods that do not look at classes; hollow: remedies; on the dashed "
+        "line all classes are equal. Natural training is left out; long intervals leave the frame. "
+        f"{data.title}. {data.whiskers}."
     )
 
 

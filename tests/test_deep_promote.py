@@ -1,0 +1,151 @@
+"""What is promoted: copies without weights and without paths of the machine, of runs that are finished."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from deep import portrait, promote, train
+from deep.folder import read_config
+from deep.settings import checked
+from paper_figs.archive import read_archive
+from theory.evaluation import Evaluation
+from theory.inputs import InputError
+from theory.record import read_records
+
+SMALL = ["--epochs", "2", "--steps", "2", "--eval-steps", "2", "--width", "4", "--train-per-class", "20"]
+SMALL += ["--test-per-class", "10", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return the folders of a natural and an FRL run."""
+    root = tmp_path_factory.mktemp("runs")
+    for name, more in {"natural": [], "frl": ["--variant", "reweight", "--seed", "0"]}.items():
+        assert train.main(["--method", name, *SMALL, *more, "--out", str(root / name)]) == 0
+    return root
+
+
+@pytest.fixture
+def runs(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "runs")
+
+
+def test_a_promoted_run_has_the_same_numbers(runs, invoke, tmp_path):
+    link = {
+        "a": [0.5],
+        "provenance": {"argv": ["python", "-m", "deep.link", str(runs / "frl"), "--eps", "8/255"]},
+    }
+    (runs / "frl" / "link.json").write_text(json.dumps(link))
+    (runs / "frl" / "report").mkdir()
+    shutil.copy(runs / "frl" / "flags.npz", runs / "frl" / "report" / "evaluation.npz")
+    code, out, _ = invoke(promote.main, runs / "natural", runs / "frl", "--to", tmp_path / "to")
+    assert code == 0 and out.count("flags.npz") == 2
+    names = {m: read_config(runs / m)["id"] for m in ("natural", "frl")}
+    there = tmp_path / "to" / names["frl"]
+    files = {str(p.relative_to(there)) for p in there.rglob("*") if p.is_file()}
+    assert files == {"records.jsonl", "history.jsonl", "flags.npz", "link.json", "report/evaluation.npz"}
+    before, after = (read_records(f) for f in (runs / "frl", there))
+    assert [(r.setting, r.label, r.errors) for r in before] == [(r.setting, r.label, r.errors) for r in after]
+    flags = [Evaluation.read(f / "flags.npz") for f in (runs / "frl", there)]
+    np.testing.assert_array_equal(flags[0].ok, flags[1].ok)
+    everything = "".join(p.read_text() for p in (tmp_path / "to").rglob("*.json*"))
+    assert str(tmp_path) not in everything and "home" not in everything
+    kept = json.loads((there / "link.json").read_text())["provenance"]["argv"]
+    assert kept == ["python", "-m", "deep.link", f"runs/deep/{names['frl']}", "--eps", "8/255"]
+    archive = read_archive(tmp_path / "to")
+    assert [(r.name, len(r.history), r.link is None) for r in archive.runs] == [
+        (name, 2, name == names["natural"]) for name in sorted(names.values())
+    ]
+
+
+def test_the_command_of_a_record_makes_the_run_again(runs):
+    """It names what is not a default, and nothing else; the variant decides what the default is."""
+    config = read_config(runs / "frl")
+    words = promote.command(config, runs / "frl")
+    given = dict(word[2:].split("=") for word in words[3:])
+    assert checked(given)[0].id == config["id"]
+    assert set(given) == {
+        *("method", "dataset", "seed", "threads", "variant"),
+        *("epochs", "steps", "eval-steps", "width", "train-per-class", "test-per-class"),
+    }
+    assert checked(given | {"steps": "3"})[0].id != config["id"]
+
+
+def test_where_data_and_hot_start_lie_is_said_as_the_project_has_it(runs):
+    config = dict(read_config(runs / "natural"))
+    config["data_dir"] = str(runs / "MNIST")
+    assert promote.command(config, runs / "natural")[-1] == "--data-dir=data/MNIST"
+
+
+def test_a_run_that_cannot_be_promoted_is_refused_and_nothing_is_written(runs, refuses, tmp_path):
+    to = tmp_path / "to"
+    promoted = [runs / "natural", runs / "frl"]
+    (runs / "unfinished").mkdir()
+    shutil.copy(runs / "frl" / "config.json", runs / "unfinished")
+    refuses(promote.main, *promoted, runs / "unfinished", "--to", to, says=["unfinished is not finished"])
+    refuses(promote.main, *promoted, runs / "frl", "--to", to, says=["another RUN given"])
+    refuses(promote.main, runs / "nothing", "--to", to, says=["nothing"])
+    (runs / "frl" / "link.json").write_text(json.dumps({"made in": "/somewhere/else"}))
+    refuses(promote.main, *promoted, "--to", to, says=["link.json names a path", "/somewhere/else"])
+    (runs / "frl" / "link.json").write_text("{")
+    refuses(promote.main, *promoted, "--to", to, says=["link.json"])
+    (runs / "frl" / "link.json").unlink()
+    flags = (runs / "frl" / "flags.npz").read_bytes()
+    (runs / "frl" / "flags.npz").write_bytes(flags[:50])
+    refuses(promote.main, *promoted, "--to", to, says=["flags.npz"])
+    assert not to.exists()
+
+
+def test_what_was_promoted_is_never_overwritten(runs, invoke, refuses, tmp_path):
+    to = tmp_path / "to"
+    assert invoke(promote.main, runs / "frl", "--to", to)[0] == 0
+    before = {p: p.read_bytes() for p in to.rglob("*") if p.is_file()}
+    refuses(promote.main, runs / "natural", runs / "frl", "--to", to, says=["there already"])
+    assert {p: p.read_bytes() for p in to.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "text, seen",
+    [
+        ("/root/x", True),
+        ("--out=/x", True),
+        ("~/data", True),
+        ("C:\\runs", True),
+        ("cannot read '/tmp/y'", True),
+        ("eps=8/255, step=eps/4", False),
+        ("runs/deep/0123", False),
+        ("../runs", False),
+        ("and / or", False),
+    ],
+)
+def test_paths_of_a_machine_are_seen(text, seen):
+    assert bool(promote.PATH.search(text)) == seen
+
+
+def test_portraits_hold_what_the_networks_do(runs, invoke, refuses, tmp_path):
+    out = tmp_path / "records" / "portrait.npz"
+    argv = [runs / "natural", runs / "frl", "--times", "2"]
+    assert invoke(portrait.main, *argv, "--out", out)[0] == 0
+    shutil.copy(runs / "frl" / "records.jsonl", out.parent)
+    (found,) = read_archive(out.parent).portraits
+    assert found.networks == ("natural", "FRL reweight") and found.labels.tolist() == [*range(10)]
+    moved = np.abs(found.adversarial.astype(int) - found.images[None].astype(int))
+    assert 0.9 < moved.max() / (255 * 2 * 0.15) < 1.02
+    assert (found.gradients[0] != found.gradients[1]).any() and found.gradients.std(axis=(2, 3, 4)).min() > 5
+    kept = out.read_bytes()
+    assert invoke(portrait.main, *argv, "--out", out)[0] == 0 and out.read_bytes() == kept
+    refuses(portrait.main, *argv, "--out", tmp_path / "other.npz", says=["portrait*.npz"])
+    refuses(portrait.main, *argv, "--per-class", 11, "--out", out, says=["--per-class", "at most 10"])
+    refuses(portrait.main, *argv[:2], "--times", 0, "--out", out, says=["--times"])
+    with np.load(out) as arrays:
+        arrays = dict(arrays)
+    for damage in (
+        {"labels": arrays["labels"] + 1},
+        {"images": arrays["images"][:5]},
+        {"more": arrays["labels"]},
+    ):
+        np.savez(out, **(arrays | damage))
+        with pytest.raises(InputError, match=r"portrait\.npz is no portrait"):
+            read_archive(out.parent)
