@@ -156,7 +156,8 @@ def test_bars_are_means_over_seeds(folder):
     rows = class_errors.draw(remedies).axes
     assert len(rows) == 4
     np.testing.assert_allclose([p.get_height() for p in rows[1].patches], [40, 60, 50, 60])
-    np.testing.assert_allclose(rows[1].lines[0].get_ydata(), [40, 51, 45.5, 51])
+    (points,) = (line for line in rows[1].lines if line.get_label() == "the remedy")
+    np.testing.assert_allclose(points.get_ydata(), [40, 51, 45.5, 51])
     assert "TRADES beta=6 3, FRL both 3, FRL reweight 1" in class_errors.caption(remedies)
 
 
