@@ -132,14 +132,14 @@ def test_gradients_are_those_of_the_loss_even_where_the_network_is_sure():
     """Of a linear network it is W^T (p - one-hot); here float32 would make it 0."""
     generator = torch.Generator().manual_seed(0)
     weight, x = torch.randn(3, 4, generator=generator), torch.rand(5, 1, 2, 2, generator=generator)
-    model = Linear(60 * weight, torch.zeros(3))
+    model = Linear(300 * weight, torch.zeros(3))
     y = model(x).argmax(1)
-    logits = x.flatten(1).double() @ (60 * weight).double().T
-    exact = (torch.softmax(logits, 1) - torch.nn.functional.one_hot(y, 3)) @ (60 * weight).double()
+    logits = x.flatten(1).double() @ (300 * weight).double().T
+    exact = (torch.softmax(logits, 1) - torch.nn.functional.one_hot(y, 3)) @ (300 * weight).double()
     scaled = exact / (3 * exact.square().mean(dim=1, keepdim=True).sqrt())
     found = portrait.gradients(model, x, y)
     np.testing.assert_allclose(found.reshape(5, 4), 128 + 127 * scaled.clamp(-1, 1), atol=0.51)
-    assert float(torch.softmax(model(x), 1).amax(1).min()) > 1 - 1e-6 and found.std() > 20
+    assert (torch.softmax(model(x).detach(), 1).amax(1) == 1).any()
 
 
 def test_portraits_hold_what_the_networks_do(runs, invoke, refuses, tmp_path):
