@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from paper_figs.archive import Archive, RunFiles
 from paper_figs.marks import MARKERS
@@ -108,7 +109,7 @@ def caption(data: Curves) -> str:
 def draw(data: Curves) -> Figure:
     """Draw a column for each variant and a row for each kind of curve."""
     columns = len(data.curves)
-    figure = Figure(figsize=(max(2.8 * columns, 4.2), 5.6))
+    figure = Figure(figsize=(max(2.8 * columns, 4.6), 5.6))
     axes = figure.subplots(len(ROWS), columns, sharex="col", sharey="row", squeeze=False)
     for j, (method, curves) in enumerate(data.curves.items()):
         for i, (row, label) in enumerate(ROWS.items()):
@@ -118,8 +119,9 @@ def draw(data: Curves) -> Figure:
                 axes[i, j].set_ylabel(label)
         axes[0, j].set_title(method)
         axes[-1, j].set_xlabel("epoch")
+        axes[-1, j].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(7, max(len(labels), 1)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(2 + 2 * columns, 8))
     return figure
 
 

@@ -17,6 +17,8 @@ __all__ = ["COMMAND", "SECTION", "TITLE", "Plane", "caption", "compute", "draw"]
 SECTION = "networks"
 TITLE = "Average against worst class"
 COMMAND = "python -m deep.train --method frl"
+BETTER = "\N{LEFTWARDS ARROW} better"
+"""Turned with the label of the vertical axis, it points down."""
 PANELS = {"natural_error": "natural error", "robust_error": "robust error"}
 
 
@@ -80,22 +82,18 @@ def draw(data: Plane) -> Figure:
             style = {"marker": MARKERS[i % len(MARKERS)], "markersize": 7.5, "linestyle": "none", "zorder": 3}
             ax.plot(x, y, label=name, color=color, markerfacecolor=face, **style)
         _frame(ax, np.array([*points.values()]))
-        ax.set(xlabel=f"average {title} (%)", ylabel=f"{title} of the worst class (%)")
+        ax.set(xlabel=f"average {title} (%)  {BETTER}", ylabel=f"{title} of the worst class (%)  {BETTER}")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
     return figure
 
 
 def _frame(ax: Axes, points: npt.NDArray[np.float64]) -> None:
-    """Set the limits by the points and what is near of their intervals, and say which way is better."""
+    """Set the limits by the points and what is near of their intervals."""
     for axis, values in (("x", points[:, 0]), ("y", points[:, 1])):
         means = values[:, 0]
         room = max(0.6 * float(np.ptp(means)), 1.5)
         low = max(float(means.min()) - room, float(values.min()) - 0.5, 0)
-        high = min(float(means.max()) + room, float(values.max()) + 0.5, 100)
+        high = min(float(means.max()) + room, float(values.max()) + 0.5, 101)
         ax.set(**{f"{axis}lim": (low, high)})
     ax.axline((0, 0), slope=1, color="0.6", linewidth=0.8, linestyle="--", zorder=1)
-    arrow = {"arrowstyle": "->", "color": "0.35"}
-    where = {"xycoords": "axes fraction", "textcoords": "axes fraction"}
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    ax.annotate("better", (0.01, 0.01), (0.1, 0.1), arrowprops=arrow, color="0.35", bbox=box, **where)
