@@ -5,11 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HATCHES", "LINES", "MARKERS", "error_bars", "rotation"]
+__all__ = ["HATCHES", "MARKERS", "error_bars", "rotation"]
 
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
-LINES = ("-", "--", "-.", ":")
 
 
 def error_bars(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
