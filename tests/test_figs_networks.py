@@ -193,6 +193,8 @@ def test_multipliers_are_those_of_the_history(folder):
     axes = multipliers.draw(curves).axes
     drawn = {line.get_label(): line.get_ydata() for line in axes[0].lines}
     np.testing.assert_allclose(drawn["b"], [0, 0.1, 0.2, 0.3])
+    (radii,) = (line for line in axes[4].lines if line.get_label() == "b")
+    np.testing.assert_allclose(radii.get_ydata(), 4 * [1.1])  # the mean over seeds
 
 
 def test_a_history_that_lacks_a_multiplier_is_refused(folder):
