@@ -82,8 +82,8 @@ def trained(records: Iterable[Record], rules: Iterable[str]) -> list[Trained]:
     """Return the classifiers of some rules, in the order of their records.
 
     Raises:
-        InputError: a rule is unknown, a setting out of its domain, or a classifier lacks an error of a class or
-            has two.
+        InputError: a rule is unknown, a setting is out of its domain, or a classifier lacks an error of a
+            class or has two.
     """
     wanted, known = set(rules), (*RULES, *REMEDIES)
     groups: dict[tuple[str, int], dict[tuple[str, str], Record]] = {}

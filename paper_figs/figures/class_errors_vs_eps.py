@@ -82,7 +82,7 @@ def _panel(runs: Sequence[Trained]) -> Panel:
                 counted.setdefault((label, quantity), set()).add((run.train_eps, *triple))
     rule, mixture = runs[0].setting["rule"], runs[0].mixture
     largest = max(run.train_eps for run in runs)
-    eps = np.linspace(0, min(0.98 * mixture.eta, 1.25 * largest + 1e-9), 60)
+    eps = np.linspace(0, min(0.98 * mixture.eta, 1.25 * largest + 1e-9), 41)
     errors = np.array([theory_errors(rule, mixture, float(e)) for e in eps])  # (m, quantity, class)
     curves = {(y, q): errors[:, j, i] for i, y in enumerate(CLASSES) for j, q in enumerate(COUNTED)}
     return Panel(mixture.K, rule, eps, curves, {k: np.array(sorted(v)) for k, v in counted.items()})

@@ -74,7 +74,7 @@ def _panel(runs: Sequence[Trained]) -> Panel:
         for name, quantity in (adversarial if run.train_eps else {"natural": "natural_error"}).items():
             counted[name].append([run.mixture.K, *gap(run.errors, quantity)])
     ratios = [run.mixture.K for run in runs]
-    K = np.linspace(min(1.0, *ratios), 1.15 * max(ratios), 60)
+    K = np.linspace(min(1.0, *ratios), 1.15 * max(ratios), 41)
     gaps = np.array([_gaps(rule, replace(runs[0].mixture, K=float(k)), eps) for k in K])
     found = {name: np.array(rows).reshape(-1, 4) for name, rows in counted.items()}
     return Panel(eps, rule, K, dict(zip(GAPS, gaps.T, strict=True)), found)

@@ -199,6 +199,8 @@ def _panel_on(ax: Axes, panel: Panel) -> None:
     for name, marker in MARKS.items():
         ax.plot(*ndtri(panel.marks[name]), marker, ms=8, mfc="white", mec="black", zorder=5)
     for rule, marker in SIMULATED.items():
+        if not len(panel.points[rule]):
+            continue
         x, y = np.clip(ndtri(panel.points[rule]), *EDGES).swapaxes(0, 1)
         style = COUNTED_LOOK | {"marker": marker, "zorder": 6, "capsize": 0, "clip_on": False}
         ax.errorbar(x[:, 0], y[:, 0], arms(y), arms(x), **style)
