@@ -25,7 +25,7 @@ from sim import experiment, features, sweep
 from sim.studies import remedies
 from theory.constrained import frl
 from theory.errors import exact_interval
-from theory.fairness import class_errors, fair_error, reachable_bias
+from theory.fairness import class_errors, fair_bias, fair_error, natural_fairness_by_remargin, reachable_bias
 from theory.fairness import price_of_fairness as price
 from theory.inputs import InputError
 from theory.mixture import GaussianMixture
@@ -176,10 +176,15 @@ def test_reachable_sets_are_those_of_theory(archive):
 
 def test_remargin_reaches_its_biases_and_no_others():
     mixture, rng = GaussianMixture(**MIXTURE, K=2.0), np.random.default_rng(1)
-    low, high = reachable.remargin_biases(mixture, 0.16)
-    plus, minus = rng.uniform(0, 0.4, (2, 5000))
+    low, high = reachable.remargin_biases(mixture)
+    plus, minus = rng.uniform(0, 0.8, (2, 20_000))
+    plus, minus = np.stack([plus, minus])[:, plus + minus < 0.8]
     biases = optimal_bias(20**0.5 * (0.4 - (plus + minus) / 2), 1.0, 2.0) + (plus - minus) * 20**0.5 / 2
-    assert low - 1e-3 < biases.min() < low + 0.1 and high - 0.1 < biases.max() < high + 1e-3
+    assert low - 1e-9 < biases.min() < low + 0.1 and high - 0.1 < biases.max() < high + 1e-3
+    for K in (1.5, 2.0, 2.02, 2.05, 3.0):  # the last that reaches equal natural errors is 2
+        most = reachable.remargin_biases(GaussianMixture(**MIXTURE, K=K))[1]
+        mu = 20**0.5 * 0.4
+        assert (fair_bias(mu, K) <= most) == natural_fairness_by_remargin(mu, 1.0, K)
 
 
 def test_fronts_begin_at_the_optimum_and_end_at_equal_errors(archive):

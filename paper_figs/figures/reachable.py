@@ -44,7 +44,7 @@ class Panel:
         quantity: natural_error or robust_error.
         all: errors of every bias along the best direction, shape (n, 2).
         reweight: those optimal at some cost odds, up to the jump to the constant (0, 1), shape (n, 2).
-        remargin: those that are optimal at class radii from 0 to eta, shape (n, 2).
+        remargin: those that are optimal at some class radii, shape (n, 2).
         marks: errors of each classifier of `MARKS`.
         points: counted, for each of `SIMULATED`, (error, low, high) of both classes, shape (p, 2, 3).
     """
@@ -104,7 +104,7 @@ def _panel(mixture: GaussianMixture, eps: float, quantity: str, runs: Sequence[T
     wide = mixture.K * mixture.sigma
     jump = float(reachable_bias(direction.margin, mixture.sigma, mixture.K)[0])
     low, high = (sign * (direction.mu + 5 * wide) for sign in (-1, 1))
-    spans = {"all": (low, high), "reweight": (low, jump), "remargin": remargin_biases(mixture, eps)}
+    spans = {"all": (low, high), "reweight": (low, jump), "remargin": remargin_biases(mixture)}
     curves = {}
     for name, (first, last) in spans.items():
         z = class_errors(
@@ -127,17 +127,15 @@ def _panel(mixture: GaussianMixture, eps: float, quantity: str, runs: Sequence[T
     )
 
 
-def remargin_biases(mixture: GaussianMixture, eps: float) -> tuple[float, float]:
-    """Return the smallest and the largest bias that is optimal at class radii from 0 to eta, each its own.
+def remargin_biases(mixture: GaussianMixture) -> tuple[float, float]:
+    """Return the smallest and the largest bias that is optimal at some class radii with a mean of at most eta.
 
     The direction is 1 / sqrt(d) at all of them. The bias depends continuously on the radii, so that all
     between are reached.
     """
-    radii = np.linspace(0, mixture.eta, 81)
-    plus, minus = np.meshgrid(radii, radii)
     rho = mixture.dim**0.5
-    margin = rho * (mixture.eta - (plus + minus) / 2)
-    bias = (plus - minus) * rho / 2 + optimal_bias(margin, mixture.sigma, mixture.K)
+    mean, apart = np.meshgrid(np.linspace(0, mixture.eta, 401), [-1.0, 1.0])  # one radius is 0 at the ends
+    bias = apart * mean * rho + optimal_bias(rho * (mixture.eta - mean), mixture.sigma, mixture.K)
     return float(bias.min()), float(bias.max())
 
 
@@ -147,8 +145,8 @@ def caption(data: Data) -> str:
         f"Errors of both classes that linear classifiers can have, {data.title}: natural above, robust "
         "below. Thin: every bias along the best direction, a line on these axes of normal quantiles. Dark: "
         "what Reweight reaches by its cost odds; dotted: its jump to the classifier that always answers +1, "
-        "at the corner. Broad: what Remargin reaches by class radii from 0 to eta. Large markers: the "
-        "natural and the robust optimum and the classifiers with equal natural and with equal robust "
+        "at the corner. Broad: what Remargin reaches by class radii with a mean up to eta. Large markers: "
+        "the natural and the robust optimum and the classifiers with equal natural and with equal robust "
         "errors; equal errors lie on the diagonal. "
     )
     if not data.sizes:
