@@ -25,7 +25,13 @@ from sim import experiment, features, sweep
 from sim.studies import remedies
 from theory.constrained import frl
 from theory.errors import exact_interval
-from theory.fairness import class_errors, fair_bias, fair_error, natural_fairness_by_remargin, reachable_bias
+from theory.fairness import (
+    class_errors,
+    fair_bias,
+    fair_error,
+    natural_fairness_by_remargin,
+    reachable_bias,
+)
 from theory.fairness import price_of_fairness as price
 from theory.inputs import InputError
 from theory.mixture import GaussianMixture
