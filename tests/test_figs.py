@@ -2,16 +2,14 @@ import re
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
 from test_theory_errors import run_records
 
-from paper_figs import class_errors, theory_curves
+from paper_figs import class_errors
 from paper_figs.__main__ import main
 from paper_figs.report import verdict_table
+from paper_figs.simulated import RULES
 from sim import experiment, sweep
 from theory.comparison import comparisons
-from theory.mixture import GaussianMixture
-from theory.optimal import optimal_classifier
 from theory.record import read_records, to_jsonl, write_atomic
 
 
@@ -34,23 +32,6 @@ def records(invoke, tmp_path, monkeypatch):
     return folder
 
 
-def test_curves_are_theory_and_points_are_counts(records):
-    (curves,) = theory_curves.compute(read_records(records))
-    assert [(p.rule, p.K) for p in curves.panels] == [(r, K) for r in theory_curves.RULES for K in (1.5, 2.0)]
-    panel = curves.panels[1]
-    mixture = GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0)
-    eps = float(panel.eps[30])
-    z = optimal_classifier(mixture, eps).z_scores(eps)
-    assert panel.curves["+1", "robust_error"][30] == pytest.approx(float(ndtr(z[0])))
-    for panel in curves.panels:
-        assert set(panel.points) == set(panel.curves)
-        for key, points in panel.points.items():
-            np.testing.assert_allclose(points[:, 0], [0, 0.1, 0.2])
-            assert (points[:, 2] <= points[:, 1]).all() and (points[:, 1] <= points[:, 3]).all()
-            curve = np.interp(points[:, 0], panel.eps, panel.curves[key])
-            assert np.abs(curve - points[:, 1]).max() < 0.15
-
-
 def test_bars_are_means_over_seeds(records):
     (comparison,) = comparisons(read_records(records))
     bars = class_errors.compute(comparison)
@@ -62,9 +43,7 @@ def test_bars_are_means_over_seeds(records):
 
 def test_verdict_table_counts_verdicts(records):
     table = verdict_table(read_records(records))
-    assert {row[0] for row in table.rows} == {
-        f"{t}-{r}" for t in ("natural", "adversarial") for r in theory_curves.RULES
-    }
+    assert {row[0] for row in table.rows} == {f"{t}-{r}" for t in ("natural", "adversarial") for r in RULES}
     assert sum(int(row[1]) for row in table.rows) == 2 * 2 * 2 * 7
 
 
