@@ -41,9 +41,13 @@ function valueOf(slider) {
   return "log" in slider.dataset ? Math.pow(10, given) : given;
 }
 
+function signed(text) {
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}
+
 function percent(error) {
   const value = 100 * error;
-  return value === 0 || Math.abs(value) >= 0.005 ? value.toFixed(2) : value.toExponential(1);
+  return signed(value === 0 || Math.abs(value) >= 0.005 ? value.toFixed(2) : value.toExponential(1));
 }
 
 function element(name, attributes, text = "") {
@@ -99,10 +103,15 @@ class Chart {
     this.add("polyline", { class: className, points: points.join(" ") });
   }
 
-  vertical(className, x, label, level) {
-    if (!(x >= this.span[0] && x <= this.span[1])) return;
+  vertical(className, x) {
     this.add("line", { class: className, x1: this.x(x), x2: this.x(x), y1: TOP, y2: HEIGHT - BOTTOM });
-    if (label) this.add("text", { class: "name", x: this.x(x) + 4, y: TOP + 10 + 15 * level }, label);
+  }
+
+  names(places) { // the leftmost to the left of its line, the others to the right
+    places.forEach(({ x, name }, i) => {
+      const at = { x: this.x(x) + (i ? 5 : -5), y: TOP + 9 + 15 * Math.max(0, i - 1) };
+      this.add("text", { class: "name", "text-anchor": i ? "start" : "end", ...at }, name);
+    });
   }
 }
 
@@ -118,7 +127,7 @@ function drawErrors(svg, given, now, classifier) {
   const most = Math.max(...all), top = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5].find((t) => most <= t) ?? 1;
   const chart = new Chart(svg, [0, high], top);
   chart.axes("radius ε / σ", "error (%)", 100);
-  chart.vertical("present", given.eps, "", 0);
+  chart.vertical("present", given.eps);
   for (const kind of KINDS) {
     for (const label of CLASSES) {
       chart.line(`${kind} ${label}`, radii, results.map((r) => r[of(kind, label)]));
@@ -138,14 +147,15 @@ function drawScores(svg, given, now) {
     chart.line(`${kind} plus`, xs, xs.map((x) => density(x, centre[kind], given.K)));
     chart.line(`${kind} minus`, xs, xs.map((x) => density(x, -centre[kind], 1)));
   }
-  CLASSIFIERS.forEach((name, level) => {
-    if (name === "natural" && now.reach !== now.reach_natural) return;
-    chart.vertical(`threshold ${name}`, -now[`${name}_bias`], name, level);
-  });
+  const places = CLASSIFIERS.map((name) => ({ name, x: -now[`${name}_bias`] }))
+    .filter(({ name, x }) => x >= ends[0] && x <= ends[1] && (name !== "natural" || now.reach === now.reach_natural))
+    .sort((one, other) => one.x - other.x);
+  for (const { name, x } of places) chart.vertical(`threshold ${name}`, x);
+  chart.names(places);
 }
 
 function threshold(bias) {
-  return Number.isFinite(bias) ? (-bias + 0).toFixed(3) : bias > 0 ? "always +1" : "always −1";
+  return Number.isFinite(bias) ? signed((-bias).toFixed(3)) : bias > 0 ? "always +1" : "always −1";
 }
 
 function tell(root, given, now) {
@@ -183,8 +193,9 @@ function start(root) {
     tell(root, given, now);
   };
   root.addEventListener("input", update);
+  root.addEventListener("submit", (event) => event.preventDefault());
   root.addEventListener("reset", () => setTimeout(update));
   update();
 }
 
-if (typeof document !== "undefined") start(document.querySelector("#explorer"));
+if (typeof document !== "undefined") start(document.querySelector("form.explorer"));

@@ -16,11 +16,28 @@ from sympy.printing.jscode import jscode
 
 from theory import symbolic
 
-__all__ = ["CLASSIFIERS", "SLIDERS", "Slider", "formulas", "javascript", "markup"]
+__all__ = ["CLAIMS", "CLASSIFIERS", "SLIDERS", "Slider", "formulas", "javascript", "markup"]
 
 CLASSIFIERS = ("natural", "robust", "fair")
 """Optimal without an adversary, optimal against the training radii, and with equal robust errors."""
 
+CLAIMS = (
+    "folklore_reweighting_always_reaches",
+    "folklore_robust_errors_rise",
+    "ours_critical_margin",
+    "ours_impossibility",
+    "ours_narrow_class_ceiling",
+    "ours_price_of_fairness",
+    "ours_ratio_above_K",
+    "ours_ratio_falls_with_margin",
+    "ours_reweight_odds",
+    "ours_robust_gap_grows",
+    "xu2021_direction_beyond_eta",
+    "xu2021_narrow_class_gains",
+    "xu2021_wide_class_errs_more",
+    "xu2021_wide_class_pays",
+)
+"""Statements that moving the sliders shows."""
 KINDS = ("natural", "robust")
 LABELS = {"plus": "class +1", "minus": "class −1", "average": "average"}
 
@@ -49,14 +66,14 @@ class Slider:
 
 
 SLIDERS = (
-    Slider("K", "<i>K</i>: spread of class +1, in units of that of −1", 1, 8, 0.05, 2),
-    Slider("eta", "<i>η / σ</i>: distance of a class mean from 0 in each coordinate", 0.05, 1, 0.01, 0.4),
+    Slider("K", "<i>K</i>: spread of +1 over that of −1", 1, 8, 0.05, 2),
+    Slider("eta", "<i>η / σ</i>: mean in each coordinate", 0.05, 1, 0.01, 0.4),
     Slider("eps", "<i>ε / σ</i>: radius of the adversary", 0, 1, 0.005, 0.16),
     Slider("d", "<i>d</i>: coordinates", 1, 200, 1, 20),
-    Slider("prior", "prior probability of class +1", 0.05, 0.95, 0.01, 0.5),
-    Slider("cost", "cost of an error of class +1, in units of that of −1", -1, 1, 0.02, 0, log=True),
-    Slider("radius_plus", "training radius of class +1, in units of ε", 0, 3, 0.05, 1),
-    Slider("radius_minus", "training radius of class −1, in units of ε", 0, 3, 0.05, 1),
+    Slider("prior", "prior of class +1", 0.05, 0.95, 0.01, 0.5),
+    Slider("cost", "cost odds of +1 to −1", -1, 1, 0.02, 0, log=True),
+    Slider("radius_plus", "training radius of +1 over <i>ε</i>", 0, 3, 0.05, 1),
+    Slider("radius_minus", "training radius of −1 over <i>ε</i>", 0, 3, 0.05, 1),
 )
 """All in units of sigma, the standard deviation of class -1; K >= 1."""
 
@@ -158,12 +175,16 @@ def _slider(s: Slider) -> str:
 
 def _numbers() -> str:
     """Return the rows of the table of numbers."""
-    rows = [(f"{kind} error, {text}", f"{kind}_{label}") for kind in KINDS for label, text in LABELS.items()]
+    keys = [(f"{kind} error, {text}", f"{kind}_{label}") for kind in KINDS for label, text in LABELS.items()]
+    rows = [
+        (title, [f"{name}_{key}" for name in CLASSIFIERS]) for title, key in (*keys, ("threshold", "bias"))
+    ]
+    rows.append(("price of fairness", ["", "", "price"]))
     return "\n".join(
         f"<tr><th scope=row>{title}</th>"
-        + "".join(f"<td><data data-name={name}_{key}></data></td>" for name in CLASSIFIERS)
+        + "".join(f"<td><data data-name={name}></data></td>" if name else "<td></td>" for name in names)
         + "</tr>"
-        for title, key in [*rows, ("threshold", "bias")]
+        for title, names in rows
     )
 
 
