@@ -34,7 +34,7 @@ const CLASSIFIERS = ["natural", "robust", "fair"];
 const CLASSES = ["plus", "minus"];
 const KINDS = ["natural", "robust"];
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 460, HEIGHT = 290, LEFT = 52, RIGHT = 12, TOP = 14, BOTTOM = 46;
+const WIDTH = 420, HEIGHT = 290, LEFT = 54, RIGHT = 12, TOP = 14, BOTTOM = 48;
 
 function valueOf(slider) {
   const given = Number(slider.value);
@@ -90,7 +90,7 @@ class Chart {
     }
     this.add("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: bottom, y2: bottom });
     this.add("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, xLabel);
-    this.add("text", { transform: `translate(13 ${(TOP + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" },
+    this.add("text", { transform: `translate(14 ${(TOP + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" },
       yLabel);
   }
 

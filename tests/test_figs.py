@@ -1,24 +1,33 @@
-import re
+"""The command line of the figures, and the page that it makes."""
 
-import numpy as np
+import json
+import re
+import shutil
+
 import pytest
+from matplotlib.figure import Figure
 from test_theory_errors import run_records
 
-from paper_figs import class_errors
+from paper_figs import __main__ as command
 from paper_figs.__main__ import main
+from paper_figs.archive import Archive, read_archive
+from paper_figs.claims import read_verdicts
 from paper_figs.report import verdict_table
-from paper_figs.simulated import RULES
 from sim import experiment, sweep
-from theory.comparison import comparisons
 from theory.record import read_records, to_jsonl, write_atomic
+from theory.statement import statements
+
+MODULES = command.modules()
 
 
-@pytest.fixture
-def records(invoke, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Return a folder with records of a small sweep and of runs of two methods."""
-    monkeypatch.setattr(experiment, "SAMPLES", {"threshold": (5000, 5000), "logistic": (2000, 5000)})
-    folder = tmp_path / "records"
-    invoke(sweep.main, "--K", 1.5, 2, "--eps", 0.1, 0.2, "--jobs", 1, "--out", folder / "sim")
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "SAMPLES", {"threshold": (5000, 5000), "logistic": (2000, 5000)})
+        grid = ["--K", "1.5", "2", "--eps", "0.1", "0.2", "--jobs", "1", "--out", str(folder / "sim")]
+        sweep.main(grid)
     networks = [
         r
         for seed in range(3)
@@ -32,33 +41,93 @@ def records(invoke, tmp_path, monkeypatch):
     return folder
 
 
-def test_bars_are_means_over_seeds(records):
-    (comparison,) = comparisons(read_records(records))
-    bars = class_errors.compute(comparison)
-    np.testing.assert_allclose(bars.heights["robust_error"]["PGD"][:, 0], [31, 70])
-    figure = class_errors.draw(bars)
-    heights = sorted(round(p.get_height()) for p in figure.axes[1].patches)
-    assert heights == [31, 40, 59, 70]
+@pytest.fixture
+def records(made, tmp_path):
+    """Return a copy of the folder of records."""
+    return shutil.copytree(made, tmp_path / "records")
+
+
+def page_of(invoke, tmp_path, *records):
+    """Return what the command prints and the page that it makes."""
+    given = ["--records", *records] if records else []
+    code, out, _ = invoke(main, *given, "--out", tmp_path / "out")
+    assert code == 0 and f"report: {tmp_path / 'out' / 'report.html'}" in out
+    return out, (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_figure_keeps_its_contract(name, made):
+    module = MODULES[name]
+    assert module.SECTION in command.SECTIONS and module.TITLE
+    assert module.COMMAND == "" or module.COMMAND.startswith("python -m ")
+    assert set(getattr(module, "CLAIMS", ())) <= set(statements())
+    if module.COMMAND:
+        assert module.compute(Archive(())) == []
+    else:
+        assert module.compute(Archive(()))
+    for data in module.compute(read_archive(made)):
+        assert isinstance(module.draw(data), Figure) and len(module.caption(data)) > 20
+
+
+def test_the_explorer_shows_statements_that_there_are():
+    assert set(command.explorer.CLAIMS) <= set(statements())
 
 
 def test_verdict_table_counts_verdicts(records):
     table = verdict_table(read_records(records))
-    assert {row[0] for row in table.rows} == {f"{t}-{r}" for t in ("natural", "adversarial") for r in RULES}
+    assert {r[0] for r in table.rows} == {
+        f"{t}-{r}" for t in ("natural", "adversarial") for r in ("threshold", "logistic")
+    }
     assert sum(int(row[1]) for row in table.rows) == 2 * 2 * 2 * 7
 
 
 def test_the_page_needs_nothing_else(records, invoke, tmp_path):
-    code, out, _ = invoke(main, "--records", records, "--out", tmp_path / "out")
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert code == 0 and str(tmp_path / "out" / "report.html") in out
-    assert not re.search(r"""(?:src|href)=['"](?!data:)""", page) and "url(" not in page
-    assert page.count("<img") == 2 and "FRL both - PGD" in page and "Theory against simulation" in page
-    assert {p.suffix for p in (tmp_path / "out").iterdir()} == {".svg", ".png", ".html"}
+    _, page = page_of(invoke, tmp_path, records)
+    linked = re.findall(r"""(?:src|href|srcset|action)=['"]?([^'"\s>]*)""", page)
+    anchors = {link[1:] for link in linked if link.startswith("#")}
+    assert all(link.startswith(("#", "data:")) for link in linked) and "url(" not in page
+    ids = re.findall(r"""\sid=['"]?([^'"\s>]+)""", page)
+    assert len(ids) == len(set(ids)) and anchors <= set(ids)
+    assert "FRL both - PGD" in page and "Theory against simulation" in page
+    files = sorted((tmp_path / "out").iterdir())
+    assert {p.suffix for p in files} == {".svg", ".png", ".html"}
+    assert page.count("<img") == sum(p.suffix == ".svg" for p in files) and "Not drawn" in page
+    assert all(f"{name}.py" in page and f"id='claim-{name}'" in page for name in statements())
 
 
 def test_what_is_missing_is_said_with_its_command(records, invoke, tmp_path):
-    code, _, _ = invoke(main, "--records", records / "sim", "--out", tmp_path / "out")
-    assert code == 0 and "python -m deep.train" in (tmp_path / "out" / "report.html").read_text()
+    out, page = page_of(invoke, tmp_path, records / "sim")
+    lacking = [m for m in MODULES.values() if m.SECTION == "networks"]
+    assert lacking and all(m.TITLE in out and m.COMMAND in out for m in lacking)
+    assert all(m.COMMAND.split()[2] in page for m in lacking) and "FRL both" not in page
+
+
+def test_without_records_there_is_theory_alone(invoke, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "RECORDS", tmp_path / "nothing")
+    out, page = page_of(invoke, tmp_path)
+    assert "function weightedBias" in page and "0 records" in page and "no records for" in out
+
+
+def test_several_folders_are_one_archive(records, invoke, tmp_path):
+    _, together = page_of(invoke, tmp_path, records / "sim", records / "deep")
+    _, page = page_of(invoke, tmp_path, records)
+    assert together == page
+
+
+def test_verdicts_of_the_simulation_stand_beside_their_claims(records, invoke, tmp_path, refuses):
+    name = "xu2021_wide_class_pays"
+    rate = {"what": "rate 1", "claim": False, "verdict": "differs"}
+    lines = [
+        {"task": f"{name} {i}", "verdicts": [rate, {"what": "claim", "claim": True, "verdict": verdict}]}
+        for i, verdict in enumerate(("agrees", "agrees", "differs"))
+    ]
+    (records / "sim" / "verdicts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_verdicts([records])[name] == {"agrees": 2, "differs": 1}
+    _, page = page_of(invoke, tmp_path, records)
+    row = page[page.index(f"id='claim-{name}'") :].split("</tr>")[0]
+    assert "agrees 2, differs 1" in row
+    (records / "sim" / "verdicts.jsonl").write_text('{"task": "x 0", "verdicts": [{"verdict": "perhaps"}]}\n')
+    refuses(main, "--records", records, "--out", tmp_path / "no", says=["line 1", "verdict"])
 
 
 def test_bad_input_is_refused(refuses, records, tmp_path):
@@ -69,9 +138,4 @@ def test_bad_input_is_refused(refuses, records, tmp_path):
     refuses(main, "--records", records, "--out", tmp_path / "file")
     (records / "deep" / "records.jsonl").write_text('{"source": "deep"}\n')
     refuses(main, "--records", records, "--out", tmp_path / "out", says=["line 1"])
-    kept = read_records(records / "sim")
-    lacking = [r for r in kept if r.label != "+1"]
-    write_atomic(records / "deep" / "records.jsonl", "")
-    write_atomic(records / "sim" / "records.jsonl", to_jsonl(lacking))
-    refuses(main, "--records", records, "--out", tmp_path / "out", says=["no record of", "+1"])
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists() and (tmp_path / "file").read_text() == "kept"
