@@ -5,6 +5,7 @@ import importlib
 import io
 import pkgutil
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -28,13 +29,15 @@ TITLE = "Robust fairness: theory, simulation and networks"
 SECTIONS = {
     "theory": (
         "Theory",
-        "Two Gaussian classes; +1 spreads <i>K</i> times as far as −1. As the radius of adversarial training "
-        "grows, the natural error of the wide class rises and that of the narrow class falls: the gap "
-        "opens. At <i>K</i> = 1 there is none. Lines are theory; points were counted in simulations.",
+        "Two Gaussian classes; +1 spreads <i>K</i> times as far as −1. What equal errors of both classes "
+        "cost on average, and which remedy reaches them. Lines are theory; points, where there are any, "
+        "were counted in simulations.",
     ),
     "simulation": (
         "Simulation",
-        "Linear classifiers, trained on samples and counted on fresh ones, against what theory predicts.",
+        "Linear classifiers, trained on samples and counted on fresh ones, against what theory predicts. As "
+        "the radius of adversarial training grows, the natural error of the wide class rises and that of the "
+        "narrow class falls: the gap between them opens. At <i>K</i> = 1 there is none.",
     ),
     "networks": (
         "Networks",
@@ -57,45 +60,47 @@ def modules() -> Mapping[str, ModuleType]:
     return {name: importlib.import_module(f"paper_figs.figures.{name}") for name in names}
 
 
-def drawings(name: str, module: ModuleType, archive: Archive) -> Iterator[Drawn]:
-    """Yield the figures of a module, one for each of its data."""
-    for data in module.compute(archive):
-        key = getattr(data, "key", "")
-        figure = module.draw(data)
-        images = {}
-        for kind in ("svg", "png"):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
-            images[kind] = buffer.getvalue()
-        file = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}_{key}" if key else name)[:100]
-        yield Drawn(file, module.TITLE, module.caption(data), **images)
+def draw(module: ModuleType, data: Any, name: str) -> Drawn:
+    """Return what a figure module draws of its data, as the file ``name``."""
+    figure = module.draw(data)
+    images = {}
+    for kind in ("svg", "png"):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        images[kind] = buffer.getvalue()
+    return Drawn(name, module.TITLE, module.caption(data), **images)
 
 
-def draw(archive: Archive) -> Iterator[tuple[str, list[Drawn]]]:
-    """Yield what each figure module draws; files that would share a name are told apart."""
+def named(found: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, str, Any]]:
+    """Yield (module, file, data) for all data of the figures, the files with different names."""
     taken: set[str] = set()
-    for name, module in modules().items():
-        drawn = []
-        for figure in drawings(name, module, archive):
-            file = figure.name
+    for name, several in found.items():
+        for data in several:
+            key = getattr(data, "key", "")
+            file = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}_{key}" if key else name)[:100]
             while file in taken:
                 file += "_"
             taken.add(file)
-            drawn.append(dataclasses.replace(figure, name=file))
-        yield name, drawn
+            yield name, file, data
 
 
 def sections(
-    archive: Archive, drawn: Mapping[str, Sequence[Drawn]], folders: Sequence[Path]
+    archive: Archive, drawn: Mapping[str, Sequence[Drawn]], verdicts: Mapping[str, Counter[str]]
 ) -> list[Section]:
-    """Return the parts of the page."""
+    """Return the parts of the page.
+
+    Args:
+        archive: what was read.
+        drawn: for each module what it draws.
+        verdicts: of the simulation on statements.
+    """
     places: dict[str, list[tuple[str, str]]] = {name: [("explorer", "explorer")] for name in explorer.CLAIMS}
     for name, module in modules().items():
         for claim in getattr(module, "CLAIMS", ()):
             places.setdefault(claim, []).extend((d.name, d.title) for d in drawn[name][:1])
     out = [
         Section("explorer", "Explorer", content=explorer.markup()),
-        Section("claims", "Claims", CLAIMS, claim_table(read_verdicts(folders), places)),
+        Section("claims", "Claims", CLAIMS, claim_table(verdicts, places)),
     ]
     for key, (title, text) in SECTIONS.items():
         own = [name for name, module in modules().items() if key == module.SECTION]
@@ -160,19 +165,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--out", type=Path, default=Path("runs/paper_figs"), help="folder of the figures")
     args = parser.parse_args(argv)
     folders = args.records or [RECORDS] * any(RECORDS.rglob("records.jsonl"))
-    archive = read(folders)
+    archive, verdicts, known = read(folders), read_verdicts(folders), modules()
+    found = {name: module.compute(archive) for name, module in known.items()}
+    out = writable_folder(args.out)
+    drawn: dict[str, list[Drawn]] = {name: [] for name in known}
     with matplotlib.style.context(STYLE):
-        drawn = dict(draw(archive))
+        for name, file, data in named(found):
+            drawn[name].append(draw(known[name], data, file))
     commits = sorted({r.provenance["commit"][:12] for r in archive.records if "commit" in r.provenance})
     footer = f"{len(archive.records)} records, made at commit {', '.join(commits) or 'unknown'}."
-    html = page(TITLE, sections(archive, drawn, folders), footer)
-    out = writable_folder(args.out)
+    html = page(TITLE, sections(archive, drawn, verdicts), footer)
     for figure in chain.from_iterable(drawn.values()):
         write_atomic(out / f"{figure.name}.svg", figure.svg)
         write_atomic(out / f"{figure.name}.png", figure.png)
     write_atomic(out / "report.html", html)
-    for lack in missing(drawn):
+    lacking = missing(drawn)
+    for lack in lacking:
         print(f"no records for: {lack.title}. They are made by: {lack.command}")
+    if lacking:
+        print("new records, say below runs, are read by: python -m paper_figs --records runs")
     print(f"report: {out / 'report.html'}")
     return 0
 

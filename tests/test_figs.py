@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import dataclass
 
 import pytest
 from matplotlib.figure import Figure
@@ -18,6 +19,36 @@ from theory.record import read_records, to_jsonl, write_atomic
 from theory.statement import statements
 
 MODULES = command.modules()
+
+
+class Toy:
+    """A figure module that draws quickly: a page of records takes no time in most tests."""
+
+    SECTION, TITLE, COMMAND = "networks", "A toy", "python -m deep.train --method toy"
+    CLAIMS = ("ours_price_ratio",)
+
+    @dataclass(frozen=True)
+    class Data:
+        key: str
+
+    @staticmethod
+    def compute(archive):
+        return [Toy.Data(f"{t.key} / a") for t in archive.trained] * 2
+
+    @staticmethod
+    def caption(data):
+        return f"What <{data.key}> is."
+
+    @staticmethod
+    def draw(data):
+        figure = Figure(figsize=(1, 1))
+        figure.add_subplot().plot([0, 1])
+        return figure
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setattr(command, "modules", lambda: {"toy": Toy})
 
 
 @pytest.fixture(scope="module")
@@ -91,30 +122,46 @@ def test_the_page_needs_nothing_else(records, invoke, tmp_path):
     assert "FRL both - PGD" in page and "Theory against simulation" in page
     files = sorted((tmp_path / "out").iterdir())
     assert {p.suffix for p in files} == {".svg", ".png", ".html"}
-    assert page.count("<img") == sum(p.suffix == ".svg" for p in files) and "Not drawn" in page
-    assert all(f"{name}.py" in page and f"id='claim-{name}'" in page for name in statements())
+    assert page.count("<img") == sum(p.suffix == ".svg" for p in files)
 
 
-def test_what_is_missing_is_said_with_its_command(records, invoke, tmp_path):
+def test_every_figure_and_every_claim_has_its_place(toy, records, invoke, tmp_path):
+    out, page = page_of(invoke, tmp_path, records)
+    names = sorted(p.stem for p in (tmp_path / "out").glob("*.svg"))
+    assert len(names) == 2 and names[1] == names[0] + "_" and names[0].startswith("toy_")
+    assert all(page.count(f"<figure id={name}>") == 1 for name in names)
+    assert "What &lt;" in page and "no records" not in out
+    for name, statement in statements().items():
+        row = page[page.index(f"id='claim-{name}'") :].split("</tr>")[0]
+        assert f"{name}.py" in row and f"<span class={statement.status}>" in row
+        assert (f"<a href='#{names[0]}'>A toy</a>" in row) == (name in Toy.CLAIMS)
+        assert ("<a href='#explorer'>" in row) == (name in command.explorer.CLAIMS)
+
+
+def test_what_is_missing_is_said_with_its_command(toy, records, invoke, tmp_path):
     out, page = page_of(invoke, tmp_path, records / "sim")
-    lacking = [m for m in MODULES.values() if m.SECTION == "networks"]
-    assert lacking and all(m.TITLE in out and m.COMMAND in out for m in lacking)
-    assert all(m.COMMAND.split()[2] in page for m in lacking) and "FRL both" not in page
+    assert f"no records for: {Toy.TITLE}. They are made by: {Toy.COMMAND}\n" in out and "--records" in out
+    assert f"<li>{Toy.TITLE}: <code>{Toy.COMMAND}</code></li>" in page and "FRL both" not in page
 
 
-def test_without_records_there_is_theory_alone(invoke, tmp_path, monkeypatch):
+def test_without_records_there_is_theory_alone(toy, invoke, tmp_path, monkeypatch):
     monkeypatch.setattr(command, "RECORDS", tmp_path / "nothing")
     out, page = page_of(invoke, tmp_path)
     assert "function weightedBias" in page and "0 records" in page and "no records for" in out
 
 
-def test_several_folders_are_one_archive(records, invoke, tmp_path):
+def test_the_records_of_the_package_are_the_default(toy, invoke, tmp_path, monkeypatch, records):
+    monkeypatch.setattr(command, "RECORDS", records)
+    assert page_of(invoke, tmp_path) == page_of(invoke, tmp_path, records)
+
+
+def test_several_folders_are_one_archive(toy, records, invoke, tmp_path):
     _, together = page_of(invoke, tmp_path, records / "sim", records / "deep")
     _, page = page_of(invoke, tmp_path, records)
     assert together == page
 
 
-def test_verdicts_of_the_simulation_stand_beside_their_claims(records, invoke, tmp_path, refuses):
+def test_verdicts_of_the_simulation_stand_beside_their_claims(toy, records, invoke, tmp_path, refuses):
     name = "xu2021_wide_class_pays"
     rate = {"what": "rate 1", "claim": False, "verdict": "differs"}
     lines = [
@@ -128,9 +175,10 @@ def test_verdicts_of_the_simulation_stand_beside_their_claims(records, invoke, t
     assert "agrees 2, differs 1" in row
     (records / "sim" / "verdicts.jsonl").write_text('{"task": "x 0", "verdicts": [{"verdict": "perhaps"}]}\n')
     refuses(main, "--records", records, "--out", tmp_path / "no", says=["line 1", "verdict"])
+    assert not (tmp_path / "no").exists()
 
 
-def test_bad_input_is_refused(refuses, records, tmp_path):
+def test_bad_input_is_refused(toy, refuses, records, tmp_path):
     refuses(main, "--records", tmp_path / "nothing", says=["nothing"])
     (tmp_path / "empty").mkdir()
     refuses(main, "--records", tmp_path / "empty", says=["empty"])

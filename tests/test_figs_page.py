@@ -27,7 +27,7 @@ pytestmark = [
 def html():
     """Return the page without records."""
     nothing = {name: [] for name in command.modules()}
-    return page(command.TITLE, command.sections(Archive(()), nothing, []), "nothing")
+    return page(command.TITLE, command.sections(Archive(()), nothing, {}), "nothing")
 
 
 @pytest.fixture(scope="module")
