@@ -14,10 +14,17 @@ from paper_figs.looks import points
 from paper_figs.simulated import CHANCE, COUNTED, RULES, Trained, cells, each, sizes, theory_errors, trained
 from theory.mixture import CLASSES
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]
+__all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]
 
 SECTION = "simulation"
 TITLE = "Class errors against the radius"
+CLAIMS = (
+    "folklore_robust_errors_rise",
+    "ours_robust_gap_grows",
+    "xu2021_narrow_class_gains",
+    "xu2021_wide_class_errs_more",
+    "xu2021_wide_class_pays",
+)
 COMMAND = "python -m sim.sweep"
 
 Key = tuple[str, str]

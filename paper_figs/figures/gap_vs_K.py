@@ -13,10 +13,11 @@ from paper_figs.looks import LINES, MARKERS, points
 from paper_figs.simulated import CHANCE, RULES, Trained, cells, gap, sizes, theory_errors, trained
 from theory.mixture import GaussianMixture
 
-__all__ = ["COMMAND", "GAPS", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]
+__all__ = ["CLAIMS", "COMMAND", "GAPS", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]
 
 SECTION = "simulation"
 TITLE = "Gap between the classes against K"
+CLAIMS = ("ours_robust_gap_grows", "xu2021_wide_class_errs_more")
 COMMAND = "python -m sim.sweep"
 
 GAPS = {

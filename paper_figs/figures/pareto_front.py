@@ -18,10 +18,11 @@ from theory.constrained import ParetoFront, pareto_front
 from theory.fairness import class_errors
 from theory.mixture import GaussianMixture
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Data", "Front", "caption", "compute", "draw"]
+__all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "Front", "caption", "compute", "draw"]
 
 SECTION = "theory"
 TITLE = "Average against worst robust error"
+CLAIMS = ("folklore_reweighting_always_reaches",)
 COMMAND = ""
 
 Array = npt.NDArray[np.float64]

@@ -16,10 +16,11 @@ from paper_figs.simulated import BOTH, REMEDIES, Trained, average, between, size
 from theory.fairness import fair_error, price_of_fairness
 from theory.optimal import optimal_z_scores
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Data", "caption", "compute", "draw", "limit", "ratio"]
+__all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "caption", "compute", "draw", "limit", "ratio"]
 
 SECTION = "theory"
 TITLE = "Price of fairness"
+CLAIMS = ("ours_price_of_fairness", "ours_price_ratio")
 COMMAND = ""
 
 Array = npt.NDArray[np.float64]

@@ -18,10 +18,22 @@ from theory.mixture import GaussianMixture
 from theory.optimal import optimal_bias
 from theory.problem import Problem, Uniform
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw", "remargin_biases"]
+__all__ = [
+    "CLAIMS",
+    "COMMAND",
+    "SECTION",
+    "TITLE",
+    "Data",
+    "Panel",
+    "caption",
+    "compute",
+    "draw",
+    "remargin_biases",
+]
 
 SECTION = "theory"
 TITLE = "What Reweight and Remargin reach"
+CLAIMS = ("folklore_reweighting_always_reaches", "ours_impossibility")
 COMMAND = ""
 
 Array = npt.NDArray[np.float64]
