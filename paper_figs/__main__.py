@@ -1,98 +1,189 @@
 """``python -m paper_figs``: draw every figure that there are records for, and one page with all of it."""
 
+import dataclasses
+import importlib
 import io
+import pkgutil
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import matplotlib.style
-from matplotlib.figure import Figure
 
-from paper_figs import class_errors, theory_curves
-from paper_figs.report import Section, commands, page, verdict_table
+from paper_figs import explorer, figures
+from paper_figs.archive import Archive, read_archive
+from paper_figs.claims import claim_table, read_verdicts
+from paper_figs.report import Drawn, Missing, Section, commands, page, verdict_table
 from theory.cli import Parser, run, writable_folder
-from theory.comparison import comparisons
-from theory.record import Record, read_records, write_atomic
+from theory.record import write_atomic
+from theory.table import Table
 
 STYLE = Path(__file__).with_name("style.mplstyle")
+RECORDS = Path(__file__).with_name("records")
+TITLE = "Robust fairness: theory, simulation and networks"
+
+SECTIONS = {
+    "theory": (
+        "Theory",
+        "Two Gaussian classes; +1 spreads <i>K</i> times as far as −1. What equal errors of both classes "
+        "cost on average, and which remedy reaches them. Lines are theory; points, where there are any, "
+        "were counted in simulations.",
+    ),
+    "simulation": (
+        "Simulation",
+        "Linear classifiers, trained on samples and counted on fresh ones, against what theory predicts. As "
+        "the radius of adversarial training grows, the natural error of the wide class rises and that of the "
+        "narrow class falls: the gap between them opens. At <i>K</i> = 1 there is none.",
+    ),
+    "networks": (
+        "Networks",
+        "What to look for: how even the natural errors of natural training are, how uneven the robust errors "
+        "of adversarial training, and what each remedy moves between the classes. The paired tables say what "
+        "changes are more than noise.",
+    ),
+}
+CLAIMS = (
+    "In our words: where a paper is named, its wording and numbering have not been compared with the print. "
+    "<i>Corrected</i> holds as written here but not without the conditions in its file in "
+    "<code>theory/theorems/</code>; <i>refuted</i> comes with a counterexample, where the simulation is to "
+    "differ; <i>open</i> has neither proof nor counterexample. <code>python -m theory check</code> tries all."
+)
 
 
-class Pages:
-    """Files to be written, all at once when nothing can go wrong any more."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.files: dict[str, bytes] = {}
-
-    def add(self, figure: Figure, name: str) -> bytes:
-        """Keep a figure as SVG and PNG under a name, and return the SVG."""
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:100]
-        while f"{name}.svg" in self.files:
-            name += "_"
-        for kind in ("svg", "png"):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
-            self.files[f"{name}.{kind}"] = buffer.getvalue()
-        return self.files[f"{name}.svg"]
+def modules() -> Mapping[str, ModuleType]:
+    """Return every figure by the name of its file."""
+    names = sorted(m.name for m in pkgutil.iter_modules(figures.__path__))
+    return {name: importlib.import_module(f"paper_figs.figures.{name}") for name in names}
 
 
-def networks(records: Sequence[Record], pages: Pages) -> Section:
-    """Draw and describe the training of networks."""
-    figures, tables = [], []
-    for comparison in comparisons(records):
-        caption = f"Errors of every class. {comparison.title}."
-        figure = class_errors.draw(class_errors.compute(comparison))
-        figures.append((caption, pages.add(figure, f"class_errors_{comparison.protocol['dataset']}")))
-        tables += [comparison.class_table(), *comparison.paired_tables(("PGD", "TRADES"))]
-    text = (
-        "What to look for: how even the natural errors of natural training are, how uneven the robust "
-        "errors of adversarial training, and what FRL moves between the classes. The paired tables say which "
-        "changes are more than noise."
-    )
-    made = [r for r in records if r.source == "deep"]
-    if not made:
-        text = "No records yet. One of the commands that make them: python -m deep.train --method frl"
-    return Section("Networks", text, figures, tables, commands(made))
+def draw(module: ModuleType, data: Any, name: str) -> Drawn:
+    """Return what a figure module draws of its data, as the file ``name``."""
+    figure = module.draw(data)
+    images = {}
+    for kind in ("svg", "png"):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        images[kind] = buffer.getvalue()
+    return Drawn(name, module.TITLE, module.caption(data), **images)
 
 
-def simulation(records: Sequence[Record], pages: Pages) -> Section:
-    """Draw and describe the Gaussian mixture."""
-    made = [r for r in records if r.source == "sim"]
-    figures = []
-    for curves in theory_curves.compute(made):
-        caption = (
-            f"Class errors of linear classifiers trained at radius eps, {curves.title}. Lines: theory; "
-            "markers: errors counted in the simulation, with 95 % exact intervals."
+def named(found: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, str, Any]]:
+    """Yield (module, file, data) for all data of the figures, the files with different names."""
+    taken: set[str] = set()
+    for name, several in found.items():
+        for data in several:
+            key = getattr(data, "key", "")
+            file = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}_{key}" if key else name)[:100]
+            while file in taken:
+                file += "_"
+            taken.add(file)
+            yield name, file, data
+
+
+def sections(
+    archive: Archive, drawn: Mapping[str, Sequence[Drawn]], verdicts: Mapping[str, Counter[str]]
+) -> list[Section]:
+    """Return the parts of the page.
+
+    Args:
+        archive: what was read.
+        drawn: for each module what it draws.
+        verdicts: of the simulation on statements.
+    """
+    places: dict[str, list[tuple[str, str]]] = {name: [("explorer", "explorer")] for name in explorer.CLAIMS}
+    for name, module in modules().items():
+        for claim in getattr(module, "CLAIMS", ()):
+            places.setdefault(claim, []).extend((d.name, d.title) for d in drawn[name][:1])
+    out = [
+        Section("explorer", "Explorer", content=explorer.markup()),
+        Section("claims", "Claims", CLAIMS, claim_table(verdicts, places)),
+    ]
+    for key, (title, text) in SECTIONS.items():
+        own = [name for name, module in modules().items() if key == module.SECTION]
+        source = {"networks": "deep", "simulation": "sim"}.get(key)
+        made = [r for r in archive.records if r.source == source]
+        out.append(
+            Section(
+                key,
+                title,
+                text,
+                figures=[figure for name in own for figure in drawn[name]],
+                missing=missing(drawn, key),
+                tables=tables(archive, key) if made else [],
+                commands=commands(made),
+            )
         )
-        figures.append((caption, pages.add(theory_curves.draw(curves), "theory_curves")))
-    text = (
-        "Two Gaussian classes with equally many samples; +1 has K times the standard deviation of -1. As the "
-        "radius of adversarial training grows, the natural error of the wide class rises and that of the "
-        "narrow class falls: the gap between them opens. At K = 1 there is none."
-    )
-    if not made:
-        text = "No records yet. The command that makes them: python -m sim.sweep"
-    tables = [verdict_table(made)] if made else []
-    return Section("Theory and simulation", text, figures, tables, commands(made))
+    return [s for s in out if s.content or s.figures or s.missing or s.tables]
+
+
+def tables(archive: Archive, section: str) -> list[Table]:
+    """Return the tables of a section whose records are there."""
+    if section == "simulation":
+        found = verdict_table(archive.records)
+        return [found] if found.rows else []
+    if section == "theory":
+        return []
+    return [
+        table
+        for trained in archive.trained
+        for table in (trained.comparison.class_table(), *trained.comparison.paired_tables(("PGD", "TRADES")))
+    ]
+
+
+def missing(drawn: Mapping[str, Sequence[Drawn]], section: str | None = None) -> list[Missing]:
+    """Return the figures that could not be drawn, of one section or of all."""
+    return [
+        Missing(module.TITLE, module.COMMAND)
+        for name, module in modules().items()
+        if not drawn[name] and section in (None, module.SECTION)
+    ]
+
+
+def read(folders: Sequence[Path]) -> Archive:
+    """Return what is in several folders as one archive.
+
+    Raises:
+        InputError: one has no records, or damaged ones.
+    """
+    archives = [read_archive(folder) for folder in folders]
+    fields: dict[str, Any] = {
+        f.name: tuple(chain.from_iterable(getattr(a, f.name) for a in archives))
+        for f in dataclasses.fields(Archive)
+    }
+    return Archive(**fields)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the figures and the page."""
     parser = Parser(prog="paper_figs", description=__doc__)
     add = parser.add_argument
-    add("--records", type=Path, default=Path("runs"), help="folder with records.jsonl files below it")
+    add("--records", type=Path, nargs="+", help="folders with records below them; the package's own if none")
     add("--out", type=Path, default=Path("runs/paper_figs"), help="folder of the figures")
     args = parser.parse_args(argv)
-    records = read_records(args.records)
-    pages = Pages()
-    with matplotlib.style.context(STYLE):
-        sections = [networks(records, pages), simulation(records, pages)]
-    commits = sorted({r.provenance["commit"][:12] for r in records if "commit" in r.provenance})
-    footer = f"{len(records)} records, made at commit {', '.join(commits) or 'unknown'}."
-    pages.files["report.html"] = page(sections, footer).encode()
+    folders = args.records or [RECORDS] * any(RECORDS.rglob("records.jsonl"))
+    archive, verdicts, known = read(folders), read_verdicts(folders), modules()
+    found = {name: module.compute(archive) for name, module in known.items()}
     out = writable_folder(args.out)
-    for name, content in pages.files.items():
-        write_atomic(out / name, content)
+    drawn: dict[str, list[Drawn]] = {name: [] for name in known}
+    with matplotlib.style.context(STYLE):
+        for name, file, data in named(found):
+            drawn[name].append(draw(known[name], data, file))
+    commits = sorted({r.provenance["commit"][:12] for r in archive.records if "commit" in r.provenance})
+    footer = f"{len(archive.records)} records, made at commit {', '.join(commits) or 'unknown'}."
+    html = page(TITLE, sections(archive, drawn, verdicts), footer)
+    for figure in chain.from_iterable(drawn.values()):
+        write_atomic(out / f"{figure.name}.svg", figure.svg)
+        write_atomic(out / f"{figure.name}.png", figure.png)
+    write_atomic(out / "report.html", html)
+    lacking = missing(drawn)
+    for lack in lacking:
+        print(f"no records for: {lack.title}. They are made by: {lack.command}")
+    if lacking:
+        print("new records, say below runs, are read by: python -m paper_figs --records runs")
     print(f"report: {out / 'report.html'}")
     return 0
 

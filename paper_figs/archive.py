@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paper_figs.leanings import Leanings, read_leanings
 from theory.comparison import Comparison, comparisons
 from theory.inputs import InputError, parse_object
 from theory.record import Record, read_records, setting_id
@@ -127,11 +128,13 @@ class Archive:
         records: of every layer.
         runs: of networks.
         portraits: what networks look at.
+        leanings: weights of linear classifiers on real images.
     """
 
     records: tuple[Record, ...]
     runs: tuple[RunFiles, ...] = ()
     portraits: tuple[Portrait, ...] = ()
+    leanings: tuple[Leanings, ...] = ()
 
     @cached_property
     def trained(self) -> tuple[Trained, ...]:
@@ -158,7 +161,7 @@ def read_archive(path: Path) -> Archive:
     """Return what is in or below a folder.
 
     A run is a folder with ``records.jsonl`` of networks; ``history.jsonl`` and ``link.json`` beside it are
-    its own. Portraits are the files ``portrait*.npz``.
+    its own. Portraits are the files ``portrait*.npz``; leanings are those of `sim.features`.
 
     Args:
         path: the folder, or one file of records.
@@ -180,6 +183,7 @@ def read_archive(path: Path) -> Archive:
         tuple(record for records in by_file.values() for record in records),
         tuple(runs),
         tuple(_portrait(file) for file in portraits),
+        tuple(read_leanings(path)) if path.is_dir() else (),
     )
 
 

@@ -1,27 +1,53 @@
-"""One self-contained page: figures, tables, and the commands that made them."""
+"""One self-contained page: statements, the explorer, figures, tables, and the commands that made them."""
 
 import base64
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
 from theory.record import Record
 from theory.table import Table
 
-__all__ = ["Section", "commands", "page", "verdict_table"]
+__all__ = ["Drawn", "Missing", "Section", "commands", "page", "verdict_table"]
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em;
-color: #222; } h2 { margin-top: 2em; } img { max-width: 100%; } .scroll { overflow-x: auto; } table
-{ border-collapse: collapse; margin: 1em 0; font-size: 13px; } caption { text-align: left;
-font-weight: 600; padding: .3em 0; } th, td { padding: .2em .7em; text-align: right; border-bottom:
-1px solid #ddd; white-space: nowrap; } th:first-child, td:first-child { text-align: left; } .note,
-figcaption { color: #555; font-size: 13px; } pre { background: #f5f5f5; padding: .7em; overflow-x:
-auto; }
-"""
+LARGEST_SVG = 400_000
+"""Bytes; a larger drawing is shown as PNG."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on the page.
+
+    Args:
+        name: of its file, and its anchor.
+        title: short.
+        caption: what is seen.
+        svg: as a vector image.
+        png: as pixels.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: bytes
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A figure without records.
+
+    Args:
+        title: of the figure.
+        command: makes the records.
+    """
+
+    title: str
+    command: str
 
 
 @dataclass(frozen=True)
@@ -29,18 +55,24 @@ class Section:
     """A part of the page.
 
     Args:
+        name: its anchor.
         title: heading.
-        text: a paragraph that says what to see.
-        figures: (caption, SVG) pairs.
+        text: a paragraph that says what to see, as HTML.
+        content: HTML below the text.
+        figures: what was drawn.
+        missing: what was not.
         tables: tables below the figures.
         commands: command lines that made the records.
     """
 
+    name: str
     title: str
-    text: str
-    figures: Sequence[tuple[str, bytes]] = ()
+    text: str = ""
+    content: str = ""
+    figures: Sequence[Drawn] = ()
+    missing: Sequence[Missing] = ()
     tables: Sequence[Table] = ()
-    commands: Sequence[str] = field(default=())
+    commands: Sequence[str] = ()
 
 
 def commands(records: Iterable[Record]) -> list[str]:
@@ -61,16 +93,8 @@ def verdict_table(records: Iterable[Record]) -> Table:
         counts = [str(sum(r.extra["verdict"] == k for r in members)) for k in kinds]
         off = max(abs(r.value - r.extra["predicted"]) for r in members)
         seen = [r.extra["detectable"] for r in members]
-        rows.append(
-            [
-                method,
-                str(len(members)),
-                *counts,
-                f"{100 * off:.2f}",
-                f"{100 * np.median(seen):.2f}",
-                f"{100 * max(seen):.2f}",
-            ]
-        )
+        sizes = (f"{100 * v:.2f}" for v in (off, np.median(seen), max(seen)))
+        rows.append([method, str(len(members)), *counts, *sizes])
     header = ["training", "comparisons", *kinds, "largest difference", "could have seen: median", "largest"]
     note = (
         "differences in percentage points of error; each verdict is an exact binomial test whose false-alarm "
@@ -79,26 +103,45 @@ def verdict_table(records: Iterable[Record]) -> Table:
     return Table("Theory against simulation", header, rows, note)
 
 
-def page(sections: Sequence[Section], footer: str) -> str:
+def page(title: str, sections: Sequence[Section], footer: str) -> str:
     """Return the page as HTML that needs no other file and no network."""
+    links = "".join(f"<a href='#{s.name}'>{escape(s.title)}</a> " for s in sections)
     body = "\n".join(_section(s) for s in sections)
-    title = "Robust fairness: theory, simulation and networks"
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     return (
-        f"<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
-        f"<meta name=viewport content='width=device-width, initial-scale=1'><title>{title}</title>"
-        f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n{body}\n"
-        f"<p class=note>{escape(footer)}</p></body></html>\n"
+        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
+        f"<meta name=viewport content='width=device-width, initial-scale=1'><title>{escape(title)}</title>\n"
+        f"<style>\n{style}</style></head>\n<body><header><h1>{escape(title)}</h1>\n"
+        f"<nav aria-label='Sections'>{links}</nav></header>\n<main>\n{body}\n</main>\n"
+        f"<footer><p class=note>{escape(footer)}</p></footer></body></html>\n"
     )
 
 
 def _section(section: Section) -> str:
-    parts = [f"<h2>{escape(section.title)}</h2>", f"<p>{escape(section.text)}</p>"]
-    for caption, svg in section.figures:
-        data = base64.b64encode(svg).decode()
-        image = f"<img alt='{escape(caption, quote=True)}' src='data:image/svg+xml;base64,{data}'>"
-        parts.append(f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>")
-    parts += [f"<div class=scroll>{table.html()}</div>" for table in section.tables]
+    name = section.name
+    parts = [f"<section id={name} aria-labelledby={name}-title>"]
+    parts += [f"<h2 id={name}-title>{escape(section.title)}</h2>"]
+    parts += [f"<p>{section.text}</p>"] if section.text else []
+    parts += [section.content] if section.content else []
+    parts += [_figure(figure) for figure in section.figures]
+    parts += [f"<div class=scroll tabindex=0>{table.html()}</div>" for table in section.tables]
+    if section.missing:
+        rows = "".join(
+            f"<li>{escape(m.title)}: <code>{escape(m.command)}</code></li>" for m in section.missing
+        )
+        parts.append(f"<p>Not drawn, for want of records, which these commands make:</p><ul>{rows}</ul>")
     if section.commands:
         lines = escape("\n".join(section.commands))
-        parts.append(f"<details><summary>The commands that made this</summary><pre>{lines}</pre></details>")
-    return "\n".join(parts)
+        parts.append(
+            f"<details><summary>The commands that made this</summary><pre tabindex=0>{lines}</pre></details>"
+        )
+    return "\n".join([*parts, "</section>"])
+
+
+def _figure(figure: Drawn) -> str:
+    small = len(figure.svg) <= LARGEST_SVG
+    kind, content = ("svg+xml", figure.svg) if small else ("png", figure.png)
+    data = base64.b64encode(content).decode()
+    title, caption = escape(figure.title, quote=True), escape(figure.caption)
+    image = f"<img alt='{title}' src='data:image/{kind};base64,{data}'>"
+    return f"<figure id={figure.name}>{image}<figcaption><b>{title}.</b> {caption}</figcaption></figure>"

@@ -1,26 +1,64 @@
-import re
+"""The command line of the figures, and the page that it makes."""
 
-import numpy as np
+import json
+import re
+import shutil
+from dataclasses import dataclass
+
 import pytest
-from scipy.special import ndtr
+from matplotlib.figure import Figure
 from test_theory_errors import run_records
 
-from paper_figs import class_errors, theory_curves
+from paper_figs import __main__ as command
 from paper_figs.__main__ import main
+from paper_figs.archive import Archive, read_archive
+from paper_figs.claims import read_verdicts
 from paper_figs.report import verdict_table
 from sim import experiment, sweep
-from theory.comparison import comparisons
-from theory.mixture import GaussianMixture
-from theory.optimal import optimal_classifier
 from theory.record import read_records, to_jsonl, write_atomic
+from theory.statement import statements
+
+MODULES = command.modules()
+
+
+class Toy:
+    """A figure module that draws quickly: a page of records takes no time in most tests."""
+
+    SECTION, TITLE, COMMAND = "networks", "A toy", "python -m deep.train --method toy"
+    CLAIMS = ("ours_price_ratio",)
+
+    @dataclass(frozen=True)
+    class Data:
+        key: str
+
+    @staticmethod
+    def compute(archive):
+        return [Toy.Data(f"{t.key} / a") for t in archive.trained] * 2
+
+    @staticmethod
+    def caption(data):
+        return f"What <{data.key}> is."
+
+    @staticmethod
+    def draw(data):
+        figure = Figure(figsize=(1, 1))
+        figure.add_subplot().plot([0, 1])
+        return figure
 
 
 @pytest.fixture
-def records(invoke, tmp_path, monkeypatch):
+def toy(monkeypatch):
+    monkeypatch.setattr(command, "modules", lambda: {"toy": Toy})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Return a folder with records of a small sweep and of runs of two methods."""
-    monkeypatch.setattr(experiment, "SAMPLES", {"threshold": (5000, 5000), "logistic": (2000, 5000)})
-    folder = tmp_path / "records"
-    invoke(sweep.main, "--K", 1.5, 2, "--eps", 0.1, 0.2, "--jobs", 1, "--out", folder / "sim")
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "SAMPLES", {"threshold": (5000, 5000), "logistic": (2000, 5000)})
+        grid = ["--K", "1.5", "2", "--eps", "0.1", "0.2", "--jobs", "1", "--out", str(folder / "sim")]
+        sweep.main(grid)
     networks = [
         r
         for seed in range(3)
@@ -34,55 +72,113 @@ def records(invoke, tmp_path, monkeypatch):
     return folder
 
 
-def test_curves_are_theory_and_points_are_counts(records):
-    (curves,) = theory_curves.compute(read_records(records))
-    assert [(p.rule, p.K) for p in curves.panels] == [(r, K) for r in theory_curves.RULES for K in (1.5, 2.0)]
-    panel = curves.panels[1]
-    mixture = GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0)
-    eps = float(panel.eps[30])
-    z = optimal_classifier(mixture, eps).z_scores(eps)
-    assert panel.curves["+1", "robust_error"][30] == pytest.approx(float(ndtr(z[0])))
-    for panel in curves.panels:
-        assert set(panel.points) == set(panel.curves)
-        for key, points in panel.points.items():
-            np.testing.assert_allclose(points[:, 0], [0, 0.1, 0.2])
-            assert (points[:, 2] <= points[:, 1]).all() and (points[:, 1] <= points[:, 3]).all()
-            curve = np.interp(points[:, 0], panel.eps, panel.curves[key])
-            assert np.abs(curve - points[:, 1]).max() < 0.15
+@pytest.fixture
+def records(made, tmp_path):
+    """Return a copy of the folder of records."""
+    return shutil.copytree(made, tmp_path / "records")
 
 
-def test_bars_are_means_over_seeds(records):
-    (comparison,) = comparisons(read_records(records))
-    bars = class_errors.compute(comparison)
-    np.testing.assert_allclose(bars.heights["robust_error"]["PGD"][:, 0], [31, 70])
-    figure = class_errors.draw(bars)
-    heights = sorted(round(p.get_height()) for p in figure.axes[1].patches)
-    assert heights == [31, 40, 59, 70]
+def page_of(invoke, tmp_path, *records):
+    """Return what the command prints and the page that it makes."""
+    given = ["--records", *records] if records else []
+    code, out, _ = invoke(main, *given, "--out", tmp_path / "out")
+    assert code == 0 and f"report: {tmp_path / 'out' / 'report.html'}" in out
+    return out, (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_figure_keeps_its_contract(name, made):
+    module = MODULES[name]
+    assert module.SECTION in command.SECTIONS and module.TITLE
+    assert module.COMMAND == "" or module.COMMAND.startswith("python -m ")
+    assert set(getattr(module, "CLAIMS", ())) <= set(statements())
+    if module.COMMAND:
+        assert module.compute(Archive(())) == []
+    else:
+        assert module.compute(Archive(()))
+    for data in module.compute(read_archive(made)):
+        assert isinstance(module.draw(data), Figure) and len(module.caption(data)) > 20
+
+
+def test_the_explorer_shows_statements_that_there_are():
+    assert set(command.explorer.CLAIMS) <= set(statements())
 
 
 def test_verdict_table_counts_verdicts(records):
     table = verdict_table(read_records(records))
-    assert {row[0] for row in table.rows} == {
-        f"{t}-{r}" for t in ("natural", "adversarial") for r in theory_curves.RULES
+    assert {r[0] for r in table.rows} == {
+        f"{t}-{r}" for t in ("natural", "adversarial") for r in ("threshold", "logistic")
     }
     assert sum(int(row[1]) for row in table.rows) == 2 * 2 * 2 * 7
 
 
 def test_the_page_needs_nothing_else(records, invoke, tmp_path):
-    code, out, _ = invoke(main, "--records", records, "--out", tmp_path / "out")
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert code == 0 and str(tmp_path / "out" / "report.html") in out
-    assert not re.search(r"""(?:src|href)=['"](?!data:)""", page) and "url(" not in page
-    assert page.count("<img") == 2 and "FRL both - PGD" in page and "Theory against simulation" in page
-    assert {p.suffix for p in (tmp_path / "out").iterdir()} == {".svg", ".png", ".html"}
+    _, page = page_of(invoke, tmp_path, records)
+    linked = re.findall(r"""(?:src|href|srcset|action)=['"]?([^'"\s>]*)""", page)
+    anchors = {link[1:] for link in linked if link.startswith("#")}
+    assert all(link.startswith(("#", "data:")) for link in linked) and "url(" not in page
+    ids = re.findall(r"""\sid=['"]?([^'"\s>]+)""", page)
+    assert len(ids) == len(set(ids)) and anchors <= set(ids)
+    assert "FRL both - PGD" in page and "Theory against simulation" in page
+    files = sorted((tmp_path / "out").iterdir())
+    assert {p.suffix for p in files} == {".svg", ".png", ".html"}
+    assert page.count("<img") == sum(p.suffix == ".svg" for p in files)
 
 
-def test_what_is_missing_is_said_with_its_command(records, invoke, tmp_path):
-    code, _, _ = invoke(main, "--records", records / "sim", "--out", tmp_path / "out")
-    assert code == 0 and "python -m deep.train" in (tmp_path / "out" / "report.html").read_text()
+def test_every_figure_and_every_claim_has_its_place(toy, records, invoke, tmp_path):
+    out, page = page_of(invoke, tmp_path, records)
+    names = sorted(p.stem for p in (tmp_path / "out").glob("*.svg"))
+    assert len(names) == 2 and names[1] == names[0] + "_" and names[0].startswith("toy_")
+    assert all(page.count(f"<figure id={name}>") == 1 for name in names)
+    assert "What &lt;" in page and "no records" not in out
+    for name, statement in statements().items():
+        row = page[page.index(f"id='claim-{name}'") :].split("</tr>")[0]
+        assert f"{name}.py" in row and f"<span class={statement.status}>" in row
+        assert (f"<a href='#{names[0]}'>A toy</a>" in row) == (name in Toy.CLAIMS)
+        assert ("<a href='#explorer'>" in row) == (name in command.explorer.CLAIMS)
 
 
-def test_bad_input_is_refused(refuses, records, tmp_path):
+def test_what_is_missing_is_said_with_its_command(toy, records, invoke, tmp_path):
+    out, page = page_of(invoke, tmp_path, records / "sim")
+    assert f"no records for: {Toy.TITLE}. They are made by: {Toy.COMMAND}\n" in out and "--records" in out
+    assert f"<li>{Toy.TITLE}: <code>{Toy.COMMAND}</code></li>" in page and "FRL both" not in page
+
+
+def test_without_records_there_is_theory_alone(toy, invoke, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "RECORDS", tmp_path / "nothing")
+    out, page = page_of(invoke, tmp_path)
+    assert "function weightedBias" in page and "0 records" in page and "no records for" in out
+
+
+def test_the_records_of_the_package_are_the_default(toy, invoke, tmp_path, monkeypatch, records):
+    monkeypatch.setattr(command, "RECORDS", records)
+    assert page_of(invoke, tmp_path) == page_of(invoke, tmp_path, records)
+
+
+def test_several_folders_are_one_archive(toy, records, invoke, tmp_path):
+    _, together = page_of(invoke, tmp_path, records / "sim", records / "deep")
+    _, page = page_of(invoke, tmp_path, records)
+    assert together == page
+
+
+def test_verdicts_of_the_simulation_stand_beside_their_claims(toy, records, invoke, tmp_path, refuses):
+    name = "xu2021_wide_class_pays"
+    rate = {"what": "rate 1", "claim": False, "verdict": "differs"}
+    lines = [
+        {"task": f"{name} {i}", "verdicts": [rate, {"what": "claim", "claim": True, "verdict": verdict}]}
+        for i, verdict in enumerate(("agrees", "agrees", "differs"))
+    ]
+    (records / "sim" / "verdicts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_verdicts([records])[name] == {"agrees": 2, "differs": 1}
+    _, page = page_of(invoke, tmp_path, records)
+    row = page[page.index(f"id='claim-{name}'") :].split("</tr>")[0]
+    assert "agrees 2, differs 1" in row
+    (records / "sim" / "verdicts.jsonl").write_text('{"task": "x 0", "verdicts": [{"verdict": "perhaps"}]}\n')
+    refuses(main, "--records", records, "--out", tmp_path / "no", says=["line 1", "verdict"])
+    assert not (tmp_path / "no").exists()
+
+
+def test_bad_input_is_refused(toy, refuses, records, tmp_path):
     refuses(main, "--records", tmp_path / "nothing", says=["nothing"])
     (tmp_path / "empty").mkdir()
     refuses(main, "--records", tmp_path / "empty", says=["empty"])
@@ -90,9 +186,4 @@ def test_bad_input_is_refused(refuses, records, tmp_path):
     refuses(main, "--records", records, "--out", tmp_path / "file")
     (records / "deep" / "records.jsonl").write_text('{"source": "deep"}\n')
     refuses(main, "--records", records, "--out", tmp_path / "out", says=["line 1"])
-    kept = read_records(records / "sim")
-    lacking = [r for r in kept if r.label != "+1"]
-    write_atomic(records / "deep" / "records.jsonl", "")
-    write_atomic(records / "sim" / "records.jsonl", to_jsonl(lacking))
-    refuses(main, "--records", records, "--out", tmp_path / "out", says=["no record of", "+1"])
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists() and (tmp_path / "file").read_text() == "kept"

@@ -1,5 +1,8 @@
 """Sympy twins of the closed forms, and their derivation with every step checked by sympy.
 
+Those of the paper's setting come first; those with priors, costs, class radii and K = 1 take their symbols as
+arguments and leave the normal distribution function as `Phi`, for code that has an accurate one.
+
 The twins are exact but must not be lambdified for tail numbers: sympy writes the normal
 distribution function through erf, which is exactly 0.0 in doubles at z = -10. `theory.optimal`
 computes; the tests tie the two together at 50 digits.
@@ -11,17 +14,25 @@ import sympy as sp
 
 __all__ = [
     "K",
+    "LogPhi",
+    "Phi",
     "Step",
     "average_error",
     "b",
     "bias",
     "class_errors",
     "derivation",
+    "fair_bias",
+    "log_odds",
     "m",
     "normal_cdf",
+    "normal_density",
     "sigma",
+    "uniform_reach",
+    "weighted_bias",
     "z_minus",
     "z_plus",
+    "z_scores",
 ]
 
 m = sp.Symbol("m", positive=True)
@@ -31,6 +42,9 @@ b = sp.Symbol("b", real=True)
 excess = sp.Symbol("k", positive=True)
 K = 1 + excess
 """Ratio of the standard deviations, > 1 because its excess over 1 is a positive symbol."""
+
+Phi, LogPhi = sp.Function("Phi", real=True), sp.Function("LogPhi", real=True)
+"""The normal distribution function and its logarithm by name; `normal_cdf` is what the first stands for."""
 
 root = sp.sqrt(m**2 + (K**2 - 1) * sigma**2 * sp.log(K) / 2)
 
@@ -70,6 +84,61 @@ def class_errors(shift: sp.Expr = sp.S.Zero) -> tuple[sp.Expr, sp.Expr]:
     twin of `theory.optimal.OptimalClassifier.z_scores`.
     """
     return normal_cdf(z_plus() + shift / (K * sigma)), normal_cdf(z_minus() + shift / sigma)
+
+
+def normal_density(x: sp.Expr, mean: sp.Expr, scale: sp.Expr) -> sp.Expr:
+    """Return the density of N(mean, scale^2) at x."""
+    return sp.exp(-((x - mean) ** 2) / (2 * scale**2)) / (scale * sp.sqrt(2 * sp.pi))
+
+
+def log_odds(prior: sp.Expr, cost: sp.Expr) -> sp.Expr:
+    """Return ln(omega_+ / omega_-) at prior and cost odds of class +1: twin of `theory.problem.Problem`'s."""
+    return sp.log(prior) - sp.log(1 - prior) + sp.log(cost)
+
+
+def uniform_reach(dim: sp.Expr, eta: sp.Expr, radius: sp.Expr) -> sp.Expr:
+    """Return ||w||_1 of the best direction for the mean eta 1: twin of `theory.adversary.uniform_direction`.
+
+    Its margin is that times eta, and times (eta - eps) under an adversary of radius eps.
+    """
+    return sp.Piecewise((sp.sqrt(dim), radius <= eta), (1, True))
+
+
+def z_scores(bias: sp.Expr, margin: sp.Expr, scale: sp.Expr, ratio: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """Return (z_+, z_-) at a bias: twin of `theory.fairness.class_errors`."""
+    return -(bias + margin) / (ratio * scale), (bias - margin) / scale
+
+
+def fair_bias(margin: sp.Expr, ratio: sp.Expr) -> sp.Expr:
+    """Return the bias with equal class errors: twin of `theory.fairness.fair_bias`."""
+    return margin * (ratio - 1) / (ratio + 1)
+
+
+def weighted_bias(margin: sp.Expr, scale: sp.Expr, ratio: sp.Expr, odds: sp.Expr) -> sp.Expr:
+    """Return the bias with the smallest weighted error, K >= 1: twin of `theory.optimal.optimal_bias`.
+
+    Args:
+        margin: m, any sign.
+        scale: sigma.
+        ratio: K.
+        odds: ln(omega_+ / omega_-).
+    """
+    kappa, level = ratio**2 - 1, sp.log(ratio) - odds
+    inner = margin**2 + kappa * scale**2 * level / 2
+    half, reach = (ratio**2 + 1) * margin, 2 * ratio * sp.sqrt(inner)
+    conjugate = (kappa * margin**2 - 2 * ratio**2 * scale**2 * level) / (half + reach)
+    smaller = sp.Piecewise((conjugate, margin > 0), ((half - reach) / kappa, True))
+    plus, minus = z_scores(smaller, margin, scale, ratio)
+    equal = sp.Eq(ratio, 1)
+    over = odds + LogPhi(plus) >= LogPhi(-minus)
+    beaten = (inner < 0) | over | (LogPhi(minus) >= odds + LogPhi(-plus))
+    return sp.Piecewise(
+        (conjugate, sp.And(equal, margin > 0)),
+        (sp.oo, sp.And(equal, odds >= 0)),
+        (-sp.oo, equal),
+        (sp.oo, sp.And(sp.Ne(odds, 0), beaten)),
+        (smaller, True),
+    )
 
 
 def _readable(expression: sp.Expr) -> str:

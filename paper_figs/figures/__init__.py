@@ -1,1 +1,1 @@
-"""One figure a file, named like it: SECTION, TITLE, COMMAND, compute, caption and draw."""
+"""One figure a file, named like it: SECTION, TITLE, COMMAND, compute, caption, draw; CLAIMS if it has any."""

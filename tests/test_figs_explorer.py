@@ -1,0 +1,137 @@
+"""The explorer's generated JavaScript, run by Node, against the numbers of theory."""
+
+import itertools
+import json
+import math
+import shutil
+import subprocess
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.special import log_ndtr, ndtr
+
+from paper_figs import explorer
+from theory.fairness import price_of_fairness
+from theory.problem import Problem, Uniform
+
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
+TOLERANCE = 1e-9
+
+
+def node(script, call, values):
+    """Return what JavaScript's function ``call`` gives for each of the values, infinities as texts."""
+    infinite = "(k, v) => v === Infinity ? 'inf' : v === -Infinity ? '-inf' : v"
+    code = f"{script}\nconst given = {json.dumps(values)};"
+    code += f"process.stdout.write(JSON.stringify(given.map(v => {call}(v)), {infinite}));"
+    command = [NODE, "--input-type=module", "-"]
+    out = subprocess.run(command, input=code, capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(out.stdout)
+
+
+def theory_says(s):
+    """Return what the page must show at the values of its sliders, computed by theory alone."""
+    shared = {"theta": Uniform(s["d"], s["eta"]), "sigma": 1.0, "K": s["K"], "prior_pos": s["prior"]}
+    trained = (s["eps"] * s["radius_plus"], s["eps"] * s["radius_minus"])
+    found = Problem(**shared, cost=(s["cost"], 1.0)).classifiers(s["eps"], trained)
+    best = Problem(**shared).optimum((s["eps"], s["eps"]))
+    out = {}
+    for name, key in (("natural", "natural"), ("robust", "robust"), ("fair", "fair_robust")):
+        out[f"{name}_bias"] = found[key].bias
+        for kind, eps in (("natural", 0.0), ("robust", s["eps"])):
+            out |= class_errors(f"{name}_{kind}", found[key].z_scores(eps), s["prior"])
+    smallest = class_errors("best", best.z_scores(s["eps"]), s["prior"])["best_average"]
+    return out | {"price": out["fair_robust_average"] - smallest}
+
+
+def class_errors(name, z, prior):
+    plus, minus = (float(e) for e in ndtr(z))
+    average = prior * plus + (1 - prior) * minus
+    return {f"{name}_plus": plus, f"{name}_minus": minus, f"{name}_average": average}
+
+
+@cache
+def settings():
+    """Return settings, and what theory says: a grid over the sliders' ends and starts, and random ones."""
+    ends = {}
+    for s in explorer.SLIDERS:
+        ends[s.name] = [10**v if s.log else v for v in (s.low, s.start, s.high)]
+    ends["eps"].append(0.4)  # equal to eta
+    grid = [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
+    rng = np.random.default_rng(0)
+    chosen = [grid[i] for i in rng.choice(len(grid), 1200, replace=False)]
+    for _ in range(600):
+        values = {s.name: float(rng.uniform(s.low, s.high)) for s in explorer.SLIDERS}
+        values |= {s.name: 10 ** values[s.name] for s in explorer.SLIDERS if s.log}
+        chosen.append(values | {"d": int(values["d"])})
+    return chosen, [theory_says(s) for s in chosen]
+
+
+def distance(expected, got):
+    """Return the largest difference of two results, infinite where a bias differs or is no number."""
+    assert expected.keys() <= got.keys()
+    off = 0.0
+    for name, value in expected.items():
+        found = math.nan if got[name] is None else float(got[name])
+        scale = 1 + abs(value) if name.endswith("_bias") else 1
+        off = max(off, 0.0 if found == value else abs(found - value) / scale, key=lambda v: (v != v, v))
+    return math.inf if math.isnan(off) else off
+
+
+def furthest(script):
+    """Return the largest difference between a script and theory over the settings."""
+    tried, expected = settings()
+    found = node(script, "evaluate", tried)
+    return max(distance(e, g) for e, g in zip(expected, found, strict=True))
+
+
+@needs_node
+def test_the_formulas_give_what_theory_gives():
+    assert furthest(explorer.javascript()) < TOLERANCE
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("margin*(ratio - 1)/(ratio + 1)", "margin*(ratio - 1)/(ratio + 1.00001)"),
+        ("Math.log(1 - prior)", "Math.log(1 + prior)"),
+        ("odds != 0", "odds == 0"),
+        ("eta >= radius", "eta > radius"),
+        ("n / 2 / fraction", "n / 2.1 / fraction"),
+        ("-x * x) / Math.sqrt", "-x * x) / 1.000001 / Math.sqrt"),
+    ],
+)
+def test_a_bent_formula_is_seen(right, wrong):
+    assert explorer.javascript().count(right) >= 1
+    assert furthest(explorer.javascript().replace(right, wrong)) > TOLERANCE
+
+
+@needs_node
+def test_the_normal_distribution_is_accurate_in_both_tails():
+    z = [*np.linspace(-37, 9, 4001).tolist(), 0.0, 2 * 2**0.5, -2 * 2**0.5]
+    got = np.array(node(explorer.javascript(), "(z => [Phi(z), LogPhi(z)])", z))
+    np.testing.assert_allclose(got[:, 0], ndtr(z), rtol=1e-12)
+    np.testing.assert_allclose(got[:, 1], log_ndtr(z), rtol=1e-12)
+    far = [-1e4, -100.0, 40.0]
+    np.testing.assert_allclose(node(explorer.javascript(), "LogPhi", far), log_ndtr(far), rtol=1e-12)
+    assert node(explorer.javascript(), "(s => Phi(s * Infinity))", [1, -1]) == [1, 0]
+
+
+@needs_node
+def test_the_start_is_the_model_of_the_paper():
+    s = {s.name: 10**s.start if s.log else s.start for s in explorer.SLIDERS}
+    (now,) = node(explorer.javascript(), "evaluate", [s])
+    margin = s["d"] ** 0.5 * (s["eta"] - s["eps"])
+    assert now["price"] == pytest.approx(float(price_of_fairness(margin, 1.0, s["K"])), abs=TOLERANCE)
+    assert now["fair_robust_plus"] == pytest.approx(now["fair_robust_minus"], abs=TOLERANCE)
+
+
+def test_every_slider_and_number_is_labelled():
+    html = explorer.markup()
+    for s in explorer.SLIDERS:
+        assert f"<label for=explorer-{s.name}>" in html and f"id=explorer-{s.name} name={s.name}" in html
+    shown = [name for name in explorer.formulas() if not name.startswith("reach")]
+    assert all(f"<data data-name={name}>" in html for name in shown)
+    assert "<!--" not in html and "/* FORMULAS */" not in html
