@@ -140,7 +140,7 @@ def _panel(mixture: GaussianMixture, eps: float, quantity: str, runs: Sequence[T
 
 
 def remargin_biases(mixture: GaussianMixture) -> tuple[float, float]:
-    """Return the smallest and the largest bias that is optimal at some class radii with a mean of at most eta.
+    """Return the smallest and the largest bias that is optimal at class radii with a mean of at most eta.
 
     The direction is 1 / sqrt(d) at all of them. The bias depends continuously on the radii, so that all
     between are reached.
