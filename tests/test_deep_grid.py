@@ -156,7 +156,7 @@ def test_a_grid_skips_what_is_done_and_goes_on_with_what_is_begun(invoke, monkey
     assert (done.folder / "result.json").stat().st_mtime_ns == before
     code, text, _ = invoke(grid.main, plan, "--out", out)
     assert code == 0 and text == "2 done, 0 begun, 0 new\n"
-    assert invoke(compare.main, out)[0] == 0
+    assert invoke(compare.main, out, "--each-protocol")[0] == 0
 
 
 def test_slurm_gets_the_commands(invoke, refuses, monkeypatch, tmp_path):

@@ -131,7 +131,7 @@ def theory_table(told: Sequence[Prediction]) -> Table:
     note = (
         "changes in percentage points. Hard: classes with a robust error of the base above the average in "
         "validation. Predicted: the optimal linear classifier of two Gaussians, hard and easy, with the "
-        "costs and radii that the method ended with; a method with neither is predicted to change nothing. "
+        "costs and radii that its records have; one that has neither is predicted to do nothing. "
         + "; ".join(f"{base}: {words}" for base, words in models.items())
         + ". Measured: paired, over images and seeds, a direction only if Holm's p over "
         f"{len(told)} rows is at most 0.05. Agree: {', '.join(f'{word} {n}' for word, n in total.items())}"
