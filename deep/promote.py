@@ -127,14 +127,20 @@ def _texts(tree: Any) -> Iterator[str]:
             yield from _texts(branch)
 
 
+def _runs(folder: Path) -> list[Path]:
+    """Return a folder if it is that of a run, else those of the runs in it, or itself if there are none."""
+    inner = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    return inner if inner and not (folder / CONFIG).exists() else [folder]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Promote runs: all of them or, if one is refused, none."""
     parser = Parser(prog="deep.promote", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run of deep.train")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of runs")
     parser.add_argument("--to", type=Path, default=Path("paper_figs/records"), help="folder of the copies")
     args = parser.parse_args(argv)
     chosen: dict[str, dict[str, bytes]] = {}
-    for folder in args.runs:
+    for folder in (inner for outer in args.runs for inner in _runs(outer)):
         name, files = promoted(folder)
         if name in chosen or (args.to / name).exists():
             where = "another RUN given" if name in chosen else f"{args.to / name}, which is there already"

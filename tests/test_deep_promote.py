@@ -102,6 +102,14 @@ def test_a_run_that_cannot_be_promoted_is_refused_and_nothing_is_written(runs, r
     assert not to.exists()
 
 
+def test_a_folder_of_runs_stands_for_them(runs, invoke, refuses, tmp_path):
+    (runs / "notes.log").write_text("not a run")
+    assert invoke(promote.main, runs, "--to", tmp_path / "all")[0] == 0
+    finished = [path for path in runs.iterdir() if (path / "result.json").is_file()]
+    assert len([*(tmp_path / "all").iterdir()]) == len(finished) > 1
+    refuses(promote.main, tmp_path, "--to", tmp_path / "none", says=["not the folder of a run"])
+
+
 def test_what_was_promoted_is_never_overwritten(runs, invoke, refuses, tmp_path):
     to = tmp_path / "to"
     assert invoke(promote.main, runs / "frl", "--to", to)[0] == 0

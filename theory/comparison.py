@@ -55,10 +55,11 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Return the protocol in words."""
+        """Return the protocol in words; on a part of the training images it is a pilot."""
         p = self.protocol
+        pilot = ", a pilot" if "train_per_class" in p else ""
         return (
-            f"{p['dataset']}: {p['model']} of width {p['width']}, {p['epochs']} epochs on {p['n_train']} "
+            f"{p['dataset']}{pilot}: {p['model']} of width {p['width']}, {p['epochs']} epochs on {p['n_train']} "
             f"images; {p['attack']}"
         )
 
