@@ -59,8 +59,8 @@ class Comparison:
         p = self.protocol
         pilot = ", a pilot" if "train_per_class" in p else ""
         return (
-            f"{p['dataset']}{pilot}: {p['model']} of width {p['width']}, {p['epochs']} epochs on {p['n_train']} "
-            f"images; {p['attack']}"
+            f"{p['dataset']}{pilot}: {p['model']} of width {p['width']}, {p['epochs']} epochs on "
+            f"{p['n_train']} images; {p['attack']}"
         )
 
     def label_of(self, record: Record) -> str | None:
