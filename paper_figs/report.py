@@ -132,9 +132,8 @@ def _section(section: Section) -> str:
         parts.append(f"<p>Not drawn, for want of records, which these commands make:</p><ul>{rows}</ul>")
     if section.commands:
         lines = escape("\n".join(section.commands))
-        parts.append(
-            f"<details><summary>The commands that made this</summary><pre role=region aria-label=Commands tabindex=0>{lines}</pre></details>"
-        )
+        listing = f"<pre role=region aria-label=Commands tabindex=0>{lines}</pre>"
+        parts.append(f"<details><summary>The commands that made this</summary>{listing}</details>")
     return "\n".join([*parts, "</section>"])
 
 
