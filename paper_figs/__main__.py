@@ -7,6 +7,7 @@ import pkgutil
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -19,8 +20,12 @@ from paper_figs.archive import Archive, read_archive
 from paper_figs.claims import claim_table, read_verdicts
 from paper_figs.report import Drawn, Missing, Section, commands, page, verdict_table
 from theory.cli import Parser, run, writable_folder
+from theory.foretold import predictions, theory_table
+from theory.measured import read_measured
 from theory.record import write_atomic
+from theory.remedies import study_of
 from theory.table import Table
+from theory.verdicts import findings, paired_tables, sentences
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 RECORDS = Path(__file__).with_name("records")
@@ -85,7 +90,10 @@ def named(found: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, str, Any]]:
 
 
 def sections(
-    archive: Archive, drawn: Mapping[str, Sequence[Drawn]], verdicts: Mapping[str, Counter[str]]
+    archive: Archive,
+    drawn: Mapping[str, Sequence[Drawn]],
+    verdicts: Mapping[str, Counter[str]],
+    networks: tuple[Sequence[Table], Sequence[str]] = ((), ()),
 ) -> list[Section]:
     """Return the parts of the page.
 
@@ -93,7 +101,11 @@ def sections(
         archive: what was read.
         drawn: for each module what it draws.
         verdicts: of the simulation on statements.
+        networks: their tables, and sentences about them.
     """
+    counted, (compared, said) = verdict_table(archive.records), networks
+    tables = {"simulation": [counted] if counted.rows else [], "networks": compared}
+    points = {"networks": "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in said) + "</ul>" if said else ""}
     places: dict[str, list[tuple[str, str]]] = {name: [("explorer", "explorer")] for name in explorer.CLAIMS}
     for name, module in modules().items():
         for claim in getattr(module, "CLAIMS", ()):
@@ -111,27 +123,36 @@ def sections(
                 key,
                 title,
                 text,
+                points.get(key, ""),
                 figures=[figure for name in own for figure in drawn[name]],
                 missing=missing(drawn, key),
-                tables=tables(archive, key) if made else [],
+                tables=tables.get(key, []),
                 commands=commands(made),
             )
         )
     return [s for s in out if s.content or s.figures or s.missing or s.tables]
 
 
-def tables(archive: Archive, section: str) -> list[Table]:
-    """Return the tables of a section whose records are there."""
-    if section == "simulation":
-        found = verdict_table(archive.records)
-        return [found] if found.rows else []
-    if section == "theory":
-        return []
-    return [
-        table
-        for trained in archive.trained
-        for table in (trained.comparison.class_table(), *trained.comparison.paired_tables(("PGD", "TRADES")))
+def network_parts(archive: Archive, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
+    """Return the tables of networks, those of `deep.compare`, and a sentence on what each method does.
+
+    Raises:
+        InputError: a file beside the records of a run is not its own.
+    """
+    found = [
+        f for folder in folders for f in (folder.rglob("records.jsonl") if folder.is_dir() else [folder])
     ]
+    runs = read_measured(sorted(f for f in found if f.stat().st_size)) if archive.trained else []
+    tables: list[Table] = []
+    said: list[str] = []
+    for trained in archive.trained:
+        study = study_of(trained.comparison, runs)
+        changes, told = findings(study), predictions(study)
+        paired = paired_tables(study, changes) or trained.comparison.paired_tables(("PGD", "TRADES"))
+        tables += [study.methods_table(), *paired, trained.comparison.class_table()]
+        tables += [theory_table(told)] if told else []
+        said += sentences(study, changes)
+    return tables, said
 
 
 def missing(drawn: Mapping[str, Sequence[Drawn]], section: str | None = None) -> list[Missing]:
@@ -166,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     folders = args.records or [RECORDS] * any(RECORDS.rglob("records.jsonl"))
     archive, verdicts, known = read(folders), read_verdicts(folders), modules()
+    networks = network_parts(archive, folders)
     found = {name: module.compute(archive) for name, module in known.items()}
     out = writable_folder(args.out)
     drawn: dict[str, list[Drawn]] = {name: [] for name in known}
@@ -174,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             drawn[name].append(draw(known[name], data, file))
     commits = sorted({r.provenance["commit"][:12] for r in archive.records if "commit" in r.provenance})
     footer = f"{len(archive.records)} records, made at commit {', '.join(commits) or 'unknown'}."
-    html = page(TITLE, sections(archive, drawn, verdicts), footer)
+    html = page(TITLE, sections(archive, drawn, verdicts, networks), footer)
     for figure in chain.from_iterable(drawn.values()):
         write_atomic(out / f"{figure.name}.svg", figure.svg)
         write_atomic(out / f"{figure.name}.png", figure.png)

@@ -124,7 +124,7 @@ def _section(section: Section) -> str:
     parts += [f"<p>{section.text}</p>"] if section.text else []
     parts += [section.content] if section.content else []
     parts += [_figure(figure) for figure in section.figures]
-    parts += [f"<div class=scroll tabindex=0>{table.html()}</div>" for table in section.tables]
+    parts += [_scrolled(table) for table in section.tables]
     if section.missing:
         rows = "".join(
             f"<li>{escape(m.title)}: <code>{escape(m.command)}</code></li>" for m in section.missing
@@ -132,10 +132,14 @@ def _section(section: Section) -> str:
         parts.append(f"<p>Not drawn, for want of records, which these commands make:</p><ul>{rows}</ul>")
     if section.commands:
         lines = escape("\n".join(section.commands))
-        parts.append(
-            f"<details><summary>The commands that made this</summary><pre tabindex=0>{lines}</pre></details>"
-        )
+        listing = f"<pre role=region aria-label=Commands tabindex=0>{lines}</pre>"
+        parts.append(f"<details><summary>The commands that made this</summary>{listing}</details>")
     return "\n".join([*parts, "</section>"])
+
+
+def _scrolled(table: Table) -> str:
+    label = escape(table.title, quote=True)
+    return f"<div class=scroll role=region aria-label='{label}' tabindex=0>{table.html()}</div>"
 
 
 def _figure(figure: Drawn) -> str:

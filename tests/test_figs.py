@@ -4,18 +4,23 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
+from html import escape
 
 import pytest
 from matplotlib.figure import Figure
 from test_theory_errors import run_records
 
+from deep.compare import block_of
 from paper_figs import __main__ as command
 from paper_figs.__main__ import main
 from paper_figs.archive import Archive, read_archive
 from paper_figs.claims import read_verdicts
 from paper_figs.report import verdict_table
 from sim import experiment, sweep
+from theory.comparison import comparisons
+from theory.measured import read_measured
 from theory.record import read_records, to_jsonl, write_atomic
+from theory.remedies import study_of
 from theory.statement import statements
 
 MODULES = command.modules()
@@ -123,6 +128,14 @@ def test_the_page_needs_nothing_else(records, invoke, tmp_path):
     files = sorted((tmp_path / "out").iterdir())
     assert {p.suffix for p in files} == {".svg", ".png", ".html"}
     assert page.count("<img") == sum(p.suffix == ".svg" for p in files)
+
+
+def test_the_tables_and_sentences_are_those_of_the_comparison(toy, records, invoke, tmp_path):
+    _, page = page_of(invoke, tmp_path, records)
+    block = block_of(study_of(comparisons(read_records(records))[0], read_measured([records])), None)
+    assert len(block.tables) > 2 and block.verdicts
+    assert all(table.html() in page for table in block.tables)
+    assert all(f"<li>{escape(verdict)}</li>" in page for verdict in block.verdicts)
 
 
 def test_every_figure_and_every_claim_has_its_place(toy, records, invoke, tmp_path):
