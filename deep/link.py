@@ -88,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for table in [*run_tables(one), *direction_tables(title, found.get(i, {}))]:
             print(table.text() + "\n")
     print("\n\n".join(table.text() for table in summary_tables(links, found)))
+    if not found and args.eps is None and not all(map(_is_natural, runs)):
+        print("no directions: they need a natural run of the same split among the runs")
     return 0
 
 
@@ -95,7 +97,8 @@ def _check(folders: Sequence[Path], runs: Sequence[Run], eps: str | None) -> Non
     """Refuse runs that cannot be looked at together, and a radius that cannot be.
 
     Raises:
-        InputError: a run is there twice, or is of other data or another radius than the first.
+        InputError: a run is there twice, is of other data or another radius than the first, or natural runs
+            are there and none of its split.
     """
     if eps is not None and parse_radius(eps) > 1:
         raise InputError(f"--eps must be from 0 to 1, since inputs lie in [0, 1], got {eps}")
@@ -113,6 +116,17 @@ def _check(folders: Sequence[Path], runs: Sequence[Run], eps: str | None) -> Non
                 f"{folder} has eps={one.settings.eps}, {folders[0]} eps={first.settings.eps}; runs must have "
                 "the same, or give --eps"
             )
+    natural = {str(f): one.data.to_json() for f, one in zip(folders, runs, strict=True) if _is_natural(one)}
+    for folder, one in zip(folders, runs, strict=True):
+        if natural and eps is None and one.data.to_json() not in natural.values():
+            raise InputError(
+                f"{folder} (seed {one.settings.seed}) needs a natural run of its own split, or none at "
+                f"all; given: {', '.join(natural)}"
+            )
+
+
+def _is_natural(one: Run) -> bool:
+    return one.settings.method == "natural"
 
 
 def _parser() -> Parser:

@@ -21,7 +21,7 @@ def directions(links: Sequence[Link]) -> dict[int, dict[str, list[Change]]]:
     """Return, for each place among the links, against what it is compared and each class's change.
 
     Raises:
-        InputError: natural runs are among the links, but none of the split of another.
+        InputError: the history of a run is damaged.
     """
     found: dict[int, dict[str, list[Change]]] = {}
     for i, one in enumerate(links):
@@ -44,20 +44,14 @@ def directions(links: Sequence[Link]) -> dict[int, dict[str, list[Change]]]:
 
 def _first(links: Sequence[Link], one: Link, method: str, **params: Any) -> Link | None:
     """Return the first run of a method with these hyper-parameters and the split of another run."""
-    there = [
-        other
-        for other in links
-        if other.run.settings.method == method
-        and all(getattr(other.run.settings.params, k) == v for k, v in params.items())
-    ]
     split = one.run.data.to_json()
-    same = [other for other in there if other.run.data.to_json() == split]
-    if there and not same and method == "natural":
-        raise InputError(
-            f"{one.folder} needs a natural run of its own split (seed {one.run.settings.seed}) beside it; "
-            f"those given are {', '.join(str(other.folder) for other in there)}"
-        )
-    return same[0] if same else None
+    for other in links:
+        settings = other.run.settings
+        if settings.method != method or other.run.data.to_json() != split:
+            continue
+        if all(getattr(settings.params, k) == v for k, v in params.items()):
+            return other
+    return None
 
 
 def _changes(base: Link, one: Link, shifts: Sequence[Floats], quantities: Sequence[str]) -> list[Change]:

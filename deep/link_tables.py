@@ -105,8 +105,8 @@ def _pairs(one: Link) -> Table:
     note = (
         f"{len(size)} pairs, {len(told)} whose K differs from 1 beyond noise{share}; rank correlation of "
         f"both K over pairs {_plain(rank)}. From errors: the four rates of the pair under PGD towards the "
-        "other class, whatever the bias; fitted: spread over what the adversary takes. Shown: the most unequal "
-        "pairs that tell"
+        "other class, whatever the bias; fitted: spread over what the adversary takes. Shown: the most "
+        "unequal pairs that tell"
     )
     return Table(
         "K of pairs, width of the first class over the second", ["pair", "fitted", "from errors"], rows, note

@@ -62,7 +62,9 @@ class Link:
         """Return the name of the method with what tells its variants apart."""
         settings = self.run.settings
         named = [getattr(settings.params, "variant", None) or getattr(settings.params, "beta", None)]
-        return " ".join([settings.method, *(f"{v:g}" if isinstance(v, float) else v for v in named if v)])
+        return " ".join(
+            [settings.method, *(f"{v:g}" if isinstance(v, float) else v for v in named if v is not None)]
+        )
 
     @cached_property
     def counted(self) -> ClassErrors:
@@ -87,18 +89,18 @@ class Link:
     @cached_property
     def scores(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Return rank correlation and explained variance of each predictor, for each error."""
-
-        def scored(samples: MarginSamples, name: str) -> dict[str, tuple[float, float]]:
-            rates = {q: self.counted.rates(q) for q in QUANTITIES}
-            found = {q: PREDICTORS[name](samples, q == "robust_error") for q in QUANTITIES}
-            return {
-                q: (rank_correlation(found[q], rates[q]), explained_variance(found[q], rates[q]))
-                for q in QUANTITIES
+        first, *rest = PREDICTORS
+        found = {first: self.prediction.value}
+        found |= {name: _both(self.margins.samples, name) for name in rest}
+        found[f"{first}, no bounds"] = _both(self.margins.unbounded, first)
+        rates = [self.counted.rates(q) for q in QUANTITIES]
+        return {
+            name: {
+                q: (rank_correlation(p, r), explained_variance(p, r))
+                for q, p, r in zip(QUANTITIES, pair, rates, strict=True)
             }
-
-        first = next(iter(PREDICTORS))
-        scores = {name: scored(self.margins.samples, name) for name in PREDICTORS}
-        return scores | {f"{first}, no bounds": scored(self.margins.unbounded, first)}
+            for name, pair in found.items()
+        }
 
     @cached_property
     def width_ratios(self) -> tuple[Floats, Floats, Floats]:
@@ -106,6 +108,11 @@ class Link:
         drawn = np.array([model.width_ratio for model in self.prediction.models])
         low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
         return self.prediction.model.width_ratio, low, high
+
+
+def _both(samples: MarginSamples, name: str) -> Floats:
+    """Return the natural and the robust error of each class by one of `PREDICTORS`, shape (2, C)."""
+    return np.array([PREDICTORS[name](samples, attacked) for attacked in (False, True)])
 
 
 def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates: int) -> Link:

@@ -21,7 +21,7 @@ from theory.multiclass import class_error
 __all__ = ["PREDICTORS", "MarginModel", "MarginSamples", "Prediction", "predict"]
 
 Array = npt.NDArray[np.float64]
-POINTS, FEW_POINTS = 20_000, 500
+POINTS, FEW_POINTS = 10_000, 500
 """Of the integral behind a prediction, accurate to about 1e-4, and behind one of its replicates, to 1e-3."""
 
 
