@@ -21,7 +21,7 @@ from deep.margins import losses, measured, predictions
 from deep.run_folder import load_run
 from theory.inputs import InputError
 
-SMALL = ["--epochs", "3", "--steps", "2", "--eval-steps", "3", "--width", "6", "--eps", "0.1"]
+SMALL = ["--epochs", "2", "--steps", "2", "--eval-steps", "2", "--width", "6", "--eps", "0.1"]
 FEW = ["--replicates", "20", "--per-class", "10"]
 
 

@@ -51,7 +51,7 @@ def exact(weights, bias, mean, scales, attacked, eps=EPS):
     out = []
     for k in range(len(weights)):
         z, R = pair_z_scores(weights, bias, mean[k], scales[k] ** 2, k, eps * attacked)
-        out.append(class_error(z, R, points=20_000))
+        out.append(class_error(z, R))
     return np.array(out)
 
 

@@ -69,7 +69,7 @@ def error_bounds(z: npt.ArrayLike) -> tuple[float, float]:
     return float(errors.max()), float(errors.sum())
 
 
-def class_error(z: npt.ArrayLike, correlation: npt.ArrayLike, points: int = 10**6) -> float:
+def class_error(z: npt.ArrayLike, correlation: npt.ArrayLike) -> float:
     """Return the exact class error: the chance that some pairwise margin is lost.
 
     1 - P(all margins kept), a multivariate normal probability: closed for one other class, one integral for
@@ -78,14 +78,13 @@ def class_error(z: npt.ArrayLike, correlation: npt.ArrayLike, points: int = 10**
     Args:
         z: z-scores of `pair_z_scores`, shape (C - 1,).
         correlation: its correlation, shape (C - 1, C - 1).
-        points: evaluations of the quasi-Monte Carlo integral at most.
     """
     u, R = np.asarray(z, np.float64), np.asarray(correlation, np.float64)
     if len(u) == 1:
         return float(ndtr(u[0]))
     if len(u) == 2:
         return _either(float(u[0]), float(u[1]), float(R[0, 1]))
-    accuracy = {"maxpts": points, "abseps": 1e-7, "releps": 1e-7, "rng": np.random.default_rng(0)}
+    accuracy = {"maxpts": 10**6, "abseps": 1e-7, "releps": 1e-7, "rng": np.random.default_rng(0)}
     return float(1 - multivariate_normal.cdf(-u, np.zeros(len(u)), R, allow_singular=True, **accuracy))
 
 
