@@ -3,8 +3,9 @@
 Of each run, the Gaussian-margin model (`theory.link`) is fitted to the validation split, or to half of the
 test split where a class has too few validation images, and its class errors are compared with those counted
 on the rest of the test split. With a natural run of the same split, the first of them, the change of each
-class's natural error in each other run is compared with what the theory says of adversarial training; with a
-TRADES run of the same beta, so is what FRL changes. All is kept in RUN/link.json.
+class's natural error in each other run is compared with what the theory says of adversarial training; where a
+method gives classes weights or radii of their own, as FRL does, so is what it changes of a PGD or TRADES run
+that is its base. All is kept in RUN/link.json.
 """
 
 import json

@@ -1,6 +1,7 @@
 """What the theory says of a change of training, beside what it changed in each class of a network."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from theory.inputs import InputError, parse_object
 
 __all__ = ["directions"]
 
+WEIGHTS = ("weights", "weights_nat", "weights_bndy")
 Floats = npt.NDArray[np.float64]
 
 
@@ -32,13 +34,17 @@ def directions(links: Sequence[Link]) -> dict[int, dict[str, list[Change]]]:
         if base is not None:
             shift = [bias_shift(m, 0.0, 1.0) for m in (base.prediction.model, *base.prediction.models)]
             found.setdefault(i, {})[base.label] = _changes(base, one, shift, ["natural_error"])
-        state = _state(one)
-        beta = getattr(settings.params, "beta", None)
-        trades = _first(links, one, method="trades", beta=beta) if state else None
-        if state and trades is not None:
-            models = (trades.prediction.model, *trades.prediction.models)
+        state, params = _state(one), settings.params
+        if state is None:
+            continue
+        if getattr(params, "base", "trades") == "pgd" or not hasattr(params, "beta"):
+            plain = _first(links, one, method="pgd")
+        else:
+            plain = _first(links, one, method="trades", beta=params.beta)
+        if plain is not None:
+            models = (plain.prediction.model, *plain.prediction.models)
             shift = [bias_shift(m, 1.0, state[1], np.log(state[0])) for m in models]
-            found.setdefault(i, {})[trades.label] = _changes(trades, one, shift, QUANTITIES)
+            found.setdefault(i, {})[plain.label] = _changes(plain, one, shift, QUANTITIES)
     return found
 
 
@@ -79,29 +85,38 @@ def _same(base: Link, one: Link) -> tuple[Evaluation, Evaluation]:
 def _state(one: Link) -> tuple[Floats, Floats] | None:
     """Return the last weights and radii (in units of eps) of each class, if the method has any.
 
-    The loss weighs both errors, the boundary error beta times: the weight of a class is their mean.
+    The names are those of `deep.methods.base.Method.state`. Where natural and boundary part have weights of
+    their own, that of a class is their mean as the loss has them: the boundary part counts beta times.
 
     Raises:
         InputError: the history is missing or damaged.
     """
-    path = one.folder / HISTORY
+    path, size = one.folder / HISTORY, len(one.run.data.classes)
     try:
         last = path.read_text(encoding="utf-8").splitlines()[-1]
     except (OSError, UnicodeDecodeError, IndexError):
         raise InputError(
             f"{path} is missing or damaged; it says what the run learnt of its classes"
         ) from None
-    state, size = parse_object(last, str(path)), len(one.run.data.classes)
-    if not {"weights_nat", "weights_bndy", "margins"} <= set(state):
+    state = parse_object(last, str(path))
+    named = {k: _vector(path, k, state[k], size) for k in WEIGHTS if k in state}
+    if not named:
         return None
-    beta = one.run.settings.params.beta
-    try:
-        natural, boundary, radii = (
-            np.array(state[k], np.float64) for k in ("weights_nat", "weights_bndy", "margins")
-        )
-        good = all(v.shape == (size,) and (v > 0).all() for v in (natural, boundary, radii))
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise InputError(f"{path} is damaged: weights and margins must be {size} numbers > 0")
+    radii = _vector(path, "radii", state["radii"], size) if "radii" in state else np.ones(size)
+    if "weights" in named:
+        return named["weights"], radii
+    beta, one_each = one.run.settings.params.beta, np.ones(size)
+    parts = [named.get(k, one_each) for k in WEIGHTS[1:]]
+    natural, boundary = (v / v.mean() for v in parts)
     return (natural + beta * boundary) / (1 + beta), radii
+
+
+def _vector(path: Path, name: str, given: object, size: int) -> Floats:
+    """Return numbers > 0, one a class, that were read."""
+    try:
+        vector = np.array(given, np.float64)
+    except (TypeError, ValueError):
+        vector = np.empty(0)
+    if vector.shape != (size,) or not np.isfinite(vector).all() or not (vector > 0).all():
+        raise InputError(f"{path} is damaged: {name} must be {size} numbers > 0")
+    return vector

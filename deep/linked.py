@@ -60,11 +60,11 @@ class Link:
     @property
     def label(self) -> str:
         """Return the name of the method with what tells its variants apart."""
-        settings = self.run.settings
-        named = [getattr(settings.params, "variant", None) or getattr(settings.params, "beta", None)]
-        return " ".join(
-            [settings.method, *(f"{v:g}" if isinstance(v, float) else v for v in named if v is not None)]
-        )
+        params = self.run.settings.params
+        words = [getattr(params, name) for name in ("variant", "base", "beta") if hasattr(params, name)]
+        if "variant" in vars(params):
+            words = words[:1]
+        return " ".join([self.run.settings.method, *(f"{w:g}" if isinstance(w, float) else w for w in words)])
 
     @cached_property
     def counted(self) -> ClassErrors:

@@ -183,7 +183,7 @@ def test_runs_of_other_data_radius_or_split_are_refused(changed, says):
         link_cli._check(["a", "b"], [run_of(name="a"), run_of(name="b", **good)], None)
 
 
-@pytest.mark.parametrize("damage", ["", "[]", '{"weights_nat": 1, "weights_bndy": 2, "margins": "x"}', None])
+@pytest.mark.parametrize("damage", ["", "[]", '{"weights": 1}', f'{{"weights_nat": {[1] * 9 + [0]}}}', None])
 def test_a_damaged_history_is_refused(copied, damage):
     path = copied / "frl" / "history.jsonl"
     path.unlink()
@@ -198,9 +198,9 @@ def test_weights_and_radii_are_read_from_the_history(runs):
     one = SimpleNamespace(folder=runs / "frl", run=load_run(runs / "frl"))
     last = json.loads((runs / "frl" / "history.jsonl").read_text().splitlines()[-1])
     weights, radii = _state(one)
-    assert radii.tolist() == last["margins"]
+    assert radii.tolist() == last["radii"]
     np.testing.assert_allclose(
-        weights, 0.4 * np.array(last["weights_nat"]) + 0.6 * np.array(last["weights_bndy"])
+        weights, 4 * np.array(last["weights_nat"]) + 6 * np.array(last["weights_bndy"]), rtol=1e-5
     )
     assert _state(SimpleNamespace(folder=runs / "trades", run=load_run(runs / "trades"))) is None
     assert directions([]) == {}
