@@ -38,7 +38,7 @@ class Agreement:
     Args:
         rank: Spearman's correlation over classes, its 95 % bootstrap interval over the samples of both parts
             (value, low, high); nan where a constant side leaves it undefined. The bootstrap adds noise that
-            the value has already, so the interval reaches lower than it need.
+            the value has already: the interval reaches lower than it need, and is widened to hold the value.
         if_right: 2.5 %, mean and 97.5 % of that correlation were the model right: classes of equal
             error are ordered by chance, so it is below 1, and a value below it refutes the model.
         explained: explained variance (value, low, high), likewise.
@@ -95,28 +95,34 @@ def agreement(
     again = rng.binomial(n, np.broadcast_to(rates, others.shape)) / n
     if_right = rng.binomial(n, others.clip(0, 1)) / n
     plausible = rng.beta(k + 0.5, n - k + 0.5, others.shape)  # Jeffreys: none of 60 is not never
-    residuals = np.quantile(plausible - others, [0.025, 0.975], axis=0).T
+    residual = rates - value
+    low, high = np.quantile(plausible - others, [0.025, 0.975], axis=0)
+    residuals = np.stack([np.minimum(low, residual), np.maximum(high, residual)], axis=1)
     ranks = [rank_correlation(p, m) for p, m in zip(others, again, strict=True)]
     right = np.array([rank_correlation(value, m) for m in if_right])
     variances = [explained_variance(p, m) for p, m in zip(others, again, strict=True)]
-    low, high = _percentiles(right)
+    mean = float(np.nanmean(right)) if np.isfinite(right).any() else float("nan")
+    mean, lowest, highest = _interval(mean, right)
     return Agreement(
-        (rank_correlation(value, rates), *_percentiles(ranks)),
-        (low, float(np.nanmean(right)) if np.isfinite(right).any() else float("nan"), high),
-        (explained_variance(value, rates), *_percentiles(variances)),
-        rates - value,
+        _interval(rank_correlation(value, rates), ranks),
+        (lowest, mean, highest),
+        _interval(explained_variance(value, rates), variances),
+        residual,
         residuals,
     )
 
 
-def _percentiles(values: npt.ArrayLike) -> tuple[float, float]:
-    """Return the 2.5 % and the 97.5 % percentile of what is defined; nan where less than half of it is."""
+def _interval(value: float, values: npt.ArrayLike) -> tuple[float, float, float]:
+    """Return a value with the 95 % percentile interval of its replicates, widened to hold it.
+
+    Replicates that are not defined do not count; where half of them are not, there is no interval.
+    """
     x = np.asarray(values, np.float64)
     finite = x[np.isfinite(x)]
-    if 2 * len(finite) <= len(x):
-        return float("nan"), float("nan")
+    if 2 * len(finite) <= len(x) or not np.isfinite(value):
+        return value, float("nan"), float("nan")
     low, high = np.quantile(finite, [0.025, 0.975])
-    return float(low), float(high)
+    return value, min(float(low), value), max(float(high), value)
 
 
 def pair_ratios(
