@@ -1,0 +1,146 @@
+"""``python -m deep.link RUN...``: does the theory of Gaussian margins predict the errors of trained networks?
+
+Of each run, the Gaussian-margin model (`theory.link`) is fitted to the validation split, or to half of the
+test split where a class has too few validation images, and its class errors are compared with those counted
+on the rest of the test split. With a natural run of the same split, the first of them, the change of each
+class's natural error in each other run is compared with what the theory says of adversarial training; where a
+method gives classes weights or radii of their own, as FRL does, so is what it changes of a PGD or TRADES run
+that is its base. All is kept in RUN/link.json.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deep.link_changes import directions
+from deep.link_tables import direction_tables, run_tables, summary_tables
+from deep.linked import QUANTITIES, Link, link
+from deep.run_folder import Run, load_run
+from theory.cli import Parser, radius, run, whole
+from theory.direction import Change
+from theory.errors import exact_interval
+from theory.inputs import InputError, parse_radius
+from theory.record import provenance, write_atomic
+
+__all__: list[str] = []
+
+
+def as_json(one: Link, found: Mapping[str, list[Change]]) -> dict[str, Any]:
+    """Return what is kept of a run."""
+    settings, counted = one.run.settings, one.counted
+    low, high = one.prediction.interval()
+    agreements = {q: one.agreements[q].as_json() for q in QUANTITIES}
+    rates = {q: exact_interval(counted.counts(q), counted.n) for q in QUANTITIES}
+    model, K = one.prediction.model, zip(("value", "low", "high"), one.width_ratios, strict=True)
+    labels, size = one.run.data.test.labels.cpu().numpy(), len(counted.classes)
+    out = {"schema": 1, "id": settings.id, "method": settings.method, "label": one.label}
+    out |= {"seed": settings.seed, "dataset": settings.dataset, "classes": list(counted.classes)}
+    out |= {"eps": one.attack.eps, "eps_text": one.attack.eps_text, "attack": one.evaluation.attack}
+    out |= {"fitted_on": one.fitted_on, "n_fitted": np.bincount(one.margins.samples.labels).tolist()}
+    out["predicted"] = {q: one.prediction.value[i].tolist() for i, q in enumerate(QUANTITIES)} | {
+        name: {q: end[i].tolist() for i, q in enumerate(QUANTITIES)}
+        for name, end in (("low", low), ("high", high))
+    }
+    out["measured"] = {"n": list(counted.n), "errors": {q: counted.counts(q).tolist() for q in QUANTITIES}}
+    out["measured"] |= {q: counted.rates(q).tolist() for q in QUANTITIES}
+    out["measured"] |= {
+        name: {q: rates[q][:, end].tolist() for q in QUANTITIES} for end, name in enumerate(("low", "high"))
+    }
+    for name in agreements["natural_error"]:
+        out[name] = {q: agreements[q][name] for q in QUANTITIES}
+    out["predictors"] = {
+        name: {q: {k: v for k, v in zip(("rank_correlation", "explained_variance"), pair, strict=True)
+                   if np.isfinite(v)} for q, pair in scores.items()}
+        for name, scores in one.scores.items()
+    }  # fmt: skip
+    groups = [one.margins.norm[one.margins.samples.labels == c].mean(0).tolist() for c in range(size)]
+    out["pairs"] = {
+        **{"mean": model.mean.tolist(), "spread": model.spread.tolist(), "dual_norm": groups},
+        "drop": model.drop.tolist(),
+        "K": {k: v.tolist() for k, v in K},
+        "K_from_errors": {k: v.tolist() for k, v in zip(("value", "low", "high"), one.ratios, strict=True)},
+        "losses": {k: v.tolist() for k, v in one.losses._asdict().items()},
+    }
+    counts = [np.bincount(labels * size + g, minlength=size**2).reshape(size, size) for g in one.given]
+    out["confusion"] = {k: v.tolist() for k, v in zip(("natural", "attacked"), counts, strict=True)}
+    out["directions"] = [{"against": k} | c.as_json() for k, changes in found.items() for c in changes]
+    return out | {"provenance": provenance(torch=torch.__version__)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict, compare, write link.json into each folder and print the tables."""
+    args = _parser().parse_args(argv)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    runs = [load_run(folder, data_dir=args.data_dir, device=args.device) for folder in args.runs]
+    _check(args.runs, runs, args.eps)
+    links = []
+    for folder, one in zip(args.runs, runs, strict=True):
+        torch.set_num_threads(one.settings.threads)
+        links.append(link(folder, one, eps=args.eps, per_class=args.per_class, replicates=args.replicates))
+    found = directions(links) if args.eps is None else {}
+    for i, one in enumerate(links):
+        content = as_json(one, found.get(i, {}))
+        write_atomic(one.folder / "link.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+        title = f"{one.label}, seed {one.run.settings.seed}"
+        for table in [*run_tables(one), *direction_tables(title, found.get(i, {}))]:
+            print(table.text() + "\n")
+    print("\n\n".join(table.text() for table in summary_tables(links, found)))
+    if not found and args.eps is None and not all(map(_is_natural, runs)):
+        print("no directions: they need a natural run of the same split among the runs")
+    return 0
+
+
+def _check(folders: Sequence[Path], runs: Sequence[Run], eps: str | None) -> None:
+    """Refuse runs that cannot be looked at together, and a radius that cannot be.
+
+    Raises:
+        InputError: a run is there twice, is of other data or another radius than the first, or natural runs
+            are there and none of its split.
+    """
+    if eps is not None and parse_radius(eps) > 1:
+        raise InputError(f"--eps must be from 0 to 1, since inputs lie in [0, 1], got {eps}")
+    first = runs[0]
+    for i, (folder, one) in enumerate(zip(folders, runs, strict=True)):
+        if one.settings.id in [other.settings.id for other in runs[:i]]:
+            raise InputError(f"{folder} is the same run as one before it; give each once")
+        if one.data.sha256 != first.data.sha256:
+            raise InputError(
+                f"{folder} is of {one.settings.dataset}, {folders[0]} of {first.settings.dataset}; runs must "
+                "be of the same data"
+            )
+        if eps is None and one.settings.attack.eps != first.settings.attack.eps:
+            raise InputError(
+                f"{folder} has eps={one.settings.eps}, {folders[0]} eps={first.settings.eps}; runs must have "
+                "the same, or give --eps"
+            )
+    natural = {str(f): one.data.to_json() for f, one in zip(folders, runs, strict=True) if _is_natural(one)}
+    for folder, one in zip(folders, runs, strict=True):
+        if natural and eps is None and one.data.to_json() not in natural.values():
+            raise InputError(
+                f"{folder} (seed {one.settings.seed}) needs a natural run of its own split, or none at "
+                f"all; given: {', '.join(natural)}"
+            )
+
+
+def _is_natural(one: Run) -> bool:
+    return one.settings.method == "natural"
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="deep.link", description=__doc__)
+    add = parser.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs of deep.train")
+    add("--eps", type=radius, help="radius looked at, such as 8/255, without directions; the run's if None")
+    add("--per-class", type=whole(1), default=100, help="test samples of each class attacked pair by pair")
+    add("--replicates", type=whole(20), default=200, help="bootstrap samples behind each interval")
+    add("--data-dir", type=Path, help="folder of the data files; the one that the run had if None")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)
