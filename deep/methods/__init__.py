@@ -9,9 +9,12 @@ from deep.methods.base import Method
 
 __all__ = ["METHODS"]
 
+SHARED = ("base", "based", "batchwise")
+"""Files that are no methods."""
+
 
 def _discover() -> Mapping[str, type[Method]]:
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base")
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED)
     return MappingProxyType({n: importlib.import_module(f"{__name__}.{n}").METHOD for n in names})
 
 

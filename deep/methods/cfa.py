@@ -33,8 +33,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.based import Based, Terms
 from deep.methods.base import Context, Epoch
+from deep.methods.based import Based, Terms
 from theory.inputs import InputError, check_real
 
 __all__ = ["CFA", "METHOD", "class_radii", "class_regularisation", "take_in"]

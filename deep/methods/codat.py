@@ -21,8 +21,8 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor, nn
 
-from deep.based import Based
-from deep.batchwise import Batchwise
+from deep.methods.based import Based
+from deep.methods.batchwise import Batchwise
 from theory.inputs import check_real
 
 __all__ = ["CODAT", "METHOD", "chi2_ball_weights"]

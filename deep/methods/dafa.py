@@ -32,8 +32,8 @@ from torch.nn import functional as F
 
 from deep.attacks import cross_entropy, pgd
 from deep.ball import Ball
-from deep.based import Based
 from deep.methods.base import Context, Epoch
+from deep.methods.based import Based
 from theory.inputs import InputError, check_real
 
 __all__ = ["DAFA", "METHOD", "TwiceSteppedBall", "class_weights", "raised"]

@@ -29,9 +29,9 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.based import Based, hot_epochs
-from deep.batchwise import Batchwise
 from deep.methods.base import Context, Epoch
+from deep.methods.based import Based, hot_epochs
+from deep.methods.batchwise import Batchwise
 from theory.inputs import InputError, check_real
 
 __all__ = ["FAAL", "METHOD", "kl_ball_weights", "probability_margins"]
@@ -107,7 +107,7 @@ class FAAL(Batchwise):
         """Fix the length of the hot start.
 
         Raises:
-            InputError: see `deep.based.hot_epochs`.
+            InputError: see `deep.methods.based.hot_epochs`.
         """
         self.hot_epochs = hot_epochs(self.params.hot_share, epochs)
 

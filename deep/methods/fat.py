@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.based import Based
-from deep.batchwise import Batchwise
 from deep.methods.base import Method
+from deep.methods.based import Based
+from deep.methods.batchwise import Batchwise
 from theory.inputs import check_real
 
 __all__ = ["FAT", "METHOD", "class_variance"]

@@ -44,8 +44,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from deep.based import hot_epochs
 from deep.methods.base import Context, Epoch
+from deep.methods.based import hot_epochs
 from deep.methods.trades import TRADES, surrogates
 from theory.errors import ClassErrors
 from theory.inputs import InputError, check_real

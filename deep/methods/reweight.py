@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deep.based import Based
 from deep.methods.base import Context, Epoch
+from deep.methods.based import Based
 from deep.methods.frl import capped, class_weights
 from theory.errors import ClassErrors
 from theory.inputs import InputError, check_real

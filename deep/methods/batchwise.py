@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deep.based import Based
 from deep.methods.base import Context, Epoch
+from deep.methods.based import Based
 
 __all__ = ["Batchwise"]
 
