@@ -19,6 +19,7 @@ from deep.linked import Link
 from deep.linked import link as link_run
 from deep.margins import losses, measured, predictions
 from deep.run_folder import load_run
+from theory.evaluation import Evaluation
 from theory.inputs import InputError
 
 SMALL = ["--epochs", "2", "--steps", "2", "--eval-steps", "2", "--width", "6", "--eps", "0.1"]
@@ -103,9 +104,9 @@ def test_the_command_line_predicts_and_compares(invoke, copied):
         natural, attacked = (np.array(one["confusion"][k]) for k in ("natural", "attacked"))
         assert natural.sum(1).tolist() == attacked.sum(1).tolist() == result["n"]
         assert (60 - natural.diagonal()).tolist() == result["natural_error"]["errors"]
-        with np.load(copied / name / "flags.npz") as flags:
-            kept = flags["ok"][1]
-            assert attacked.diagonal().tolist() == [kept[flags["labels"] == c].sum() for c in range(10)]
+        flags = Evaluation.read(copied / name / "flags.npz")
+        kept = [flags.ok[1][flags.labels == c].sum() for c in range(10)]
+        assert attacked.diagonal().tolist() == kept
         assert np.array(one["pairs"]["spread"]).shape == (10, 10)
         assert np.array(one["pairs"]["losses"]["natural"]).max() <= 10
     against = [d["against"] for d in found["frl"]["directions"]]
