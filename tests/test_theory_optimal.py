@@ -10,7 +10,7 @@ from strategies import ANY_K, K_ABOVE_1, exact_log_error, exact_z_scores, mixtur
 from theory.inputs import InputError
 from theory.linear import LinearClassifier, error, log_error
 from theory.mixture import GaussianMixture
-from theory.optimal import optimal_bias, optimal_classifier
+from theory.optimal import optimal_bias, optimal_classifier, optimal_kind, optimal_z_scores
 
 RADII = st.one_of(st.just(0.0), st.floats(0, 0.999), st.just(1.0), st.floats(1.001, 3))
 """eps / eta."""
@@ -168,3 +168,13 @@ def test_refuses_what_leaves_double_precision():
         optimal_classifier(mixture, 0.0)
     with pytest.raises(InputError, match="eps"):
         optimal_classifier(mixture, -1.0)
+
+
+@pytest.mark.parametrize("excess", [1e-2, 1e-6, 1e-7, 1e-12])
+def test_a_lighter_wide_class_is_never_the_constant_answer(excess):
+    """Near K = 1, at a negative margin, z-scores are in the millions and differ too little to compare."""
+    for K, log_odds in ((1 + excess, -0.5), (1 / (1 + excess), 0.5)):
+        assert optimal_kind(-2, 0.7, K, log_odds) == "interior"
+        wide, narrow = sorted(optimal_z_scores(-2, 0.7, K, log_odds), reverse=True)
+        assert wide > 100 and narrow < -100  # the light class is given up
+        assert str(optimal_kind(-2, 0.7, K, -log_odds)).startswith("always")

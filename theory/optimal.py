@@ -181,15 +181,17 @@ class _Problem:
         return wide, narrow
 
     def constant(self) -> npt.NDArray[np.bool_]:
-        """Say where the optimum is constant."""
+        """Say where the optimum is constant.
+
+        For K > 1 it then answers the wide class; so r >= 1, or the other constant would be better.
+        """
         if not self.log_odds.any():  # equal priors and costs: never for K > 1 (proved)
             return np.asarray((self.kappa == 0) & (self.m <= 0))
         wide, narrow = self.z_scores()
         with np.errstate(all="ignore"):
             no_root = self.m**2 + self.kappa * self.sigma**2 * self.level / 2 < 0
-            beats = beats_constants(wide, narrow, self.log_odds)
-            beats |= self.log_odds == 0
-        constant = no_root | ~beats
+            constant = no_root | ~beats_constants(wide, narrow, self.log_odds)
+        constant &= self.log_odds > 0
         return np.where(self.kappa > 0, constant, self.m <= 0)
 
 
