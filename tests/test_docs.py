@@ -1,10 +1,13 @@
 """What the documents say can be done, done."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from theory.__main__ import main as theory_main
 
 ROOT = Path(__file__).parent.parent
 SMALL = "--epochs 1 --train-per-class 30 --test-per-class 10 --threads 1".split()
@@ -39,3 +42,77 @@ def test_a_method_added_as_the_readme_says_has_flags_tests_and_a_row(tmp_path):
     assert "SMOOTH" in python(tmp_path, "deep.compare", "runs")
     tried = python(tmp_path, "pytest", "-q", "-k", "smooth", "tests/test_deep_methods.py")
     assert re.search(r"[3-9] passed", tried), tried
+
+
+def commands():
+    """Return every command of the README and the guide, as one line without its comment."""
+    found = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for block in blocks(path.read_text(), "sh"):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [" ".join(line.split("#")[0].split()) for line in lines]
+    return [line for line in dict.fromkeys(found) if line]
+
+
+HERE = [
+    "python -m theory errors --dim 20 --eta 0.4 --sigma 1 --K 2 --eps 0.16",
+    "python -m theory errors --dim 100 --eta 0.13 --sigma 0.95 --K 1.5 --eps 0.05",
+    "python -m theory errors --theta 0.3 -0.1 0.2 --sigma 1 --K 2 --eps 0.1 --norm l2 --prior-pos 0.3 --cost 2 "
+    "--train-eps 0.15 0.05",
+    "python -m theory certify",
+    "python -m theory check ours_ratio_above_K",
+    "python -m theory latex ours_ratio_above_K",
+]
+"""Run as they stand, by the test below."""
+ELSEWHERE = {
+    "python -m theory derive": "test_theory_symbolic.py",
+    "python -m theory check": "test_theory_statements.py",
+    "python -m sim.sweep": "test_sim_sweep.py",
+    "python -m sim.sweep --study ours_ratio_above_K": "test_sim_studies.py",
+    "python -m sim.features --data-dir DIR --pair 5 6": "test_sim_features.py",
+    "python -m deep.train --method frl": "test_deep_train.py",
+    "python -m deep.report RUN --attacks autoattack": "test_deep_evaluate.py",
+    "python -m deep.report RUN --attacks pgd targeted autoattack": "test_deep_evaluate.py",
+    "python -m deep.sanity RUN": "test_deep_sanity.py",
+    "python -m deep.grid FILE.toml --jobs 2": "test_deep_grid.py",
+    "python -m deep.compare runs/deep": "test_deep_compare.py",
+    "python -m deep.link RUN...": "test_deep_link.py",
+    "python -m deep.portrait NATURAL ROBUST --out portrait.npz": "test_deep_promote.py",
+    "python -m deep.promote RUN... --to DIR": "test_deep_promote.py",
+    "python -m paper_figs": "test_figs.py",
+    "python -m paper_figs --records runs": "test_figs.py",
+    "python -m deep.train --method pgd --dataset cifar10 --data-dir DIR --width 8 --train-per-class 500 "
+    "--test-per-class 100 --epochs 10": "test_deep_data.py",
+}
+"""Run by the tests of a file, on less data."""
+REASONS = {
+    "make demo": "takes minutes; all that it runs is tested by itself",
+    "make test": "is what runs this test",
+    "python3 -m venv .venv": "is what CI does before the tests, as are the next two",
+    ".venv/bin/python -m pip install -c constraints.txt -e '.[dev]'": "see above",
+    ".venv/bin/python -m pytest": "see above",
+    "python -m sim.sweep --study all": "takes minutes; test_sim_studies.py runs each study with fewer settings",
+    "python -m deep.train --method pgd --dataset cifar10 --data-dir DIR": "needs a GPU for a day's work less",
+    "python -m deep.grid paper_figs/records/fairness.toml --out runs/fairness --jobs 2": "takes 20 minutes",
+    "python -m deep.compare runs/fairness": "needs those runs",
+    "python -m deep.promote runs/fairness --to paper_figs/records/fairness": "likewise",
+}
+"""Not run by any test, and why."""
+
+
+def test_every_command_of_the_documents_is_run_or_says_why_not():
+    assert sorted(commands()) == sorted([*HERE, *ELSEWHERE, *REASONS])
+    for command, file in ELSEWHERE.items():
+        module = command.split()[2].split(".")[-1]
+        assert re.search(rf"\b{module}\b", (ROOT / "tests" / file).read_text()), (command, file)
+
+
+def test_commands_that_take_no_time_work_as_they_stand(invoke):
+    for command in HERE:
+        code, out, err = invoke(theory_main, *shlex.split(command)[3:])
+        assert code == 0 and out and not err, command
+
+
+def test_the_example_of_the_guide_works():
+    (code,) = blocks((ROOT / "docs" / "guide.md").read_text(), "python")
+    exec(compile(code, "guide", "exec"), {})
