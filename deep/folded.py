@@ -36,7 +36,10 @@ def folded(model: nn.Module) -> nn.Module:
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     if type(model) not in (PreActResNet, ResNet) or any(norm.running_var is None for norm in norms):
         return model
-    return _twin(model)
+    twin = _twin(model)
+    twin.stem.weight = twin.stem.weight / model.std.view(1, -1, 1, 1)
+    twin.normalise = lambda x: x - model.mean
+    return twin
 
 
 def _twin(module: nn.Module) -> nn.Module:
@@ -77,7 +80,11 @@ class _Affine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to the same shape."""
-        return torch.addcmul(self.shift, x, self.scale)
+        whole = (1, *x.shape[1:])  # written out, for a contiguous loop over a whole sample is faster
+        scale, shift = (
+            v.expand(whole).contiguous(memory_format=torch.channels_last) for v in (self.scale, self.shift)
+        )
+        return torch.addcmul(shift, x, scale)
 
 
 class _Convolution(nn.Module):
