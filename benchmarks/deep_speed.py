@@ -7,8 +7,8 @@ time is that of the process with one thread; on a GPU it is wall time, and train
 The published operations (Xu et al., ICML 2021, code of the authors), written from their description: the
 network is laid out NCHW, does not normalise its inputs, and its ReLUs are out of place; every attack step
 computes the natural softmax anew, with its graph; the loss runs the natural batch twice; every step of the
-evaluation backpropagates through all parameters. The random starts are drawn for it outside the time that counts. Ours
-does none of this, folds batch norm, runs in channels_last, and attacks wide layers on a CPU by Winograd's
+evaluation backpropagates through all parameters. Its random starts are drawn outside the time that counts.
+Ours does none of this, folds batch norm, runs in channels_last, and attacks wide layers on a CPU by Winograd's
 convolution. Both attack every sample. Results are equal: shown in float64, and in float32 by the
 cross-entropy. From a start 0.001 away the KL divergence is ill conditioned in float32, so that there even two
 layouts of one network drift apart sign by sign.
