@@ -8,8 +8,8 @@ The published operations (Xu et al., ICML 2021, code of the authors), written fr
 network is laid out NCHW, does not normalise its inputs, and its ReLUs are out of place; every attack step
 computes the natural softmax anew, with its graph; the loss runs the natural batch twice; every step of the
 evaluation backpropagates through all parameters. Its random starts are drawn outside the time that counts.
-Ours does none of this, folds batch norm, runs in channels_last, and attacks wide layers on a CPU by Winograd's
-convolution. Both attack every sample. Results are equal: shown in float64, and in float32 by the
+Ours does none of this, folds batch norm, runs in channels_last, and attacks wide layers on a CPU by tiles of
+Winograd. Both attack every sample. Results are equal: shown in float64, and in float32 by the
 cross-entropy. From a start 0.001 away the KL divergence is ill conditioned in float32, so that there even two
 layouts of one network drift apart sign by sign.
 """
