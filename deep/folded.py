@@ -1,7 +1,8 @@
 """The same network, cheaper to attack: running statistics folded, and channels last in memory.
 
 An attack evaluates a network many times at fixed weights and needs the gradient of its input alone. So a
-batch norm disappears into the convolution right before it, or becomes one multiply-add of each channel.
+batch norm disappears into the convolution right before it, or becomes one multiply-add of each channel, and
+wide convolutions on the CPU are done in tiles, by fewer multiplications (`deep.winograd`).
 Logits and gradients are those of the network in evaluation mode, up to rounding.
 """
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deep.models import PostActBlock, PreActBlock, PreActResNet, ResNet
+from deep.winograd import Filters, convolve
 
 __all__ = ["folded"]
 
@@ -34,7 +36,10 @@ def folded(model: nn.Module) -> nn.Module:
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     if type(model) not in (PreActResNet, ResNet) or any(norm.running_var is None for norm in norms):
         return model
-    return _twin(model)
+    twin = _twin(model)
+    twin.stem.weight = twin.stem.weight / model.std.view(1, -1, 1, 1)
+    twin.normalise = lambda x: x - model.mean
+    return twin
 
 
 def _twin(module: nn.Module) -> nn.Module:
@@ -75,7 +80,11 @@ class _Affine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to the same shape."""
-        return torch.addcmul(self.shift, x, self.scale)
+        whole = (1, *x.shape[1:])  # written out, for a contiguous loop over a whole sample is faster
+        scale, shift = (
+            v.expand(whole).contiguous(memory_format=torch.channels_last) for v in (self.scale, self.shift)
+        )
+        return torch.addcmul(shift, x, scale)
 
 
 class _Convolution(nn.Module):
@@ -83,13 +92,31 @@ class _Convolution(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module | None) -> None:
         super().__init__()
-        self.weight, self.bias = conv.weight.detach(), None
+        weight, self.bias = conv.weight.detach(), None
         self.stride, self.padding = conv.stride, conv.padding
         if isinstance(norm, nn.BatchNorm2d):
             scale, self.bias = _affine(norm)
-            self.weight = self.weight * scale.view(-1, 1, 1, 1)
-        self.weight = self.weight.contiguous(memory_format=torch.channels_last)
+            weight = weight * scale.view(-1, 1, 1, 1)
+        tile = _tile(conv)
+        self.filters = Filters(weight, tile) if tile else None
+        self.weight = None if tile else weight.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels, h / stride, w / stride)."""
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        if self.filters is None:
+            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return convolve(x, self.filters, self.bias)
+
+
+def _tile(conv: nn.Conv2d) -> int:
+    """Return the height of the tiles with which Winograd's convolution pays, 0 where none does.
+
+    Measured in PreAct-ResNet-18 at 32 x 32 with one thread of an AVX-512 processor, forward and gradient, of
+    16 and 64 images: it pays from 256 channels on, not at 128 and below. From 512 channels on (4 x 4 pixels)
+    tiles of 4 are as fast or 7 % faster, but their transformed weights are 4 times as large and not 1.8.
+    """
+    plain = conv.kernel_size == (3, 3) and conv.stride == (1, 1) and conv.padding == (1, 1)
+    channels = min(conv.in_channels, conv.out_channels)
+    if not plain or channels < 256 or conv.weight.device.type != "cpu":
+        return 0
+    return 4 if channels < 512 else 2

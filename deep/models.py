@@ -56,7 +56,7 @@ class PreActBlock(nn.Module):
         """Map (n, channels_in, h, w) to (n, channels, h / stride, w / stride)."""
         out = torch.relu_(self.norm1(x))
         shortcut = x if self.shortcut is None else self.shortcut(out)
-        return self.conv2(torch.relu_(self.norm2(self.conv1(out)))) + shortcut
+        return self.conv2(torch.relu_(self.norm2(self.conv1(out)))).add_(shortcut)
 
 
 class PostActBlock(nn.Module):
