@@ -1,10 +1,12 @@
 """``python -m paper_figs.tables``: the tables of the README, from the committed records alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from paper_figs.archive import Trained, read_archive
 from theory.cli import Parser, run
 from theory.comparison import comparisons
 from theory.errors import mean_interval
@@ -13,9 +15,12 @@ from theory.remedies import Study, study_of
 from theory.table import Table
 from theory.verdicts import WORST, Finding, findings, interval
 
-__all__ = ["RECORDS", "flags", "studies", "summary"]
+__all__ = ["RECORDS", "flags", "headline", "linked", "studies", "summary", "tables"]
 
 RECORDS = Path(__file__).with_name("records")
+PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu et al. (2021), abstract
+LINKED = ("natural_error", "robust_error")
+AGREEMENT = ("rank_correlation", "explained_variance")
 
 
 def studies(folder: Path) -> list[Study]:
@@ -54,6 +59,61 @@ def summary(study: Study) -> Table:
     return Table(study.comparison.title, header, rows, note)
 
 
+def headline(study: Study) -> Table | None:
+    """Return the classes of the paper's abstract beside ours; None without PGD on CIFAR-10."""
+    comparison = study.comparison
+    if comparison.protocol["dataset"] != "cifar10" or "PGD" not in comparison.runs:
+        return None
+    rows = []
+    for name, published in PUBLISHED.items():
+        own = [comparison.rates("PGD", q)[:, comparison.classes.index(name)] for q in LINKED]
+        rows.append([name, published, " / ".join(_percent(values) for values in own)])
+    header = ["natural / robust error (%) under PGD training", "Xu et al. (2021), abstract", "here"]
+    note = (
+        f"Here: {comparison.title}; mean over {len(comparison.runs['PGD'])} seeds. There: ResNet-18 on all "
+        "training images; in brackets the first submission."
+    )
+    return Table("The two classes of the paper's abstract", header, rows, note)
+
+
+def linked(trained: Trained) -> Table | None:
+    """Return how well Gaussian margins predict class errors, a row a method; None without `deep.link`."""
+    rows = []
+    for label, runs in trained.runs.items():
+        links = [run.link for run in runs if run.link is not None]
+        if links:
+            cells = [_agreement(links, name, q) for q in LINKED for name in AGREEMENT]
+            failed = [len(link["failures"]["robust_error"]) for link in links]
+            rows.append([label, str(len(links)), *cells, ", ".join(map(str, failed))])
+    if not rows:
+        return None
+    header = [
+        "method",
+        "seeds",
+        "natural: rank",
+        "explained",
+        "robust: rank",
+        "explained",
+        "classes that fail",
+    ]
+    note = (
+        "Class errors predicted by deep.link beside those measured. Rank: Spearman's correlation over "
+        "classes; explained: 1 - residual / total sum of squares over classes; mean over seeds with its "
+        "range, or for one seed a 95 % bootstrap interval over images. Classes that fail, for each seed: "
+        "whose robust error is not the predicted one beyond noise. - where all classes have the same error."
+    )
+    return Table(f"Theory and networks. {trained.comparison.title}", header, rows, note)
+
+
+def _agreement(links: Sequence[Mapping[str, Any]], name: str, quantity: str) -> str:
+    found = [link[name].get(quantity, {}) for link in links]
+    values = [one["value"] for one in found if "value" in one]
+    if not values:
+        return "-"
+    low, high = (min(values), max(values)) if len(values) > 1 else (found[0].get("low"), found[0].get("high"))
+    return f"{np.mean(values):.2f}" + (f" [{low:.2f}, {high:.2f}]" if low is not None else "")
+
+
 def _errors(study: Study, label: str) -> list[str]:
     """Return average and worst of each quantity."""
     found = study.statistics(label)
@@ -79,12 +139,21 @@ def _change(finding: Finding | None) -> list[str]:
     return [finding.base, f"**{said}**" if finding.resolved else said]
 
 
+def tables(folder: Path) -> Iterator[Table]:
+    """Yield the summary of every protocol among the runs below a folder, then what links theory to them."""
+    for study in studies(folder):
+        yield summary(study)
+        if top := headline(study):
+            yield top
+    yield from (table for trained in read_archive(folder).trained if (table := linked(trained)))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables."""
     parser = Parser(prog="paper_figs.tables", description=__doc__)
     parser.add_argument("--records", type=Path, default=RECORDS, help="folder with records below it")
-    for study in studies(parser.parse_args(argv).records):
-        print(summary(study).markdown())
+    for table in tables(parser.parse_args(argv).records):
+        print(table.markdown())
     return 0
 
 

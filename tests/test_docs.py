@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from paper_figs.tables import RECORDS, tables
 from theory.__main__ import main as theory_main
 
 ROOT = Path(__file__).parent.parent
@@ -116,3 +117,12 @@ def test_commands_that_take_no_time_work_as_they_stand(invoke):
 def test_the_example_of_the_guide_works():
     (code,) = blocks((ROOT / "docs" / "guide.md").read_text(), "python")
     exec(compile(code, "guide", "exec"), {})
+
+
+def test_the_tables_of_the_readme_are_those_of_the_records():
+    readme = (ROOT / "README.md").read_text()
+    found = [*tables(RECORDS)]
+    assert len(found) >= 3
+    for table in found:
+        assert table.markdown() in readme, table.title
+    assert found[0].markdown().replace("| 3 |", "| 4 |", 1) not in readme  # the check can fail
