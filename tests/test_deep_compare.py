@@ -379,12 +379,10 @@ def test_the_plans_have_every_method(name, tmp_path):
     plan = tomllib.loads((RECORDS / name).read_text())
     assert set(plan["method"]) == set(METHODS)
     jobs = grid.read_plan(RECORDS / name, tmp_path)
-    assert len(jobs) == 66 and {word for job in jobs for word in job.words if word.startswith("--seed=")} == {
-        f"--seed={s}" for s in range(3)
-    }
-    assert (RECORDS / name).read_text().startswith("# Every remedy") and "66 runs" in (
-        RECORDS / name
-    ).read_text()
+    seeds = {word for job in jobs for word in job.words if word.startswith("--seed=")}
+    assert seeds == {f"--seed={s}" for s in range(3)}
+    text = (RECORDS / name).read_text()
+    assert text.startswith("# Every remedy") and f"{len(jobs)} runs" in text
 
 
 def test_counts_are_those_of_the_flags(runs):
