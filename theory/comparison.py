@@ -1,5 +1,6 @@
 """Training methods side by side, from the records of their runs: one protocol, intervals over seeds."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -220,9 +221,19 @@ def _labels(methods: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     for method, label in short.items():
         params = json.loads(method[1])
         twins = [json.loads(text) for (_, text), other in short.items() if other == label]
-        differing = sorted({k for t in twins for k in {*t, *params} if t.get(k) != params.get(k)})
+        differing = _telling(twins)
         labels[method] = " ".join([label, *(f"{k}={_short(params.get(k))}" for k in differing)])
     return labels
+
+
+def _telling(twins: Sequence[Mapping[str, object]]) -> Sequence[str]:
+    """Return the fewest names of hyper-parameters that tell all of several methods of one name apart."""
+    differing = sorted({k for t in twins for k in t if any(t.get(k) != other.get(k) for other in twins)})
+    for size in range(len(differing) + 1):
+        for names in itertools.combinations(differing, size):
+            if len({tuple(repr(t.get(k)) for k in names) for t in twins}) == len(twins):
+                return names
+    return differing
 
 
 def _short_label(name: str, params: Mapping[str, object]) -> str:

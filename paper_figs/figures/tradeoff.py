@@ -84,7 +84,7 @@ def draw(data: Plane) -> Figure:
         _frame(ax, np.array([*points.values()]))
         ax.set(xlabel=f"average {title} (%)  {BETTER}", ylabel=f"{title} of the worst class (%)  {BETTER}")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
     return figure
 
 
