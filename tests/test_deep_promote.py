@@ -121,7 +121,7 @@ def test_what_was_promoted_is_never_overwritten(runs, invoke, refuses, tmp_path)
 @pytest.mark.parametrize(
     "text, seen",
     [
-        ("/root/x", True),
+        ("/home/x", True),
         ("--out=/x", True),
         ("~/data", True),
         ("C:\\runs", True),
