@@ -5,7 +5,8 @@ test split where a class has too few validation images, and its class errors are
 on the rest of the test split. With a natural run of the same split, the first of them, the change of each
 class's natural error in each other run is compared with what the theory says of adversarial training; where a
 method gives classes weights or radii of their own, as FRL does, so is what it changes of a PGD or TRADES run
-that is its base. All is kept in RUN/link.json.
+that is its base. All is kept in RUN/link.json once the run is done, and in RUN/link.npz what was measured of
+its network: a command that was interrupted goes on where it was.
 """
 
 import json
@@ -37,7 +38,7 @@ def as_json(one: Link, found: Mapping[str, list[Change]]) -> dict[str, Any]:
     rates = {q: exact_interval(counted.counts(q), counted.n) for q in QUANTITIES}
     model, K = one.prediction.model, zip(("value", "low", "high"), one.width_ratios, strict=True)
     labels, size = one.run.data.test.labels.cpu().numpy(), len(counted.classes)
-    out = {"schema": 1, "id": settings.id, "method": settings.method, "label": one.label}
+    out: dict[str, Any] = {"schema": 1, "id": settings.id, "method": settings.method, "label": one.label}
     out |= {"seed": settings.seed, "dataset": settings.dataset, "classes": list(counted.classes)}
     out |= {"eps": one.attack.eps, "eps_text": one.attack.eps_text, "attack": one.evaluation.attack}
     out |= {"fitted_on": one.fitted_on, "n_fitted": np.bincount(one.margins.samples.labels).tolist()}
@@ -77,21 +78,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.use_deterministic_algorithms(True, warn_only=True)
     runs = [load_run(folder, data_dir=args.data_dir, device=args.device) for folder in args.runs]
     _check(args.runs, runs, args.eps)
-    links = []
-    for folder, one in zip(args.runs, runs, strict=True):
+    links: list[Link] = []
+    found: dict[int, dict[str, list[Change]]] = {}
+    for folder, one in sorted(zip(args.runs, runs, strict=True), key=lambda pair: _turn(pair[1])):
         torch.set_num_threads(one.settings.threads)
         links.append(link(folder, one, eps=args.eps, per_class=args.per_class, replicates=args.replicates))
-    found = directions(links) if args.eps is None else {}
-    for i, one in enumerate(links):
-        content = as_json(one, found.get(i, {}))
-        write_atomic(one.folder / "link.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-        title = f"{one.label}, seed {one.run.settings.seed}"
-        for table in [*run_tables(one), *direction_tables(title, found.get(i, {}))]:
+        changes = directions(links, links[-1]) if args.eps is None else {}
+        if changes:
+            found[len(links) - 1] = changes
+        content = json.dumps(as_json(links[-1], changes), indent=1, allow_nan=False)
+        write_atomic(folder / "link.json", content + "\n")
+        title = f"{links[-1].label}, seed {one.settings.seed}"
+        for table in [*run_tables(links[-1]), *direction_tables(title, changes)]:
             print(table.text() + "\n")
     print("\n\n".join(table.text() for table in summary_tables(links, found)))
     if not found and args.eps is None and not all(map(_is_natural, runs)):
         print("no directions: they need a natural run of the same split among the runs")
     return 0
+
+
+def _turn(one: Run) -> int:
+    """Return when a run has its turn: after those that it is compared with."""
+    return {"natural": 0, "pgd": 1, "trades": 1}.get(one.settings.method, 2)
 
 
 def _check(folders: Sequence[Path], runs: Sequence[Run], eps: str | None) -> None:

@@ -19,32 +19,30 @@ WEIGHTS = ("weights", "weights_nat", "weights_bndy")
 Floats = npt.NDArray[np.float64]
 
 
-def directions(links: Sequence[Link]) -> dict[int, dict[str, list[Change]]]:
-    """Return, for each place among the links, against what it is compared and each class's change.
+def directions(links: Sequence[Link], one: Link) -> dict[str, list[Change]]:
+    """Return against what a run is compared among others, and each class's change.
 
     Raises:
-        InputError: the history of a run is damaged.
+        InputError: the history of the run is damaged.
     """
-    found: dict[int, dict[str, list[Change]]] = {}
-    for i, one in enumerate(links):
-        settings = one.run.settings
-        if settings.method == "natural":
-            continue
-        base = _first(links, one, method="natural")
-        if base is not None:
-            shift = [bias_shift(m, 0.0, 1.0) for m in (base.prediction.model, *base.prediction.models)]
-            found.setdefault(i, {})[base.label] = _changes(base, one, shift, ["natural_error"])
-        state, params = _state(one), settings.params
-        if state is None:
-            continue
-        if getattr(params, "base", "trades") == "pgd" or not hasattr(params, "beta"):
-            plain = _first(links, one, method="pgd")
-        else:
-            plain = _first(links, one, method="trades", beta=params.beta)
-        if plain is not None:
-            models = (plain.prediction.model, *plain.prediction.models)
-            shift = [bias_shift(m, 1.0, state[1], np.log(state[0])) for m in models]
-            found.setdefault(i, {})[plain.label] = _changes(plain, one, shift, QUANTITIES)
+    settings, found = one.run.settings, dict[str, list[Change]]()
+    if settings.method == "natural":
+        return found
+    base = _first(links, one, method="natural")
+    if base is not None:
+        shift = [bias_shift(m, 0.0, 1.0) for m in (base.prediction.model, *base.prediction.models)]
+        found[base.label] = _changes(base, one, shift, ["natural_error"])
+    state, params = _state(one), settings.params
+    if state is None:
+        return found
+    if getattr(params, "base", "trades") == "pgd" or not hasattr(params, "beta"):
+        plain = _first(links, one, method="pgd")
+    else:
+        plain = _first(links, one, method="trades", beta=params.beta)
+    if plain is not None:
+        models = (plain.prediction.model, *plain.prediction.models)
+        shift = [bias_shift(m, 1.0, state[1], np.log(state[0])) for m in models]
+        found[plain.label] = _changes(plain, one, shift, QUANTITIES)
     return found
 
 

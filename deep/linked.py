@@ -1,8 +1,10 @@
 """A trained network beside the Gaussian-margin model that was fitted to it."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +12,17 @@ import torch
 
 from deep.data import Split
 from deep.evaluate import Attack, evaluate
+from deep.folder import SPLIT, WEIGHTS
 from deep.margins import Losses, Measured, losses, measured, predictions
 from deep.run_folder import Run
 from deep.seeds import stream
 from theory.agreement import Agreement, agreement, explained_variance, pair_ratios, rank_correlation
+from theory.arrays import packed, read_arrays
 from theory.errors import ClassErrors
-from theory.evaluation import Evaluation
+from theory.evaluation import CLEAN, Evaluation
 from theory.inputs import InputError, parse_radius
 from theory.link import PREDICTORS, MarginSamples, Prediction, predict
+from theory.record import write_atomic
 
 __all__ = ["QUANTITIES", "Link", "link"]
 
@@ -26,6 +31,9 @@ FEWEST = 20
 DRAWS = 1000
 """From the posterior of K of a pair."""
 QUANTITIES = ("natural_error", "robust_error")
+MEASURED = "link.npz"
+"""What the network was needed for, in the folder of a run."""
+Arrays = dict[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float64]
 
 
@@ -118,6 +126,8 @@ def _both(samples: MarginSamples, name: str) -> Floats:
 def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates: int) -> Link:
     """Fit the model to a run and count what it predicts.
 
+    What was measured of the network is kept in the folder, and not measured again.
+
     Args:
         folder: of the run.
         run: the run.
@@ -128,27 +138,24 @@ def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates:
     Raises:
         InputError: a class has too few samples, or the output of the network is constant.
     """
-    seed, test = run.settings.seed, run.data.test
     attacks = run.attacks
     if eps is not None:
         attacks = tuple(replace(a, eps=parse_radius(eps), eps_text=eps) for a in attacks)
     fitted_on, fit, rest = _parts(folder, run)
-    found = run.evaluation
-    if attacks != run.attacks:
-        found = evaluate(run.model, test, *attacks, seed=stream(seed, "test"))
-    found = Evaluation(found.attacks, found.index[rest], found.labels[rest], found.ok[:, rest])
-    margins = measured(run.model, fit, attacks[0])
-    some = np.concatenate([rest[found.labels == c][:per_class] for c in range(len(run.data.classes))])
-    pairs = losses(
-        run.model,
-        test.take(torch.from_numpy(np.sort(some)).to(test.labels.device)),
-        attacks[0],
-        seed=stream(seed, "test"),
-    )
+    key = _key(folder, attacks, per_class)
+    found = _kept(folder / MEASURED, key)
+    if found is None:
+        found = {"key": np.array(key), **_measure(run, attacks, fit, rest, per_class)}
+        write_atomic(folder / MEASURED, packed(found))
+    samples = MarginSamples(found["fitted"], found["margin"], found["drop"])
+    margins = Measured(samples, replace(samples, drop=attacks[0].eps * found["norm"]), found["norm"])
+    pairs = Losses(found["lost"], found["lost_attacked"], found["n"])
     try:
-        prediction = predict(margins.samples, replicates=replicates, seed=seed)
+        prediction = predict(margins.samples, replicates=replicates, seed=run.settings.seed)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
+    labels = run.data.test.labels.cpu().numpy()[rest]
+    names = (CLEAN, *(attack.name for attack in attacks))
     return Link(
         folder,
         run,
@@ -156,11 +163,54 @@ def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates:
         fitted_on,
         margins,
         prediction,
-        found,
+        Evaluation(names, run.data.test.index.cpu().numpy()[rest], labels, found["ok"]),
         pairs,
-        pair_ratios(*pairs, draws=DRAWS, seed=seed),
-        predictions(run.model, test, attacks[0], seed=stream(seed, "test")),
+        pair_ratios(*pairs, draws=DRAWS, seed=run.settings.seed),
+        (found["given"], found["given_attacked"]),
     )
+
+
+def _measure(
+    run: Run, attacks: tuple[Attack, ...], fit: Split, rest: npt.NDArray[np.int64], per_class: int
+) -> Arrays:
+    """Return everything that the network is needed for.
+
+    Args:
+        run: the run.
+        attacks: those of the evaluation, plain PGD first.
+        fit: the samples that the margins are fitted to.
+        rest: places of the test samples that are left to compare with.
+        per_class: how many of each class of these are attacked pair by pair.
+    """
+    test, seed = run.data.test, stream(run.settings.seed, "test")
+    found = run.evaluation if attacks == run.attacks else evaluate(run.model, test, *attacks, seed=seed)
+    labels = found.labels[rest]
+    some = np.concatenate([rest[labels == c][:per_class] for c in range(len(run.data.classes))])
+    few = test.take(torch.from_numpy(np.sort(some)).to(test.labels.device))
+    margins = measured(run.model, fit, attacks[0])
+    title = f"{run.settings.method}, seed {run.settings.seed}"
+    natural, robust, n = losses(run.model, few, attacks[0], seed=seed, title=title)
+    given, attacked = predictions(run.model, test, attacks[0], seed=seed)
+    out = {"fitted": margins.samples.labels, "margin": margins.samples.margin, "drop": margins.samples.drop}
+    out |= {"norm": margins.norm, "lost": natural, "lost_attacked": robust, "n": n}
+    return out | {"ok": found.ok[:, rest], "given": given, "given_attacked": attacked}
+
+
+def _key(folder: Path, attacks: tuple[Attack, ...], per_class: int) -> str:
+    """Return what names a measurement: weights and split of the run, attacks and samples."""
+    digest = hashlib.sha256(repr((attacks, per_class, FEWEST, torch.__version__)).encode())
+    for file in (WEIGHTS, SPLIT):
+        digest.update((folder / file).read_bytes())
+    return digest.hexdigest()
+
+
+def _kept(path: Path, key: str) -> Arrays | None:
+    """Return a measurement that is there, or None if it is another one or damaged: then it is made again."""
+    try:
+        found = read_arrays(path)
+    except InputError:
+        return None
+    return found if str(found.get("key")) == key else None
 
 
 def _parts(folder: Path, run: Run) -> tuple[str, Split, npt.NDArray[np.int64]]:

@@ -1,5 +1,6 @@
 """The pairwise margins of a network, what an adversary takes of them, and what it is confused with."""
 
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from deep.attacks import attacking, cross_entropy, pgd, towards
 from deep.ball import Ball
@@ -122,53 +124,55 @@ def predictions(
             clean.append(given)
             attacked.append(given.clone())
             if right.any():
-                adv = _attacked(model, ball, noise, attack, y[right], None)
+                start, step = ball.uniform(noise), attack.step * ball.eps
+                adv = pgd(model, ball, start, step, attack.steps, cross_entropy(y[right]))
                 attacked[-1][right] = _logits(model, adv).argmax(1)
     natural, robust = (torch.cat(parts).cpu().numpy() for parts in (clean, attacked))
     return natural, robust
 
 
-def losses(model: nn.Module, split: Split, attack: Attack, *, seed: int, batch_size: int = 500) -> Losses:
+def losses(
+    model: nn.Module, split: Split, attack: Attack, *, seed: int, batch_size: int = 500, title: str = "pairs"
+) -> Losses:
     """Count how many samples of each class lose to each other class, without and with an attack on that pair.
 
     Args:
         model: returns logits.
         split: the samples.
-        attack: its radius, steps and norm are those of PGD towards each class.
+        attack: its radius, steps and norm are those of PGD towards each class, which ends for a sample that
+            has lost after a quarter, a half or three quarters of them.
         seed: seed of the random starts.
         batch_size: samples attacked at once.
+        title: of the progress bar.
     """
-    lost: list[tuple[Tensor, Tensor]] = []
+    batches = list(_batches(split, batch_size))
     with attacking(model):
-        for part, x, y in _batches(split, batch_size):
-            before = _lost(_logits(model, x), y)
-            after = before.clone()
-            noise = Noise.of(seed, split.index[part])
-            for other in range(before.shape[1]):
-                still = ~before[:, other] & (y != other)
-                if not still.any():
-                    continue
-                ball = _ball(x[still], attack)
-                start = noise[still].fork(other + 1)
-                adv = _attacked(model, ball, start, attack, y[still], other)
-                after[still, other] = _lost(_logits(model, adv), y[still])[:, other]
-            lost.append((before, after))
-    labels = split.labels.cpu()
-    natural, robust = (torch.cat(parts).cpu() for parts in zip(*lost, strict=True))
-    members = torch.nn.functional.one_hot(labels, natural.shape[1]).T
-
-    def count(flags: Tensor) -> Labels:
-        return (members @ flags.long()).numpy()
-
-    return Losses(count(natural), count(robust), members.sum(1).numpy())
+        natural = torch.cat([_lost(_logits(model, x), y) for _, x, y in batches])
+        robust, size = natural.clone(), natural.shape[1]
+        for other in tqdm(range(size), desc=title, unit="class", leave=False, file=sys.stderr):
+            for part, x, y in batches:
+                still = (~natural[part, other] & (y != other)).nonzero().squeeze(1)
+                noise = Noise.of(seed, split.index[part])[still].fork(other + 1)
+                fallen = _fallen(model, _ball(x[still], attack), noise, attack, y[still], other)
+                robust[part.start + still, other] = fallen
+    members = torch.nn.functional.one_hot(split.labels.cpu(), size).T
+    counts = [(members @ flags.long().cpu()).numpy() for flags in (natural, robust)]
+    return Losses(*counts, members.sum(1).numpy())
 
 
-def _attacked(
-    model: nn.Module, ball: Ball, noise: Noise, attack: Attack, y: Tensor, other: int | None
-) -> Tensor:
-    """Return PGD's last iterate, on the cross-entropy or towards a class."""
-    objective = cross_entropy(y) if other is None else towards(y, torch.full_like(y, other))
-    return pgd(model, ball, ball.uniform(noise), attack.step * ball.eps, attack.steps, objective)
+def _fallen(model: nn.Module, ball: Ball, noise: Noise, attack: Attack, y: Tensor, other: int) -> Tensor:
+    """Return whether PGD towards a class makes each sample lose to it, bool of shape (n,)."""
+    adv, fallen = ball.uniform(noise), torch.zeros_like(y, dtype=torch.bool)
+    quarter = -(-attack.steps // 4)
+    for done in range(0, attack.steps, quarter):
+        still = (~fallen).nonzero().squeeze(1)
+        if len(still) == 0:
+            break
+        towards_it = towards(y[still], torch.full_like(y[still], other))
+        steps = min(quarter, attack.steps - done)
+        adv[still] = pgd(model, ball[still], adv[still], attack.step * ball.eps[still], steps, towards_it)
+        fallen[still] = _lost(_logits(model, adv[still]), y[still])[:, other]
+    return fallen
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:

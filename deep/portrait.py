@@ -6,7 +6,6 @@ show whether robust gradients follow what a person sees. The images are the firs
 """
 
 import copy
-import io
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -23,6 +22,7 @@ from deep.ball import Ball
 from deep.data import Split
 from deep.folder import RECORDS
 from deep.run_folder import Run, load_run
+from theory.arrays import packed
 from theory.cli import Parser, real, run, whole, writable_folder
 from theory.comparison import comparisons
 from theory.inputs import InputError, check_real
@@ -145,11 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [next(iter(comparisons(read_records(folder / RECORDS))[0].runs)) for folder in args.runs]
     words = {"networks": names, "runs": [r.settings.id for r in runs], "classes": runs[0].data.classes}
     words |= {"protocol": [protocol]}
-    file = io.BytesIO()
-    np.savez_compressed(file, **pictures, **{k: np.array(v) for k, v in words.items()})
+    content = packed(pictures | words)
     writable_folder(args.out.parent)
-    write_atomic(args.out, file.getvalue())
-    print(f"portraits: {args.out} ({len(file.getvalue()) / 1000:.0f} kB)")
+    write_atomic(args.out, content)
+    print(f"portraits: {args.out} ({len(content) / 1000:.0f} kB)")
     return 0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paper_figs.leanings import Leanings, read_leanings
+from theory.arrays import read_arrays
 from theory.comparison import Comparison, comparisons
 from theory.inputs import InputError, parse_object
 from theory.record import Record, read_records, setting_id
@@ -215,13 +216,7 @@ def _link(folder: Path) -> Mapping[str, Any] | None:
 
 
 def _portrait(path: Path) -> Portrait:
-    try:
-        with np.load(path) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or 'it is damaged'}") from None
-    except Exception as error:  # what a damaged archive raises is of many types
-        raise InputError(f"{path} is damaged or not an npz file ({type(error).__name__})") from None
+    arrays = read_arrays(path)
     if {name: arrays[name].dtype.kind for name in arrays} != ARRAYS:
         raise InputError(f"{path} is no portrait: it must hold {', '.join(ARRAYS)}")
     words = {name: tuple(arrays.pop(name).ravel().tolist()) for name in ("networks", "runs", "classes")}

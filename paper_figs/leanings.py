@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from theory.arrays import read_arrays
 from theory.inputs import InputError, check_array, check_real, parse_object
 
 __all__ = ["PARTS", "TRAININGS", "Leanings", "read_leanings"]
@@ -55,8 +56,8 @@ def read_leanings(folder: Path) -> Iterator[Leanings]:
 
 def _read(path: Path) -> Leanings:
     numbers = parse_object(path.read_text(encoding="utf-8"), "it")
-    with np.load(path.with_name("features.npz"), allow_pickle=False) as file:
-        arrays = {name: check_array(name, file[name].ravel(), low=-np.inf) for name in file.files}
+    found = read_arrays(path.with_name("features.npz"))
+    arrays = {name: check_array(name, array.ravel(), low=-np.inf) for name, array in found.items()}
     correlation, weights = arrays["correlation"], {t: arrays[f"{t}_weights"] for t in TRAININGS}
     check_array("correlation", correlation, low=-1, high=1)
     for training, values in weights.items():

@@ -4,7 +4,6 @@ The study of Tsipras et al. (2019) on two digits: logistic classifiers trained n
 l-infinity adversary, their errors, and their weights against the correlation of each pixel with the label.
 """
 
-import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from sim.experiment import count
 from sim.images import DATA, Images, load
 from sim.solve import solve
+from theory.arrays import packed
 from theory.cli import Parser, claim_folder, one_of, radius, real, run, whole
 from theory.errors import ClassErrors, exact_interval
 from theory.inputs import InputError, check_real, parse_radius
@@ -218,9 +218,7 @@ def _write(out: Path, head: Mapping[str, Any], shape: tuple[int, int], result: R
     """Write per-feature arrays of an image's shape, and all numbers."""
     arrays = {f"{t}_weights": c.weights for t, c in result.trained.items()}
     arrays["correlation"] = result.correlation
-    packed = io.BytesIO()
-    np.savez(packed, allow_pickle=False, **{k: v.reshape(shape) for k, v in arrays.items()})
-    write_atomic(out / FILES[0], packed.getvalue())
+    write_atomic(out / FILES[0], packed({k: v.reshape(shape) for k, v in arrays.items()}))
     numbers = {
         t: {
             "bias": classifier.bias,

@@ -1,6 +1,7 @@
 """deep.link: margins of linear networks, where they are known exactly, and the command line on digits."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -9,12 +10,12 @@ import pytest
 import torch
 
 from deep import link as link_cli
-from deep import train
+from deep import linked, train
 from deep.ball import Ball
 from deep.data import load
 from deep.evaluate import Attack
 from deep.linear import Linear, worst_margins
-from deep.link_changes import _state, directions
+from deep.link_changes import _state
 from deep.linked import Link
 from deep.linked import link as link_run
 from deep.margins import losses, measured, predictions
@@ -88,6 +89,11 @@ def test_the_command_line_predicts_and_compares(invoke, copied):
     folders = [copied / n for n in names]
     code, text, err = invoke(link_cli.main, *folders, *FEW)
     assert code == 0 and err == "" and "Predicted against measured class errors" in text
+    assert re.findall(r"^(\w+).* on digits, seed 0, eps=0\.1$", text, re.MULTILINE) == [
+        "natural",  # bases come first
+        "trades",
+        "frl",
+    ]
     assert "frl both against trades 1.5" in text and "joint Gaussian" in text
     found = {n: content(copied / n) for n in names}
     for name, one in found.items():
@@ -119,6 +125,43 @@ def test_the_command_line_predicts_and_compares(invoke, copied):
         assert change["measured"]["value"] == pytest.approx(new - old)
     assert invoke(link_cli.main, copied / "natural", *FEW)[0] == 0
     assert content(copied / "natural") == found["natural"]
+
+
+def test_an_interrupted_command_goes_on_where_it_was(invoke, copied, monkeypatch):
+    folders = [copied / n for n in ("natural", "trades")]
+    measure, asked = linked._measure, []
+
+    def interrupted(run, *rest):
+        asked.append(run.settings.method)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return measure(run, *rest)
+
+    monkeypatch.setattr(linked, "_measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        link_cli.main([*map(str, folders), *FEW])
+    first = content(folders[0])
+    assert not (folders[1] / "link.json").exists()
+    assert invoke(link_cli.main, *folders, *FEW)[0] == 0
+    assert asked == ["natural", "trades", "trades"] and content(folders[0]) == first
+    second = content(folders[1])
+    assert invoke(link_cli.main, *folders, *FEW)[0] == 0
+    assert len(asked) == 3 and content(folders[1]) == second
+    assert invoke(link_cli.main, folders[0], *FEW[:-1], "9")[0] == 0  # other samples
+    assert len(asked) == 4 and max(map(max, content(folders[0])["pairs"]["losses"]["natural"])) <= 9
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b"", lambda b: b[:60] + b"x" * 9 + b[69:]])
+def test_a_damaged_measurement_is_made_again(invoke, copied, damage):
+    folder = copied / "natural"
+    assert invoke(link_cli.main, folder, *FEW)[0] == 0
+    first, path = content(folder), folder / "link.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10)) is None
+    assert invoke(link_cli.main, folder, *FEW)[0] == 0
+    assert content(folder) == first
+    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10)) is not None
+    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 11)) is None
 
 
 def test_another_radius_is_evaluated_anew(invoke, copied):
@@ -204,7 +247,6 @@ def test_weights_and_radii_are_read_from_the_history(runs):
         weights, 4 * np.array(last["weights_nat"]) + 6 * np.array(last["weights_bndy"]), rtol=1e-5
     )
     assert _state(SimpleNamespace(folder=runs / "trades", run=load_run(runs / "trades"))) is None
-    assert directions([]) == {}
 
 
 def test_predictions_under_attack_are_those_behind_the_flags(runs):

@@ -1,6 +1,5 @@
 """What an evaluation leaves: whether each sample withstood each attack. Every error is derived from it."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from theory.arrays import packed, read_arrays
 from theory.errors import ClassErrors
 from theory.inference import mcnemar, paired_interval
 from theory.inputs import InputError
@@ -89,15 +89,9 @@ class Evaluation:
 
     def to_bytes(self) -> bytes:
         """Return the content of an npz file, about two bytes a sample."""
-        archive = io.BytesIO()
-        np.savez_compressed(
-            archive,
-            attacks=np.asarray(self.attacks),
-            gaps=np.diff(self.index, prepend=0),
-            labels=self.labels.astype(np.min_scalar_type(-1 - int(self.labels.max()))),
-            ok=np.packbits(self.ok, axis=1),
-        )
-        return archive.getvalue()
+        labels = self.labels.astype(np.min_scalar_type(-1 - int(self.labels.max())))
+        gaps, ok = np.diff(self.index, prepend=0), np.packbits(self.ok, axis=1)
+        return packed({"attacks": self.attacks, "gaps": gaps, "labels": labels, "ok": ok})
 
     @classmethod
     def read(cls, path: Path) -> "Evaluation":
@@ -106,13 +100,7 @@ class Evaluation:
         Raises:
             InputError: it is missing, damaged or not an evaluation.
         """
-        try:
-            with np.load(io.BytesIO(path.read_bytes())) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or 'it is damaged'}") from None
-        except Exception as error:  # what a damaged archive raises is of many types
-            raise InputError(f"{path} is damaged or not an npz file ({type(error).__name__})") from None
+        arrays = read_arrays(path)
         kinds = {name: arrays[name].dtype.kind + str(arrays[name].ndim) for name in sorted(arrays)}
         if kinds not in (PACKED, PLAIN):
             raise InputError(f"{path} is no evaluation: it must hold {', '.join(PACKED)}")
