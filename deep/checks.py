@@ -116,8 +116,7 @@ class Subject:
     def of(cls, run: Run, per_class: int, queries: int) -> "Subject":
         """Return the first ``per_class`` test samples of every class of a run, or all there are."""
         test = run.data.test
-        places = [(test.labels == c).nonzero().squeeze(1)[:per_class] for c in range(len(run.data.classes))]
-        chosen = torch.cat(places).sort().values
+        chosen = test.first(per_class)
         return cls(run, test.take(chosen), chosen, stream(run.settings.seed, "test"), queries)
 
     @cached_property

@@ -184,9 +184,8 @@ def _measure(
     """
     test, seed = run.data.test, stream(run.settings.seed, "test")
     found = run.evaluation if attacks == run.attacks else evaluate(run.model, test, *attacks, seed=seed)
-    labels = found.labels[rest]
-    some = np.concatenate([rest[labels == c][:per_class] for c in range(len(run.data.classes))])
-    few = test.take(torch.from_numpy(np.sort(some)).to(test.labels.device))
+    held = test.take(torch.from_numpy(rest).to(test.labels.device))
+    few = held.take(held.first(per_class))
     margins = measured(run.model, fit, attacks[0])
     title = f"{run.settings.method}, seed {run.settings.seed}"
     natural, robust, n = losses(run.model, few, attacks[0], seed=seed, title=title)

@@ -68,9 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     changed = {"steps": args.steps, "restarts": args.restarts, "norm": args.norm}
     attacks = attacks_of(run, args.attacks, eps=eps, eps_text=args.eps, **changed)
     out = writable_folder(args.out or args.run / "report")
+    test = run.data.test
+    if args.per_class is not None:
+        test = test.take(test.first(args.per_class))
     found = evaluate(
         run.model,
-        run.data.test,
+        test,
         *attacks,
         seed=stream(run.settings.seed, "test"),
         batch_size=args.batch_size,
@@ -122,6 +125,7 @@ def _parser() -> Parser:
     add(
         "--attacks", nargs="+", choices=NAMES, default=["pgd", "targeted"], help="a sample must withstand all"
     )
+    add("--per-class", type=whole(1), help="test samples of each class, the first; all if None")
     add("--eps", type=radius, help="radius, such as 8/255; the run's if None")
     add("--norm", choices=("linf", "l2"), default="linf", help="norm of the radius")
     add("--steps", type=whole(1), help="steps of PGD, of eps / 4; the run's if None")

@@ -1,6 +1,6 @@
 """``python -m paper_figs.tables``: the tables of the README, from the committed records alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,17 @@ from paper_figs.archive import Trained, read_archive
 from theory.cli import Parser, run
 from theory.comparison import comparisons
 from theory.errors import mean_interval
-from theory.measured import read_measured
+from theory.evaluation import Evaluation
+from theory.measured import Measured, read_measured
 from theory.remedies import Study, study_of
 from theory.table import Table
 from theory.verdicts import WORST, Finding, findings, interval
 
-__all__ = ["RECORDS", "flags", "headline", "linked", "studies", "summary", "tables"]
+__all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "studies", "summary", "tables"]
 
 RECORDS = Path(__file__).with_name("records")
 PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu et al. (2021), abstract
+STRONG = "AutoAttack"
 LINKED = ("natural_error", "robust_error")
 AGREEMENT = ("rank_correlation", "explained_variance")
 
@@ -42,21 +44,67 @@ def flags(study: Study) -> dict[str, str]:
 def summary(study: Study) -> Table:
     """Return one row a method: its errors, and what it changed in the worst class of its base."""
     found = {f.method: f for f in findings(study) if f.name == WORST}
-    own = flags(study)
-    rows = [
-        [label, str(len(runs)), *_errors(study, label), *_change(found.get(label)), f"`{own[label]}`"]
-        for label, runs in study.runs.items()
-    ]
-    quantities = ("natural", "boundary", "robust")
-    header = ["method", "seeds", *(f"{q}: average, worst" for q in quantities)]
+    own, strong = flags(study), auto_attack(study)
+    rows = []
+    for label, runs in study.runs.items():
+        row = [label, str(len(runs)), *_errors(study, label)]
+        row += [strong.get(label, "")] * bool(strong)
+        rows.append([*row, *_change(found.get(label)), f"`{own[label]}`"])
+    header = ["method", "seeds", *(f"{q}: average, worst" for q in ("natural", "boundary", "robust"))]
+    header += ["AutoAttack: average, worst (added)"] * bool(strong)
     header += ["base", "its worst class: change of robust error", "flags"]
     note = (
         "Errors in percent, mean over seeds, ± a 95 % t interval where there are 3 seeds or more; worst: the "
         "largest of a class within each seed. The change is in points, paired on test images, with a 95 % "
         "interval over images and seeds; **bold** if it is more than noise, at a family-wise level of 5 % "
         "over all comparisons of the protocol (Holm). The worst class is that of the base in validation."
+        + (_samples(study) if strong else "")
     )
     return Table(study.comparison.title, header, rows, note)
+
+
+def auto_attack(study: Study) -> dict[str, str]:
+    """Return for each method the robust error when AutoAttack is added, and what it adds to the average.
+
+    It is empty where no run has a report of `deep.report` with AutoAttack.
+    """
+    cells = {}
+    for label, runs in study.runs.items():
+        reports = _reports(runs.values())
+        if reports:
+            classes = study.comparison.classes
+            counted = [one.errors(classes) for one in reports]
+            before = [one.errors(classes, *(a for a in one.attacks if STRONG not in a)) for one in reports]
+            average, worst = (
+                _percent([f(e) for e in counted])
+                for f in (lambda e: e.average("robust_error"), lambda e: e.rates("robust_error").max())
+            )
+            added = [
+                e.average("robust_error") - b.average("robust_error")
+                for e, b in zip(counted, before, strict=True)
+            ]
+            cells[label] = f"{average}, {worst} ({100 * np.mean(added):+.1f})"
+    return cells
+
+
+def _reports(runs: Iterable[Measured]) -> list[Evaluation]:
+    return [r.report for r in runs if r.report and any(STRONG in name for name in r.report.attacks)]
+
+
+def _samples(study: Study) -> str:
+    """Return of which samples AutoAttack's errors are, in words."""
+    reports = [one for runs in study.runs.values() for one in _reports(runs.values())]
+    sizes = sorted({int(n) for one in reports for n in np.bincount(one.labels)})
+    seeds = sorted({len(found) for runs in study.runs.values() if (found := _reports(runs.values()))})
+    return (
+        f" AutoAttack: the robust error when it is added to both attacks, over the first "
+        f"{_range(sizes)} test images of each class of {_range(seeds)} seed{'s' * (seeds[-1] > 1)}; in "
+        "brackets the points that it adds to the average there."
+    )
+
+
+def _range(values: Sequence[int]) -> str:
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
 def headline(study: Study) -> Table | None:

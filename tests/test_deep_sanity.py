@@ -384,6 +384,16 @@ def test_a_report_is_complete_and_resumable(invoke, finished, tmp_path, monkeypa
     assert {n: (out / n).read_bytes() for n in before} == before
 
 
+def test_a_report_may_be_of_fewer_samples(invoke, finished, tmp_path):
+    for few in ([], ["--per-class", 3]):
+        assert invoke(report.main, finished, *few, "--out", tmp_path / f"{len(few)}")[0] == 0
+    whole, part = (Evaluation.read(tmp_path / f"{n}" / "evaluation.npz") for n in (0, 2))
+    assert np.bincount(part.labels).tolist() == [3] * 10
+    places = np.sort(np.concatenate([np.flatnonzero(whole.labels == c)[:3] for c in range(10)]))
+    np.testing.assert_array_equal(part.index, whole.index[places])
+    np.testing.assert_array_equal(part.ok, whole.ok[:, places])
+
+
 def test_two_networks_are_compared_on_the_same_samples(invoke, refuses, finished, tmp_path):
     other = tmp_path / "natural"
     assert invoke(train.main, "--method", "natural", *SMALL, "--out", other)[0] == 0

@@ -18,6 +18,7 @@ from theory.record import Record, read_records
 __all__ = ["Measured", "read_measured", "refuse_mixed"]
 
 FLAGS = "flags.npz"
+REPORT = "report/evaluation.npz"
 HISTORY = "history.jsonl"
 
 
@@ -29,6 +30,7 @@ class Measured:
         name: its folder or, if a file has several runs, the file with method and seed.
         records: its errors.
         evaluation: whether each test sample withstands each attack, where that lies beside the records.
+        report: the same under the attacks of deep.report, perhaps of fewer samples, where that lies there.
         validation: robust error of every class on the validation split when it was last measured, where a
             history lies beside the records.
     """
@@ -36,6 +38,7 @@ class Measured:
     name: str
     records: tuple[Record, ...]
     evaluation: Evaluation | None = None
+    report: Evaluation | None = None
     validation: npt.NDArray[np.float64] | None = None
 
     @property
@@ -112,7 +115,10 @@ def _runs(file: Path, records: Iterable[Record]) -> Iterator[Measured]:
     evaluation = Evaluation.read(flags) if flags.is_file() else None
     if evaluation and not _fits(evaluation, run):
         raise InputError(f"{flags} is not of the run of {file}: its counts are others")
-    yield Measured(run.name, run.records, evaluation, _validation(history, len(run.classes)))
+    report = Evaluation.read(file.parent / REPORT) if (file.parent / REPORT).is_file() else None
+    if report and not _belongs(report, run, evaluation):
+        raise InputError(f"{file.parent / REPORT} is not of the run of {file}: its samples are others")
+    yield Measured(run.name, run.records, evaluation, report, _validation(history, len(run.classes)))
 
 
 def _is_json(value: object) -> bool:
@@ -133,6 +139,16 @@ def _fits(evaluation: Evaluation, run: Measured) -> bool:
     sizes = dict(zip(run.classes, counted.n, strict=True))
     told = [r for r in run.records if r.label in sizes]
     return all((r.errors, r.n) == (found[r.quantity][r.label], sizes[r.label]) for r in told)
+
+
+def _belongs(report: Evaluation, run: Measured, evaluation: Evaluation | None) -> bool:
+    """Return whether a report is of samples of every class of a run, with the labels they have there."""
+    if np.unique(report.labels).tolist() != [*range(len(run.classes))]:
+        return False
+    if evaluation is None:
+        return True
+    there = dict(zip(evaluation.index.tolist(), evaluation.labels.tolist(), strict=True))
+    return all(there.get(i) == c for i, c in zip(report.index.tolist(), report.labels.tolist(), strict=True))
 
 
 def _validation(history: Path, classes: int) -> npt.NDArray[np.float64] | None:

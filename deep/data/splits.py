@@ -45,6 +45,11 @@ class Split:
         """Return the chosen images as a split of their own."""
         return Split(self.images[chosen], self.labels[chosen], self.peak, self.index[chosen])
 
+    def first(self, per_class: int) -> torch.Tensor:
+        """Return the places of the first images of each class, or of all that there are, in order."""
+        places = [(self.labels == c).nonzero().squeeze(1)[:per_class] for c in self.labels.unique()]
+        return torch.cat(places).sort().values
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
