@@ -200,3 +200,10 @@ def test_bad_input_is_refused(toy, refuses, records, tmp_path):
     (records / "deep" / "records.jsonl").write_text('{"source": "deep"}\n')
     refuses(main, "--records", records, "--out", tmp_path / "out", says=["line 1"])
     assert not (tmp_path / "out").exists() and (tmp_path / "file").read_text() == "kept"
+
+
+def test_the_committed_verdicts_are_those_of_the_statements():
+    verdicts = read_verdicts([command.RECORDS])
+    for name, statement in statements().items():
+        counts = verdicts[name]
+        assert sum(counts.values()) >= 5 and (counts["differs"] > 0) == (statement.status == "refuted"), name
