@@ -53,8 +53,10 @@ def summary(study: Study) -> Table:
     header = ["method", "seeds", *(f"{q}: average, worst" for q in ("natural", "boundary", "robust"))]
     header += ["AutoAttack: average, worst (added)"] * bool(strong)
     header += ["base", "its worst class: change of robust error", "flags"]
+    sizes = {n for runs in study.comparison.runs.values() for counted in runs.values() for n in counted.n}
     note = (
-        "Errors in percent, mean over seeds, ± a 95 % t interval where there are 3 seeds or more; worst: the "
+        f"Errors in percent of {_range(sorted(sizes))} test images a class, mean over seeds, ± a 95 % t "
+        "interval where there are 3 seeds or more; worst: the "
         "largest of a class within each seed. The change is in points, paired on test images, with a 95 % "
         "interval over images and seeds; **bold** if it is more than noise, at a family-wise level of 5 % "
         "over all comparisons of the protocol (Holm). The worst class is that of the base in validation."
