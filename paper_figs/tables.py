@@ -59,8 +59,8 @@ def summary(study: Study) -> Table:
         "interval where there are 3 seeds or more; worst: the "
         "largest of a class within each seed. The change is in points, paired on test images, with a 95 % "
         "interval over images and seeds; **bold** if it is more than noise, at a family-wise level of 5 % "
-        "over all comparisons of the protocol (Holm). The worst class is that of the base in validation."
-        + (_samples(study) if strong else "")
+        "over all comparisons of the protocol (Holm). Base: PGD, or TRADES at the method's beta or the "
+        "nearest there is; its worst class is that in validation." + (_samples(study) if strong else "")
     )
     return Table(study.comparison.title, header, rows, note)
 
