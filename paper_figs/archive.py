@@ -14,6 +14,7 @@ from theory.arrays import read_arrays
 from theory.comparison import Comparison, comparisons
 from theory.inputs import InputError, parse_object
 from theory.record import Record, read_records, setting_id
+from theory.remedies import own_bases
 
 __all__ = ["Archive", "Portrait", "RunFiles", "Trained", "read_archive"]
 
@@ -115,10 +116,10 @@ class Trained:
         return tuple(m for m in self.comparison.runs if m not in self.bases)
 
     @property
-    def reference(self) -> str | None:
-        """Return what remedies are compared with: the last TRADES, else the last PGD, else nothing."""
-        robust = {m.split()[0]: m for m in self.bases if m != "natural"}
-        return robust.get("TRADES", robust.get("PGD"))
+    def base_of(self) -> dict[str, str]:
+        """Return the base of each remedy that has one, as `theory.remedies.own_bases` says."""
+        own = own_bases(self.comparison)
+        return {m: own[m] for m in self.remedies if m in own}
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,18 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
-from paper_figs.tables import RECORDS, tables
+import numpy as np
+import pytest
+
+from paper_figs.archive import read_archive
+from paper_figs.tables import RECORDS, auto_attack, studies, tables
 from theory.__main__ import main as theory_main
+from theory.errors import exact_interval
+from theory.foretold import predictions
+from theory.verdicts import LARGEST, WORST, findings
 
 ROOT = Path(__file__).parent.parent
 SMALL = "--epochs 1 --train-per-class 30 --test-per-class 10 --threads 1".split()
@@ -126,3 +134,110 @@ def test_the_tables_of_the_readme_are_those_of_the_records():
     for table in found:
         assert table.markdown() in readme, table.title
     assert found[0].markdown().replace("| 2 |", "| 3 |", 1) not in readme  # the check can fail
+
+
+def results():
+    """Return the prose of the README's results: what is left without the tables."""
+    text = section(ROOT / "README.md", "Results")
+    for table in tables(RECORDS):
+        text = text.replace(table.markdown(), "")
+    return text
+
+
+def test_the_prose_of_the_results_has_no_number_of_its_own():
+    prose = re.sub("CIFAR-10|cifar10|8 x 8", "", results())
+    assert "|" not in prose and not re.findall(r"\d", prose)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Return by data set the study, and by data set and method what deep.link left of each run."""
+    told = {study.comparison.protocol["dataset"]: study for study in studies(RECORDS)}
+    trained = {t.comparison.protocol["dataset"]: t.runs for t in read_archive(RECORDS).trained}
+    links = {
+        (data, label): [run.link for run in runs if run.link is not None]
+        for data, methods in trained.items()
+        for label, runs in methods.items()
+    }
+    return told, {key: some for key, some in links.items() if some}
+
+
+def test_what_is_said_of_digits_is_in_the_records(found):
+    study = found[0]["digits"]
+    worst = [f for f in findings(study) if f.name == WORST]
+    assert [f.method for f in worst if f.resolved] == ["WAT beta=6 rate=0.8"]
+    below = {f.method.split()[0] for f in worst if f.both[1] < 0}
+    assert below == {"WAT", "FAAL", "CODAT", "REWEIGHT", "FRL", "DAFA"}
+    above = {(f.method.split()[0], f.base) for f in worst if f.both[0] > 0}
+    assert above == {("BAT", "TRADES beta=6"), ("FAT", "TRADES beta=6")}
+    told = [p for p in predictions(study) if p.agree != "cannot tell"]
+    assert told and {p.agree for p in told} == {"yes"}
+    assert {p.finding.method.split()[0] for p in told} == {"WAT", "FAAL", "CODAT", "REWEIGHT"}
+    assert {p.finding.name for p in told} == {"easy robust"} and all(p.finding.change.mean > 0 for p in told)
+
+
+def test_what_is_said_of_cifar10_is_in_the_records(found):
+    study = found[0]["cifar10"]
+    comparison, changes = study.comparison, findings(study)
+    place = comparison.classes.index
+
+    def rates(label, quantity):
+        return comparison.rates(label, quantity)
+
+    pgd = {q: rates("PGD", q).mean(0) for q in ("natural_error", "robust_error")}
+    assert pgd["robust_error"].argmax() == place("cat") and pgd["natural_error"][place("cat")] > 0.95
+    assert all(pgd[q][place("automobile")] < pgd[q].mean() for q in pgd)
+    apart = [rates(label, "natural_error").std(1) for label in ("PGD", "natural")]
+    assert len(apart[0]) == 3 and (apart[0] > apart[1]).all()
+    assert not [f for f in changes if f.resolved]
+    added = auto_attack(study)
+    assert set(added) == set(study.runs) and {cell.split()[-1] for cell in added.values()} == {"(+0.0)"}
+    base = next(base for base, method in study.against if method == "FRL both")
+    change = (rates("FRL both", "robust_error") - rates(base, "robust_error")).mean(0)
+    assert change[place("bird")] < -0.1 and change[place("frog")] > 0
+    said = {f.name: f for f in changes if f.method == "FRL both"}
+    assert "bird" in said[WORST].words and said[LARGEST].change.mean > 0
+    told = [p for p in predictions(study) if p.finding.method.split()[0] in ("FRL", "DAFA", "CFA")]
+    assert {p.agree for p in told} == {"cannot tell"}
+    for name, sign in (("hard robust", -1), ("easy robust", 1)):
+        assert {np.sign(p.predicted) for p in told if p.finding.name == name} == {sign}
+
+
+def test_what_is_said_of_the_link_is_in_the_records(found):
+    links = {key: some for key, some in found[1].items() if key[1] != "natural"}
+    assert {data for data, _ in links} == {"digits", "mnist", "cifar10"}
+
+    def values(name, *keys):
+        return [one[name]["robust_error"]["value"] for key in keys for one in links[key]]
+
+    assert min(values("rank_correlation", *links)) > 0.7
+    cifar = [key for key in links if key[0] == "cifar10"]
+    assert all(np.mean(values("explained_variance", key)) > 0.75 for key in cifar)
+    assert min(values("explained_variance", ("mnist", "PGD"), ("mnist", "FRL both"))) > 0.9
+    digits = [one for key in links for one in links[key] if key[0] == "digits"]
+    signs = [
+        one["residual"]["robust_error"][c] > 0 for one in digits for c in one["failures"]["robust_error"]
+    ]
+    assert np.mean(signs) > 0.8
+    natural = found[1]["digits", "natural"]
+    assert min(min(one["measured"]["robust_error"]) for one in natural) > 0.9
+
+
+def test_what_is_said_of_the_theorem_on_networks_is_in_the_records(found):
+    natural: dict[str, Counter] = {data: Counter() for data, _ in found[1]}
+    repair = Counter()
+    for (data, _), links in found[1].items():
+        for d in (d for one in links for d in one["directions"]):
+            if d["against"] == "natural":
+                natural[data][d["verdict"]] += 1
+            elif d["quantity"] == "robust_error":
+                repair[d["verdict"]] += 1
+
+    def share(counts):
+        tried = counts["agrees"] + counts["differs"]
+        return counts["agrees"] / tried, exact_interval(counts["agrees"], tried)
+
+    assert set(natural["digits"]) == {"cannot tell"}
+    assert share(natural["mnist"])[0] < 0.5 and share(natural["mnist"])[1][0] < 0.5
+    assert abs(share(natural["cifar10"])[0] - 0.5) < 0.1
+    assert share(repair)[0] > 0.85 and share(repair)[1][0] > 0.5

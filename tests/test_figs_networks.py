@@ -72,10 +72,10 @@ def folder(tmp_path):
         write(tmp_path, f"p{seed}", run_records("pgd", seed, (5, 6), (30 + seed, 70)))
         linked = json.dumps(link([[60, 40], [30, 70]]))
         write(tmp_path, f"t{seed}", run_records("trades", seed, (5, 6), (40, 60), beta=6.0), link=linked)
-        frl = run_records("frl", seed, (5, 6), (40, 50 + seed), variant="both")
+        frl = run_records("frl", seed, (5, 6), (40, 50 + seed), variant="both", beta=6.0)
         linked = json.dumps(link([[80, 20], [50 - seed, 50 + seed]], predicted=(0.1 + 0.01 * seed, 0.5)))
         write(tmp_path, f"f{seed}", frl, link=linked, history=history(4, radius=1 + 0.1 * seed))
-    frl = run_records("frl", 0, (5, 6), (40, 50), variant="reweight")
+    frl = run_records("frl", 0, (5, 6), (40, 50), variant="reweight", beta=6.0)
     write(tmp_path, "r0", frl, history=history(3))
     return tmp_path
 
@@ -93,7 +93,7 @@ def texts(figure):
 def test_runs_are_sorted_by_protocol_method_and_seed(folder):
     archive = read_archive(folder)
     trained = only(archive.trained)
-    assert trained.key == "d" and trained.reference == "TRADES beta=6"
+    assert trained.key == "d" and {*trained.base_of.values()} == {"TRADES beta=6"}
     assert [run.name for run in trained.runs["FRL both"]] == ["f0", "f1", "f2"]
     assert trained.bases == ("natural", "PGD", "TRADES beta=6")
     assert trained.remedies == ("FRL both", "FRL reweight")
@@ -152,7 +152,7 @@ def test_bars_are_means_over_seeds(folder):
     np.testing.assert_allclose(bases.heights["robust_error"]["PGD"][2:, 0], [50.5, 70])  # average, worst
     drawn = sorted(round(p.get_height(), 1) for p in class_errors.draw(bases).axes[1].patches)
     assert drawn == [31, 40, 50, 50.5, 60, 60, 70, 70, 100, 100, 100, 100]
-    assert remedies.reference == "TRADES beta=6"
+    assert remedies.base_of == dict.fromkeys(("FRL both", "FRL reweight"), "TRADES beta=6")
     rows = class_errors.draw(remedies).axes
     assert len(rows) == 4
     np.testing.assert_allclose([p.get_height() for p in rows[1].patches], [40, 60, 50, 60])
@@ -298,3 +298,13 @@ def test_portraits_show_their_pictures():
 def test_a_portrait_that_does_not_fit_is_refused(changed):
     with pytest.raises(InputError, match="portrait"):
         painted(**changed)
+
+
+@pytest.mark.parametrize("heights", [[0.5] * 5, [0.9, 1.2, 1.0, 0.1], [0.2, -0.4, 0.3], [0.5] * 40, [0.4]])
+def test_names_are_apart_and_in_order(heights):
+    found = predicted_vs_measured._apart(np.array(heights), 0.1)
+    order = np.argsort(heights, kind="stable")
+    assert (np.diff(found[order]) >= min(0.1, 1 / max(len(heights) - 1, 1)) - 1e-12).all()
+    assert found.min() >= 0 and found.max() <= 1 + 1e-12
+    far = [0.0, 0.5, 1.0]
+    np.testing.assert_allclose(predicted_vs_measured._apart(np.array(far), 0.1), far)

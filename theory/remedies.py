@@ -172,8 +172,8 @@ def study_of(comparison: Comparison, runs: Sequence[Measured], names: Sequence[s
                 by_label[label][run.seed] = run
     ordered = {label: dict(sorted(seeds.items())) for label, seeds in by_label.items()}
     if names is None:
-        own = {label: _own_base(*method, comparison.labels) for method, label in comparison.labels.items()}
-        against = [(base, label) for label in ordered if (base := own[label])]
+        own = own_bases(comparison)
+        against = [(own[label], label) for label in ordered if label in own]
     else:
         bases = [label for name in names for label in ordered if label.split()[0] == name]
         against = [
@@ -183,6 +183,12 @@ def study_of(comparison: Comparison, runs: Sequence[Measured], names: Sequence[s
             if label not in ("natural", *bases[: i + 1])
         ]
     return Study(comparison, ordered, sorted(against, key=lambda pair: [*ordered].index(pair[0])))
+
+
+def own_bases(comparison: Comparison) -> dict[str, str]:
+    """Return for each method that has one its base: PGD, or TRADES at its beta or the nearest there is."""
+    found = {label: _own_base(*method, comparison.labels) for method, label in comparison.labels.items()}
+    return {label: base for label, base in found.items() if base}
 
 
 def _own_base(name: str, text: str, labels: Mapping[tuple[str, str], str]) -> str | None:

@@ -4,7 +4,7 @@ Methods that do not look at classes are bars side by side; each remedy has a row
 the method that it is compared with.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,8 @@ class Bars:
         whiskers: what the intervals are.
         classes: names, then "average" and "worst"; length C + 2.
         heights: for each quantity and method the mean over seeds and its interval, shape (C + 2, 3).
-        reference: the method that the others are compared with, in a row for each; None: all side by side.
+        base_of: the method that each remedy is compared with, in a row for each; all are side by side
+            where there is none.
     """
 
     key: str
@@ -42,41 +43,41 @@ class Bars:
     whiskers: str
     classes: tuple[str, ...]
     heights: Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
-    reference: str | None = None
+    base_of: Mapping[str, str]
 
 
 def compute(archive: Archive) -> list[Bars]:
     """Return the bars of each protocol: base methods together, then the remedies."""
     out = []
     for trained in archive.trained:
-        reference = trained.reference
+        base_of = trained.base_of
         if trained.bases:
-            out.append(_bars(trained, trained.key, trained.bases))
-        if trained.remedies and reference:
-            out.append(_bars(trained, f"{trained.key}_remedies", (reference, *trained.remedies), reference))
+            out.append(_bars(trained, trained.key, trained.bases, {}))
+        if base_of:
+            out.append(_bars(trained, f"{trained.key}_remedies", (*base_of.values(), *base_of), base_of))
         elif trained.remedies:
-            out.append(_bars(trained, f"{trained.key}_remedies", trained.remedies))
+            out.append(_bars(trained, f"{trained.key}_remedies", trained.remedies, {}))
     return out
 
 
-def _bars(trained: Trained, key: str, labels: tuple[str, ...], reference: str | None = None) -> Bars:
-    comparison = trained.comparison
+def _bars(trained: Trained, key: str, labels: Sequence[str], base_of: Mapping[str, str]) -> Bars:
+    comparison, labels = trained.comparison, tuple(dict.fromkeys(labels))
     heights = {q: {m: percent(comparison, m, q) for m in labels} for q in PANELS}
     classes = (*comparison.classes, *TOGETHER)
-    return Bars(key, comparison.title, whiskers(comparison, labels), classes, heights, reference)
+    return Bars(key, comparison.title, whiskers(comparison, labels), classes, heights, base_of)
 
 
 def caption(data: Bars) -> str:
     """Return what is seen."""
     what = "Natural and robust error of every class"
-    if data.reference:
-        what += f": each remedy (points) over {data.reference} (bars)"
+    if data.base_of:
+        what += ": each remedy (points) over its base (bars)"
     return f"{what}. {data.title}. The worst class is taken within each seed. {data.whiskers}."
 
 
 def draw(data: Bars) -> Figure:
     """Draw the methods side by side, or each over the reference."""
-    return _together(data) if data.reference is None else _in_rows(data, data.reference)
+    return _in_rows(data) if data.base_of else _together(data)
 
 
 def _together(data: Bars) -> Figure:
@@ -99,23 +100,23 @@ def _together(data: Bars) -> Figure:
     return figure
 
 
-def _in_rows(data: Bars, reference: str) -> Figure:
+def _in_rows(data: Bars) -> Figure:
     """Draw a row for each method, with the natural errors on the left and the robust ones on the right."""
-    methods = [m for m in data.heights["robust_error"] if m != reference]
+    methods = [*data.base_of]
     figure = Figure(figsize=(8.4, 0.9 + 1.25 * len(methods)))
     axes = figure.subplots(len(methods), len(PANELS), sharex=True, sharey="col", squeeze=False)
     where = _places(len(data.classes))
     for row, method in zip(axes, methods, strict=True):
         for ax, quantity in zip(row, PANELS, strict=True):
-            base, values = data.heights[quantity][reference], data.heights[quantity][method]
-            ax.bar(where, base[:, 0], 0.8, color="0.82", label=reference)
+            base, values = (data.heights[quantity][m] for m in (data.base_of[method], method))
+            ax.bar(where, base[:, 0], 0.8, color="0.82", label="its base")
             _whiskers(ax, where - 0.22, base, color="0.55")
             style = {"color": "C0", "marker": "o", "markersize": 4, "linestyle": "none"}
             ax.plot(where + 0.12, values[:, 0], **style, label="the remedy")
             _whiskers(ax, where + 0.12, values, color="C0")
             ax.set_ylim(0, _top(data.heights[quantity].values()))
             _divide(ax, where)
-        row[0].set_ylabel(method.replace(" ", "\n", 1), rotation=0, ha="right", va="center")
+        row[0].set_ylabel(f"{method}\nover {data.base_of[method]}", rotation=0, ha="right", va="center")
     for ax, title in zip(axes[0], PANELS.values(), strict=True):
         ax.set_title(f"{title} (%)")
     for ax in axes[-1]:

@@ -56,11 +56,9 @@ def compute(archive: Archive) -> list[Maps]:
     out = []
     for trained in archive.trained:
         linked = {m: [r for r in runs if r.link] for m, runs in trained.runs.items()}
-        before = trained.reference
-        after = [m for m in trained.remedies if linked[m]]
-        chosen = [m for m in after if m in REMEDIES] or after[:1]
-        if before and linked[before]:
-            out += [_maps(trained, (before, m), (linked[before], linked[m])) for m in chosen]
+        pairs = [(base, m) for m, base in trained.base_of.items() if linked[m] and linked[base]]
+        chosen = [(base, m) for base, m in pairs if m.startswith(REMEDIES)] or pairs[:1]
+        out += [_maps(trained, names, (linked[names[0]], linked[names[1]])) for names in chosen]
     return out
 
 

@@ -20,8 +20,10 @@ SECTION = "networks"
 TITLE = "Predicted and measured class errors"
 COMMAND = "python -m deep.link RUN..."
 QUANTITIES = {"natural_error": "natural error", "robust_error": "robust error"}
-COLUMNS = 4
+COLUMNS = 3
 """Methods in one figure."""
+LEADER = {"arrowstyle": "-", "linewidth": 0.4, "color": "0.6", "shrinkB": 2, "relpos": (0, 0.5)}
+"""The line from a point to its name."""
 Array = npt.NDArray[np.float64]
 Key = tuple[str, str]
 """A method and an error."""
@@ -116,7 +118,7 @@ def caption(data: Scatter) -> str:
     seeds = ", ".join(f"{m} {k}" for m, k in data.seeds.items())
     return (
         "Class errors predicted by the Gaussian-margin model, fitted to other images, against those "
-        "counted on test images. On the dashed line they are equal; classes near 0 have no name. "
+        "counted on test images. On the dashed line they are equal. "
         "Triangles: classes where they differ by more than the noise of both in at least half of the "
         "runs. r: rank correlation over classes, mean over runs and the smallest and largest of them. "
         f"{data.title}. Bars: 95 %, Student's t over seeds from {ENOUGH} seeds on, else of prediction "
@@ -126,7 +128,7 @@ def caption(data: Scatter) -> str:
 
 def draw(data: Scatter) -> Figure:
     """Draw a column for each method and a row for each error."""
-    figure = Figure(figsize=(max(2.3 * len(data.seeds), 4.6), 5.6))
+    figure = Figure(figsize=(max(2.9 * len(data.seeds), 5.2), 5.6))
     axes = figure.subplots(len(QUANTITIES), len(data.seeds), squeeze=False)
     for j, label in enumerate(data.seeds):
         for i, (quantity, name) in enumerate(QUANTITIES.items()):
@@ -150,13 +152,41 @@ def _rank(ranks: Sequence[float]) -> str:
 def _panel(ax: Axes, points: Array, fails: npt.NDArray[np.bool_], classes: Sequence[str]) -> None:
     """Draw the classes of one method: predicted to the right, measured upwards."""
     (x, y), (right, up) = points[..., 0], (np.abs(p[:, 1:] - p[:, :1]).T for p in points)
-    top = min(1.15 * max(float(points[..., 0].max()), 1.0), 106.0)
+    low, high = float(points[..., 0].min()), float(points[..., 0].max())
+    room = max(0.08 * (high - low), 1.0)
+    ends = low - room, high + room
     ax.errorbar(x, y, up, right, fmt="none", elinewidth=0.6, capsize=0, ecolor="0.6")
     for chosen, marker, color, said in ((~fails, "o", "C0", "within"), (fails, "^", "C5", "beyond")):
         style = {"marker": marker, "color": color, "markersize": 4.5, "linestyle": "none"}
         ax.plot(x[chosen], y[chosen], **style, label=f"difference {said} noise")
-    for name, a, b in zip(classes, x, y, strict=True):
-        if max(a, b) > 0.15 * top:  # those near 0 would cover each other
-            ax.annotate(name, (a, b), (3, 2), textcoords="offset points", fontsize=6.5)
-    ax.axline((0, 0), slope=1, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
-    ax.set(xlim=(-0.04 * top, top), ylim=(-0.04 * top, top), aspect="equal")
+    ax.axline((low, low), slope=1, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+    ax.set(xlim=ends, ylim=ends, aspect="equal")
+    heights = _apart((y - ends[0]) / (ends[1] - ends[0]), 0.1)
+    for name, a, b, height in zip(classes, x, y, heights, strict=True):
+        ax.annotate(
+            name,
+            (a, b),
+            (1.06, height),
+            textcoords="axes fraction",
+            fontsize=6.5,
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "linewidth": 0.4,
+                "color": "0.6",
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def _apart(heights: Array, gap: float) -> Array:
+    """Return heights in the same order, from 0 to 1, and a gap apart if so many fit."""
+    order, last = np.argsort(heights, kind="stable"), max(len(heights) - 1, 1)
+    steps = min(gap, 1 / last) * np.arange(len(heights))
+    raised = np.maximum.accumulate(heights[order] - steps)
+    lowered = np.minimum.accumulate((heights[order] - steps)[::-1])[::-1]
+    out = np.empty_like(heights)
+    out[order] = steps + np.clip((raised + lowered) / 2, 0, 1 - steps[-1])
+    return out
