@@ -73,6 +73,7 @@ def draw(module: ModuleType, data: Any, name: str) -> Drawn:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
         images[kind] = buffer.getvalue()
+        figure.set_layout_engine("none")  # places stay as they are: finding them takes a third of the time
     return Drawn(name, module.TITLE, module.caption(data), **images)
 
 

@@ -22,8 +22,6 @@ COMMAND = "python -m deep.link RUN..."
 QUANTITIES = {"natural_error": "natural error", "robust_error": "robust error"}
 COLUMNS = 3
 """Methods in one figure."""
-LEADER = {"arrowstyle": "-", "linewidth": 0.4, "color": "0.6", "shrinkB": 2, "relpos": (0, 0.5)}
-"""The line from a point to its name."""
 Array = npt.NDArray[np.float64]
 Key = tuple[str, str]
 """A method and an error."""
@@ -161,24 +159,11 @@ def _panel(ax: Axes, points: Array, fails: npt.NDArray[np.bool_], classes: Seque
         ax.plot(x[chosen], y[chosen], **style, label=f"difference {said} noise")
     ax.axline((low, low), slope=1, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
     ax.set(xlim=ends, ylim=ends, aspect="equal")
-    heights = _apart((y - ends[0]) / (ends[1] - ends[0]), 0.1)
+    size = ends[1] - ends[0]
+    heights = ends[0] + size * _apart((y - ends[0]) / size, 0.1)
     for name, a, b, height in zip(classes, x, y, heights, strict=True):
-        ax.annotate(
-            name,
-            (a, b),
-            (1.06, height),
-            textcoords="axes fraction",
-            fontsize=6.5,
-            va="center",
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "linewidth": 0.4,
-                "color": "0.6",
-                "shrinkB": 2,
-                "relpos": (0, 0.5),
-            },
-        )
+        ax.plot([a, ends[1] + 0.04 * size], [b, height], color="0.6", linewidth=0.4, clip_on=False, zorder=1)
+        ax.text(ends[1] + 0.06 * size, height, name, fontsize=6.5, va="center")
 
 
 def _apart(heights: Array, gap: float) -> Array:
