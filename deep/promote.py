@@ -17,14 +17,13 @@ from deep.settings import Settings, arguments, checked, resumed
 from theory.cli import Parser, run, writable_folder
 from theory.evaluation import Evaluation
 from theory.inputs import InputError, parse_object
+from theory.measured import REPORT
 from theory.record import read_records, to_jsonl, write_atomic
 
-__all__ = ["LINK", "REPORT", "command", "promoted"]
+__all__ = ["LINK", "command", "promoted"]
 
 LINK = "link.json"
 """Theory beside measurement, as deep.link leaves it."""
-REPORT = "report/evaluation.npz"
-"""Whether each test sample withstands each attack of deep.report."""
 KEPT = ("method", "dataset", "seed", "threads")
 """Flags that a command names even where they are the default."""
 PATH = re.compile(r"(?:^|[\s=:'\"(])(?:/|~/|[A-Za-z]:\\)\w")

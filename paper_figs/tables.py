@@ -14,7 +14,7 @@ from theory.evaluation import Evaluation
 from theory.measured import Measured, read_measured
 from theory.remedies import Study, study_of
 from theory.table import Table
-from theory.verdicts import WORST, Finding, findings, interval
+from theory.verdicts import ROBUST, WORST, Finding, findings, interval
 
 __all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "studies", "summary", "tables"]
 
@@ -56,11 +56,11 @@ def summary(study: Study) -> Table:
     sizes = {n for runs in study.comparison.runs.values() for counted in runs.values() for n in counted.n}
     note = (
         f"Errors in percent of {_range(sorted(sizes))} test images a class, mean over seeds, ± a 95 % t "
-        "interval where there are 3 seeds or more; worst: the "
-        "largest of a class within each seed. The change is in points, paired on test images, with a 95 % "
-        "interval over images and seeds; **bold** if it is more than noise, at a family-wise level of 5 % "
-        "over all comparisons of the protocol (Holm). Base: PGD, or TRADES at the method's beta or the "
-        "nearest there is; its worst class is that in validation." + (_samples(study) if strong else "")
+        "interval where there are 3 seeds or more; worst: the largest of a class within each seed. The "
+        "change is in points, paired on test images, with a 95 % interval over images and seeds; **bold**"
+        " if it is more than noise, at a family-wise level of 5 % over all comparisons of the protocol "
+        "(Holm). Base: PGD, or TRADES at the method's beta or the nearest there is; its worst class is "
+        "that in validation." + (_samples(study) if strong else "")
     )
     return Table(study.comparison.title, header, rows, note)
 
@@ -77,15 +77,10 @@ def auto_attack(study: Study) -> dict[str, str]:
             classes = study.comparison.classes
             counted = [one.errors(classes) for one in reports]
             before = [one.errors(classes, *(a for a in one.attacks if STRONG not in a)) for one in reports]
-            average, worst = (
-                _percent([f(e) for e in counted])
-                for f in (lambda e: e.average("robust_error"), lambda e: e.rates("robust_error").max())
-            )
-            added = [
-                e.average("robust_error") - b.average("robust_error")
-                for e, b in zip(counted, before, strict=True)
-            ]
-            cells[label] = f"{average}, {worst} ({100 * np.mean(added):+.1f})"
+            average = [e.average(ROBUST) for e in counted]
+            worst = [e.rates(ROBUST).max() for e in counted]
+            added = 100 * (np.mean(average) - np.mean([e.average(ROBUST) for e in before]))
+            cells[label] = f"{_percent(average)}, {_percent(worst)} ({added:+.1f})"
     return cells
 
 

@@ -219,6 +219,9 @@ def test_what_is_said_of_the_link_is_in_the_records(found):
         one["residual"]["robust_error"][c] > 0 for one in digits for c in one["failures"]["robust_error"]
     ]
     assert np.mean(signs) > 0.8
+    for one in digits:
+        free, gaussian = (one["predictors"][k]["robust_error"] for k in ("each sample", "joint Gaussian"))
+        assert free["explained_variance"] > gaussian["explained_variance"]
     natural = found[1]["digits", "natural"]
     assert min(min(one["measured"]["robust_error"]) for one in natural) > 0.9
 

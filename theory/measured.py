@@ -15,10 +15,11 @@ from theory.evaluation import Evaluation
 from theory.inputs import InputError, check_real, parse_object
 from theory.record import Record, read_records
 
-__all__ = ["Measured", "read_measured", "refuse_mixed"]
+__all__ = ["REPORT", "Measured", "read_measured", "refuse_mixed"]
 
 FLAGS = "flags.npz"
 REPORT = "report/evaluation.npz"
+"""Whether each test sample withstands each attack of deep.report, in the folder of a run."""
 HISTORY = "history.jsonl"
 
 

@@ -18,7 +18,7 @@ SECTION = "networks"
 TITLE = "Confusion under attack"
 COMMAND = "python -m deep.link RUN..."
 REMEDIES = ("DAFA", "FRL both")
-"""Remedies that are shown where they are; otherwise the first there is."""
+"""How the names of remedies begin that are shown where they are; otherwise the first there is."""
 SAID = 3.0
 """Shares and changes from so many percent on are written as numbers."""
 Array = npt.NDArray[np.float64]
