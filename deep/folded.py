@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.models import PostActBlock, PreActBlock, PreActResNet, ResNet
+from deep.models import Pointwise, PostActBlock, PreActBlock, PreActResNet, ResNet
 from deep.winograd import Filters, convolve
 
 __all__ = ["folded"]
@@ -94,6 +94,7 @@ class _Convolution(nn.Module):
         super().__init__()
         weight, self.bias = conv.weight.detach(), None
         self.stride, self.padding = conv.stride, conv.padding
+        self.every = conv.every if isinstance(conv, Pointwise) else 1
         if isinstance(norm, nn.BatchNorm2d):
             scale, self.bias = _affine(norm)
             weight = weight * scale.view(-1, 1, 1, 1)
@@ -104,6 +105,7 @@ class _Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels, h / stride, w / stride)."""
         if self.filters is None:
+            x = x[..., :: self.every, :: self.every] if self.every > 1 else x
             return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
         return convolve(x, self.filters, self.bias)
 

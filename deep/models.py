@@ -39,6 +39,24 @@ class Normalised(nn.Module):
         return (x - self.mean) / self.std
 
 
+class Pointwise(nn.Conv2d):
+    """A 1 x 1 convolution; with a stride it takes every so many pixels first, which is the same function.
+
+    oneDNN writes past its workspace in the gradient of the weight of a strided 1 x 1 convolution with fewer
+    channels than it computes at once (8 with AVX2, torch 2.13;
+    https://github.com/uxlfoundation/oneDNN/issues/6035). Of stride 1 it is right.
+    """
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        """Make the layer with torch's global generator."""
+        super().__init__(channels_in, channels, 1, bias=False)
+        self.every = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels_in, h, w) to (n, channels, h / stride, w / stride), rounded up."""
+        return super().forward(x[..., :: self.every, :: self.every])
+
+
 class PreActBlock(nn.Module):
     """Two 3 x 3 convolutions, each after batch norm and ReLU, beside a shortcut (He et al., 2016b)."""
 
@@ -50,7 +68,7 @@ class PreActBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         same = stride == 1 and channels_in == channels
-        self.shortcut = None if same else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+        self.shortcut = None if same else Pointwise(channels_in, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels, h / stride, w / stride)."""
@@ -71,7 +89,7 @@ class PostActBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
         self.shortcut = None
         if stride != 1 or channels_in != channels:
-            conv = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+            conv = Pointwise(channels_in, channels, stride)
             self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
