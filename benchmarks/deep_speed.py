@@ -144,8 +144,8 @@ def our_evaluation(case: Case, steps: int = 20) -> Tensor:
         with torch.no_grad():
             clean = case.model(case.x)
         natural = clean.argmax(1) == case.y
-        withstood = attack.withstood(case.model, case.x, case.y, clean, case.noise)
-    return torch.stack([natural, withstood])
+        answers = attack.answers(case.model, case.x, case.y, clean, case.noise)
+    return torch.stack([natural, answers == case.y])
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:

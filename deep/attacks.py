@@ -8,20 +8,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.ball import Ball
+from deep.ball import Ball, each
 from deep.folded import folded
 from deep.noise import Noise
+from theory.inputs import InputError
 
 __all__ = [
     "BatchNorm",
     "Objective",
     "attacking",
     "cross_entropy",
+    "gradient_of",
     "kl_from",
     "margin",
     "near_start",
     "pgd",
+    "predicted",
     "towards",
+    "without_gradient",
 ]
 
 Objective = Callable[[Tensor], Tensor]
@@ -57,6 +61,47 @@ def attacking(model: nn.Module, batch_norm: BatchNorm = "eval") -> Iterator[None
             p.requires_grad_(flag)
 
 
+def predicted(logits: Tensor) -> Tensor:
+    """Return the class with the largest logit, shape (n,); -1, which is no class, where one is not finite.
+
+    The only way from logits to a class: argmax takes NaN for the largest number.
+    """
+    return torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+
+
+def gradient_of(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+    """Return the gradient of a scalar towards inputs, shape (n, ...).
+
+    Args:
+        value: what the network makes of the inputs.
+        x: the inputs.
+        keep: whether the graph is used again.
+
+    Raises:
+        InputError: the value does not depend on the inputs by operations that have a gradient.
+    """
+    grads = torch.autograd.grad(value, x, retain_graph=keep, allow_unused=True) if value.requires_grad else ()
+    for grad in grads:
+        if grad is not None:
+            return grad
+    raise InputError(
+        "the logits of the network have no gradient towards its inputs (detached, rounded to integers, or "
+        "computed without autograd), so attacks by gradients mean nothing; black-box attacks remain: square "
+        "and random_points of deep.blackbox"
+    )
+
+
+def without_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return at which samples the cross-entropy has a gradient that no attack can follow, bool of shape (n,).
+
+    It is exactly 0, as behind a quantised input or where the softmax is saturated, or not finite.
+    """
+    with attacking(model), torch.enable_grad():
+        at = x.detach().requires_grad_(True)
+        size = gradient_of(cross_entropy(y)(folded(model)(at)), at).flatten(1).abs().amax(1)
+    return (size == 0) | ~size.isfinite()
+
+
 def pgd(
     model: nn.Module,
     ball: Ball,
@@ -70,7 +115,8 @@ def pgd(
 ) -> Tensor:
     """Return attacked inputs: ``steps`` of steepest ascent, each projected to the ball (Madry et al., 2018).
 
-    No parameter gets a gradient, no statistic and no mode of the model is changed.
+    No parameter gets a gradient, no statistic and no mode of the model is changed. A pixel whose gradient is
+    not a number stays where it is, so that every iterate is finite.
 
     Args:
         model: returns logits.
@@ -82,6 +128,9 @@ def pgd(
         batch_norm: see `BatchNorm`.
         stop: labels, shape (n,): a sample stays where the network first gets it wrong; if None, the last
             iterate is returned whatever it does.
+
+    Raises:
+        InputError: the logits have no gradient towards the inputs.
     """
     adv = ball.project(start)
     with attacking(model, batch_norm):
@@ -89,11 +138,10 @@ def pgd(
         for _ in range(steps):
             adv.requires_grad_(True)
             logits = network(adv)
-            (gradient,) = torch.autograd.grad(objective(logits), adv)
+            gradient = gradient_of(objective(logits), adv).nan_to_num(0.0)
             adv, before = ball.ascend(adv.detach(), gradient, step), adv.detach()
             if stop is not None:
-                wrong = logits.detach().argmax(1) != stop
-                adv = torch.where(wrong.view(-1, *[1] * (adv.dim() - 1)), before, adv)
+                adv = torch.where(each(predicted(logits.detach()) != stop, adv), before, adv)
     return adv.detach()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deep.attacks import predicted
 from deep.ball import Norm
 from deep.noise import Noise
 from theory.inputs import InputError
@@ -55,18 +56,31 @@ class AutoAttack:
         norm = {"linf": "l-infinity", "l2": "l2"}[self.norm]
         return f"AutoAttack ({attacks}, {self.queries} queries), {norm}, eps={self.eps_text}"
 
-    def withstood(self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor, noise: Noise) -> Tensor:
-        """Return whether each sample withstands every attack of the set.
+    def answers(self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor, noise: Noise) -> Tensor:
+        """Return the class that each sample is given: its label if it withstands every attack of the set.
 
         Raises:
             InputError: pyautoattack is not installed.
         """
         if self.eps == 0:
-            return torch.ones_like(y, dtype=torch.bool)
+            return y.clone()
         seed = int(noise[torch.zeros(1, dtype=torch.int64, device=y.device)].fork(0).uniform((1,)) * 2**24)
+        network = _Finite(model, wrong=0)
+        answers = self._run(network, x, y, seed)
+        again = (y == 0).nonzero().squeeze(1)
+        if network.lost and len(again):  # for them 0 is right
+            answers[again] = self._run(_Finite(model, wrong=1), x[again], y[again], seed)
+        return answers
+
+    def _run(self, network: "_Finite", x: Tensor, y: Tensor, seed: int) -> Tensor:
+        """Return the class that each sample is given, -1 where a logit is not finite."""
         with _contained(x.device), torch.enable_grad():
-            _, found = self._attack(model, x.device, seed).run_standard_evaluation(x, y, batch_size=len(y))
-        return found == y
+            attack = self._attack(network, x.device, seed)
+            adv, answers = attack.run_standard_evaluation(x, y, batch_size=len(y))
+        if network.lost:
+            with torch.no_grad():
+                answers = torch.where(predicted(network.model(adv)) < 0, -1, answers)
+        return torch.where(adv.isfinite().flatten(1).all(1), answers, y)  # else the attack has failed
 
     def _attack(self, model: nn.Module, device: torch.device, seed: int) -> Any:
         attack = _package().AutoAttack(
@@ -82,6 +96,36 @@ class AutoAttack:
         attack.fab.n_target_classes = attack.apgd_targeted.n_target_classes = min(9, self.classes - 1)
         attack.square.n_queries = self.queries
         return attack
+
+
+class _Finite(nn.Module):
+    """A network for a package that takes logits that are not finite for class 0: always finite ones.
+
+    Where they are not it gives those of a class that is wrong, and a gradient that is not a number becomes 0.
+
+    Args:
+        model: the network.
+        wrong: the class.
+    """
+
+    def __init__(self, model: nn.Module, *, wrong: int) -> None:
+        """Keep them; ``lost`` says whether any logit was not finite."""
+        super().__init__()
+        self.model, self.wrong, self.lost = model, wrong, False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, shape (n, classes)."""
+        at = x.view_as(x)
+        if at.requires_grad:
+            at.register_hook(lambda gradient: gradient.nan_to_num(0.0))
+        logits = self.model(at)
+        bad = ~logits.isfinite().all(1, keepdim=True)
+        if not bad.any():
+            return logits
+        self.lost = True
+        only = torch.zeros_like(logits)
+        only[:, self.wrong] = 1
+        return torch.where(bad, only, logits)
 
 
 def _package() -> Any:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from deep.attacks import attacking, cross_entropy, pgd
+from deep.attacks import attacking, cross_entropy, pgd, predicted
 from deep.ball import Ball, each
 from deep.noise import Noise
 
@@ -35,7 +35,7 @@ class Planted(nn.Module):
         inner = torch.zeros(len(ball.x), dtype=torch.int64, device=ball.x.device)
         adv = pgd(self, ball, ball.uniform(noise), step, steps, cross_entropy(inner))
         with attacking(self), torch.no_grad():
-            return self(adv).argmax(1) == 1
+            return predicted(self(adv)) == 1
 
 
 def last_layer(model: nn.Module) -> nn.Linear:

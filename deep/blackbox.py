@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from deep.attacks import attacking
+from deep.attacks import attacking, predicted
 from deep.ball import Ball
 from deep.noise import Noise
 
@@ -19,7 +19,8 @@ def _lead(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return the label's logit minus the largest other, shape (n,): negative is wrong."""
     logits, column = model(x), y[:, None]
     lead = logits.gather(1, column).squeeze(1) - logits.scatter(1, column, -torch.inf).amax(1)
-    return torch.where(logits.argmax(1) == y, lead.clamp(min=0), lead.clamp(max=-1e-30))
+    wrong = lead.nan_to_num(nan=-torch.inf).clamp(max=-1e-30)  # logits that are not finite: nothing is better
+    return torch.where(predicted(logits) == y, lead.clamp(min=0), wrong)
 
 
 def square(model: nn.Module, ball: Ball, y: Tensor, noise: Noise, queries: int, area: float = 0.8) -> Tensor:
@@ -64,5 +65,5 @@ def random_points(model: nn.Module, ball: Ball, y: Tensor, noise: Noise, points:
     ok = torch.ones_like(y, dtype=torch.bool)
     with attacking(model), torch.no_grad():
         for point in range(points):
-            ok &= model(ball.uniform(noise.fork(point))).argmax(1) == y
+            ok &= predicted(model(ball.uniform(noise.fork(point)))) == y
     return ok

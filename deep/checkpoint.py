@@ -19,14 +19,25 @@ from torch import Tensor, nn
 from theory.inputs import InputError, parse_object
 from theory.record import write_atomic
 
-__all__ = ["fill", "load_state", "load_weights", "save_state", "save_weights"]
+__all__ = ["all_finite", "fill", "load_state", "load_weights", "save_state", "save_weights"]
 
 MARK = "tensor"
 """The only key of the object that stands for a tensor in the JSON."""
 
 
+def all_finite(weights: Mapping[str, Tensor]) -> bool:
+    """Return whether every weight and statistic of a network is a finite number."""
+    return all(bool(v.isfinite().all()) for v in weights.values())
+
+
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write the weights of a network."""
+    """Write the weights of a network.
+
+    Raises:
+        InputError: one is not finite.
+    """
+    if not all_finite(weights):
+        raise InputError(f"{path} is not written: there are weights that are not finite")
     write_atomic(path, safetensors.torch.save({k: _plain(v) for k, v in weights.items()}))
 
 
@@ -48,7 +59,7 @@ def fill(model: nn.Module, path: Path) -> None:
     weights, own = load_weights(path), model.state_dict()
     if {k: (v.shape, v.dtype) for k, v in weights.items()} != {k: (v.shape, v.dtype) for k, v in own.items()}:
         raise InputError(f"{path} has the weights of another network")
-    if not all(bool(v.isfinite().all()) for v in weights.values()):
+    if not all_finite(weights):
         raise InputError(f"{path} has weights that are not finite")
     model.load_state_dict(weights)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from deep.attacks import attacking, cross_entropy
+from deep.attacks import attacking, predicted, without_gradient
 from deep.ball import Ball
 from deep.binarised import plant
 from deep.blackbox import random_points, square
@@ -167,7 +167,7 @@ def reproduced(s: Subject) -> Check:
 def zero_radius(s: Subject) -> Check:
     """With eps = 0 the attacks do nothing, and logits do not depend on the rest of the batch."""
     with attacking(s.run.model), torch.no_grad():
-        alone = torch.cat([s.run.model(x).argmax(1) for x in s.split.inputs(slice(None)).split(7)])
+        alone = torch.cat([predicted(s.run.model(x)) for x in s.split.inputs(slice(None)).split(7)])
     right = (alone == s.split.labels).cpu().numpy()
     return s.check("eps = 0", "is not as when clean, in batches of 7", s.ok(*s.at(0.0)) != right)
 
@@ -208,9 +208,8 @@ def plateau(s: Subject) -> Check:
     def withstood(ball: Ball, y: Tensor, noise: Noise) -> Tensor:
         with attacking(s.run.model), torch.no_grad():
             clean = s.run.model(ball.x)
-        return longer[0].withstood(s.run.model, ball.x, y, clean, noise) & longer[1].withstood(
-            s.run.model, ball.x, y, clean, noise
-        )
+        ends = [attack.answers(s.run.model, ball.x, y, clean, noise) for attack in longer]
+        return (ends[0] == y) & (ends[1] == y)
 
     steps = [s.ok(replace(plain, steps=steps)) for steps in PLATEAU]
     figures = f"errors of plain PGD at {', '.join(map(str, PLATEAU))} steps: {_errors(*steps)}"
@@ -225,15 +224,11 @@ def random_search(s: Subject) -> Check:
 
 
 def zero_gradient(s: Subject) -> Check:
-    """The gradient of the loss at the sample is not exactly 0."""
-    amiss = []
-    for begin in range(0, len(s.split), 500):
-        part = slice(begin, begin + 500)
-        x, y = s.split.inputs(part).requires_grad_(True), s.split.labels[part]
-        with attacking(s.run.model):
-            (gradient,) = torch.autograd.grad(cross_entropy(y)(s.run.model(x)), x)
-        amiss.append(gradient.flatten(1).abs().amax(1) == 0)
-    return s.check("g gradient", "has a gradient of exactly 0", torch.cat(amiss).cpu().numpy())
+    """The gradient of the loss at the sample is finite and not exactly 0."""
+    parts = [slice(begin, begin + 500) for begin in range(0, len(s.split), 500)]
+    amiss = [without_gradient(s.run.model, s.split.inputs(part), s.split.labels[part]) for part in parts]
+    says = "has a gradient of exactly 0 or not finite"
+    return s.check("g gradient", says, torch.cat(amiss).cpu().numpy())
 
 
 def binarised(s: Subject, most: int = 100) -> Check:

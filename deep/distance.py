@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from deep.attacks import attacking
+from deep.attacks import attacking, gradient_of, predicted
 from deep.ball import UNIT, Bounds, Norm, each, water_level
 
 __all__ = ["minimal_distance"]
@@ -40,6 +40,9 @@ def minimal_distance(
 
     Returns:
         0 where the sample is wrong itself, inf where no wrong point was found.
+
+    Raises:
+        InputError: the logits have no gradient towards the inputs.
     """
     at = x.clone()
     with attacking(model):
@@ -72,7 +75,7 @@ def _to_boundary(
     move = torch.zeros_like(at)
     for k in range(others.shape[1]):
         lead = (logits.gather(1, y[:, None]) - logits.gather(1, others[:, k : k + 1])).squeeze(1)
-        (gradient,) = torch.autograd.grad(lead.sum(), at, retain_graph=True)
+        gradient = gradient_of(lead.sum(), at, keep=True)
         shift = _shortest(
             -gradient.flatten(1), beyond * lead.detach().clamp(min=0), at.detach(), norm, bounds
         )
@@ -80,7 +83,7 @@ def _to_boundary(
         closer = length < best
         best = torch.where(closer, length, best)
         move = torch.where(each(closer, at), shift.view_as(at), move)
-    return move, logits.detach().argmax(1) == y
+    return move, predicted(logits.detach()) == y
 
 
 def _shortest(gradient: Tensor, rise: Tensor, at: Tensor, norm: Norm, bounds: Bounds) -> Tensor:
@@ -105,7 +108,7 @@ def _bisected(model: nn.Module, x: Tensor, y: Tensor, at: Tensor, norm: Norm, ro
 
     def wrong(share: Tensor) -> Tensor:
         with torch.no_grad():
-            return model(x + each(share, x) * (at - x)).argmax(1) != y
+            return predicted(model(x + each(share, x) * (at - x))) != y
 
     high = torch.ones_like(at.flatten(1)[:, 0])
     low, found, at_once = torch.zeros_like(high), wrong(high), wrong(torch.zeros_like(high))

@@ -1,7 +1,8 @@
 """Whether each sample of a split withstands each attack: ``Evaluation``, of which every error is derived."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -10,12 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deep.attacks import BatchNorm, Objective, attacking, cross_entropy, kl_from, margin, pgd, towards
+from deep.attacks import (
+    BatchNorm,
+    Objective,
+    attacking,
+    cross_entropy,
+    kl_from,
+    margin,
+    pgd,
+    predicted,
+    towards,
+    without_gradient,
+)
 from deep.ball import UNIT, Ball, Bounds, Norm
 from deep.data import Split
 from deep.noise import Noise
 from theory.evaluation import CLEAN, Evaluation
-from theory.inputs import InputError
+from theory.inputs import DoubtWarning, InputError
 from theory.record import write_atomic
 
 __all__ = ["Attack", "Attacker", "Evaluation", "evaluate", "reported"]
@@ -36,8 +48,10 @@ class Attacker(Protocol):
     def name(self) -> str:
         """Return the full setting in words."""
 
-    def withstood(self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor, noise: Noise) -> Tensor:
-        """Return whether each sample withstands the attack, bool of shape (n,).
+    def answers(self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor, noise: Noise) -> Tensor:
+        """Return the class that each attacked sample is given, shape (n,): its label if it withstands.
+
+        It is -1 where a logit is not finite, see `deep.attacks.predicted`.
 
         Args:
             model: returns logits, in evaluation mode.
@@ -102,12 +116,12 @@ class Attack:
             "errors, most of all those of the worst class, may be far too small"
         )
 
-    def withstood(self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor, noise: Noise) -> Tensor:
-        """Return whether each sample withstands every attempt; one that is broken is not tried again."""
+    def answers(self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor, noise: Noise) -> Tensor:
+        """Return the class that each sample is given; one that is broken is not tried again."""
         ball = Ball(x, torch.full(y.shape, self.eps, dtype=x.dtype, device=x.device), self.norm, self.bounds)
-        ok = torch.ones_like(y, dtype=torch.bool)
+        answers = y.clone()
         for attempt in range(self.restarts * self._targets(clean)):
-            chosen = ok.nonzero().squeeze(1)
+            chosen = (answers == y).nonzero().squeeze(1)
             if len(chosen) == 0:
                 break
             part, label = ball[chosen], y[chosen]
@@ -121,8 +135,9 @@ class Attack:
                 batch_norm=self.batch_norm,
                 stop=label if self.objective == "targeted" else None,
             )
-            ok[chosen] = _right(model, adv, label)
-        return ok
+            with attacking(model), torch.no_grad():
+                answers[chosen] = predicted(model(adv))
+        return answers
 
     def _targets(self, clean: Tensor) -> int:
         return min(self.targets, clean.shape[1] - 1) if self.objective == "targeted" else 1
@@ -143,11 +158,6 @@ def reported(attack: Attack) -> tuple[Attack, Attack]:
     return attack, replace(attack, objective="targeted")
 
 
-def _right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    with attacking(model), torch.no_grad():
-        return model(x).argmax(1) == y
-
-
 def evaluate(
     model: nn.Module,
     split: Split,
@@ -159,7 +169,8 @@ def evaluate(
     """Return whether each sample of a split withstands nothing at all and each attack.
 
     A sample's random numbers depend on its index and the seed alone. A sample that is wrong without an attack
-    is not attacked.
+    is not attacked. Logits that are not finite are right for no class; where there are any, or gradients that
+    no attack can follow, a `DoubtWarning` says so, as `Evaluation.doubts` does.
 
     Args:
         model: returns logits; it is left as it was.
@@ -171,7 +182,8 @@ def evaluate(
             samples by the same attacks takes what it finds there, and so goes on after an interruption.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or the network takes no such images, returns no logits, or
+            none with a gradient.
     """
     index = split.index
     names = (CLEAN, *(attack.name for attack in attacks))
@@ -182,31 +194,64 @@ def evaluate(
         path = None if shards is None else shards / f"{key}-{part.start}.npz"
         done = None if path is None or not path.is_file() else _kept(path)
         if done is None:
-            flags = _batch(model, split, part, attacks, Noise.of(seed, index[part]))
-            labels, place = (v[part].cpu().numpy() for v in (split.labels, index))
-            done = Evaluation(names, place, labels, torch.stack([*flags]).cpu().numpy())
+            done = _batch(model, split, part, attacks, Noise.of(seed, index[part]))
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, done.to_bytes())
         parts.append(done)
-    return Evaluation.join(parts)
+    whole = Evaluation.join(parts)
+    for doubt in whole.doubts.values():
+        warnings.warn(doubt, DoubtWarning, stacklevel=2)
+    return whole
 
 
 def _batch(
     model: nn.Module, split: Split, part: slice, attacks: tuple[Attacker, ...], noise: Noise
-) -> Iterator[Tensor]:
-    """Yield whether each sample of a batch withstands nothing, then each attack."""
+) -> Evaluation:
+    """Return the evaluation of a batch."""
     x, y = split.inputs(part), split.labels[part]
+    blind = torch.zeros_like(y)
     with attacking(model):
-        with torch.no_grad():
-            clean = model(x)
-        natural = clean.argmax(1) == y
-        yield natural
+        clean = _logits(model, x, y)
+        answers = [predicted(clean)]
+        right = (answers[0] == y).nonzero().squeeze(1)
+        if attacks and len(right):
+            blind[right] = without_gradient(model, x[right], y[right]).long()
         for attack in attacks:
-            ok = torch.zeros_like(natural)
-            if natural.any():
-                ok[natural] = attack.withstood(model, x[natural], y[natural], clean[natural], noise[natural])
-            yield ok
+            answers.append(answers[0].clone())
+            if len(right):
+                found = attack.answers(model, x[right], y[right], clean[right], noise[right])
+                answers[-1][right] = found
+    lost = [answers[0] < 0, *(a[right] < 0 for a in answers[1:])]
+    labels, place = (v[part].cpu().numpy() for v in (split.labels, split.index))
+    return Evaluation(
+        (CLEAN, *(attack.name for attack in attacks)),
+        place,
+        labels,
+        (torch.stack(answers) == y).cpu().numpy(),
+        tuple(int(flags.sum()) for flags in lost),
+        int(blind.sum()),
+    )
+
+
+def _logits(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return the logits at inputs with labels y; refuse a network that takes no such inputs or has none."""
+    try:
+        with torch.no_grad():
+            logits = model(x)
+    except RuntimeError as error:
+        others = sorted({str(p.dtype) for p in model.parameters()} - {str(x.dtype)})
+        if not others or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise InputError(
+            f"the network takes no {x.dtype} images: it has weights of {', '.join(others)}"
+        ) from None
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.shape[:-1] != y.shape:
+        got = f"{logits.dtype} of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits)
+        raise InputError(f"the network must return logits, numbers of shape ({len(y)}, classes), got {got}")
+    if int(y.max()) >= logits.shape[1]:
+        raise InputError(f"the network has {logits.shape[1]} logits, and a label is {int(y.max())}")
+    return logits
 
 
 def _kept(path: Path) -> Evaluation | None:

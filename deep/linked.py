@@ -144,13 +144,13 @@ def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates:
     fitted_on, fit, rest = _parts(folder, run)
     key = _key(folder, attacks, per_class)
     found = _kept(folder / MEASURED, key)
-    if found is None:
-        found = {"key": np.array(key), **_measure(run, attacks, fit, rest, per_class)}
-        write_atomic(folder / MEASURED, packed(found))
-    samples = MarginSamples(found["fitted"], found["margin"], found["drop"])
-    margins = Measured(samples, replace(samples, drop=attacks[0].eps * found["norm"]), found["norm"])
-    pairs = Losses(found["lost"], found["lost_attacked"], found["n"])
     try:
+        if found is None:
+            found = {"key": np.array(key), **_measure(run, attacks, fit, rest, per_class)}
+            write_atomic(folder / MEASURED, packed(found))
+        samples = MarginSamples(found["fitted"], found["margin"], found["drop"])
+        margins = Measured(samples, replace(samples, drop=attacks[0].eps * found["norm"]), found["norm"])
+        pairs = Losses(found["lost"], found["lost_attacked"], found["n"])
         prediction = predict(margins.samples, replicates=replicates, seed=run.settings.seed)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None

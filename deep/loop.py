@@ -4,14 +4,15 @@ import copy
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from deep import health
 from deep.data import Dataset
 from deep.distributed import World
 from deep.evaluate import Attack, evaluate
@@ -19,7 +20,7 @@ from deep.methods.base import Epoch, Method
 from deep.recipe import CRITERIA, Recipe
 from deep.seeds import stream
 from theory.errors import ClassErrors
-from theory.inputs import InputError, check_real
+from theory.inputs import DoubtWarning, InputError, check_real
 
 __all__ = ["Trainer"]
 
@@ -65,6 +66,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self._errors: ClassErrors | None = None
+        self._doubts: dict[str, str] = {}
 
     @property
     def steps(self) -> int:
@@ -78,18 +80,20 @@ class Trainer:
     def errors(self, model: nn.Module | None = None) -> ClassErrors:
         """Return the errors of a network on the validation split; those of the evaluated one are kept."""
         if model is not None:
-            return self._measure(model)
+            return self._measure(model)[0]
         if self._errors is None:
-            self._errors = self._measure(self.evaluated())
+            self._errors, self._doubts = self._measure(self.evaluated())
         return self._errors
 
-    def _measure(self, model: nn.Module) -> ClassErrors:
-        """Return the errors of a network on the validation split, the same in every process."""
-        found = evaluate(model, self.data.val, self.attack, seed=stream(self.recipe.seed, "validation"))
+    def _measure(self, model: nn.Module) -> tuple[ClassErrors, dict[str, str]]:
+        """Return the errors of a network on the validation split, the same in every process, and doubts."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DoubtWarning)  # once a run, as an alarm
+            found = evaluate(model, self.data.val, self.attack, seed=stream(self.recipe.seed, "validation"))
         counted = found.errors(self.data.classes)
         counts = [counted.counts(q).tolist() for q in QUANTITIES]
         agreed = self.world.first(torch.tensor(counts, device=self.device)).tolist()
-        return ClassErrors(counted.classes, counted.n, *map(tuple, agreed))
+        return ClassErrors(counted.classes, counted.n, *map(tuple, agreed)), found.doubts
 
     def chosen(self, which: str) -> nn.Module:
         """Return the evaluated network with its weights of the "last" or the "best" epoch."""
@@ -105,27 +109,26 @@ class Trainer:
             tick: called after each step with the part of the epoch that is done.
 
         Raises:
-            InputError: the loss stopped being finite.
+            InputError: the loss, a weight or a logit is no longer finite.
         """
         self.method.on_epoch_start(self._seen())
         started = time.perf_counter()
         self._errors = None
         loss, attacked, passes = self._steps(tick)
         if not math.isfinite(loss):
-            raise InputError(
-                f"training diverged: the loss is {loss} in epoch {self.epoch + 1}; "
-                f"lower --lr (it is {self.recipe.lr:g}) or what weights the loss"
-            )
+            raise health.diverged(f"the loss is {loss} in", self.epoch, self.recipe.lr)
         seconds = time.perf_counter() - started
         for model in (self.model, self.average or self.model):
             self.world.average(b for b in model.buffers() if b.is_floating_point())
         self.method.on_epoch_end(self._seen())
+        models = (self.evaluated(), self.model, self.average or self.model)
+        answers = health.answers(*models, data=self.data, epoch=self.epoch, lr=self.recipe.lr)
         if self.evaluated() not in (self.model, self.average):  # the method's own, which it may have changed
             self._errors = None
         line: dict[str, Any] = {"epoch": self.epoch + 1, "lr": self.recipe.lr_at(self.epoch), "loss": loss}
         self.epoch += 1
         if self.epoch % self.recipe.val_every == 0 or self.epoch == self.recipe.epochs:
-            line |= self._validate(loss, attacked)
+            line = self._validate(line | health.commonest(answers), attacked)
         rate = self.steps * self.recipe.batch_size / seconds
         line |= {"passes": passes, "images_per_second": round(rate, 1)}
         line["seconds"] = round(time.perf_counter() - started, 3)
@@ -135,25 +138,17 @@ class Trainer:
     def _seen(self) -> Epoch:
         return Epoch(self.epoch, self.model, self.data.val, self.errors)
 
-    def _validate(self, loss: float, attacked: bool) -> dict[str, Any]:
-        """Return the validation errors, whether they are the best, and an alarm if there is cause."""
+    def _validate(self, line: dict[str, Any], attacked: bool) -> dict[str, Any]:
+        """Return the line with validation errors, whether they are the best, and an alarm if it is new."""
         errors = self.errors()
-        line: dict[str, Any] = {q: errors.rates(q).tolist() for q in QUANTITIES}
+        line = line | {q: errors.rates(q).tolist() for q in QUANTITIES}
         value = CRITERIA[self.recipe.select](errors)
         line["best"] = self.best is None or value < self.best["value"]
         if line["best"]:
             weights = {k: v.detach().clone() for k, v in self.evaluated().state_dict().items()}
             self.best = {"epoch": self.epoch, "value": value, "weights": weights}
-        before = next((old for old in reversed(self.history) if "robust_error" in old), None)
-        if attacked and before and loss < before["loss"]:
-            natural, jump = (fmean(line[q]) - fmean(before[q]) for q in QUANTITIES)
-            if jump > 0.2 and natural < 0.1 and not any("alarm" in old for old in self.history):
-                line["alarm"] = (
-                    f"catastrophic overfitting in epoch {self.epoch}: the training loss fell and the robust "
-                    f"validation error rose by {100 * jump:.0f} points; the training attack no longer finds "
-                    "what the evaluation finds: raise --steps, or lower --step-size or --lr"
-                )
-        return line
+        last = self.epoch == self.recipe.epochs
+        return line | health.alarm(line, self.history, self.data, self._doubts, attacked=attacked, last=last)
 
     def _steps(self, tick: Callable[[float], None]) -> tuple[float, bool, float]:
         """Take the steps of an epoch.

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deep.attacks import attacking, cross_entropy, pgd, towards
+from deep.attacks import attacking, cross_entropy, gradient_of, pgd, predicted, towards
 from deep.ball import Ball
 from deep.data import Split
 from deep.evaluate import Attack
 from deep.folded import folded
 from deep.noise import Noise
+from theory.inputs import InputError
 from theory.link import MarginSamples
 
 __all__ = ["Losses", "Measured", "losses", "measured", "predictions"]
@@ -85,7 +86,7 @@ def _first_order(network: nn.Module, ball: Ball, y: Tensor) -> tuple[Tensor, Ten
     """Return margin, fall in the ball and dual norm of the gradient for each class, shape (n, C) each."""
     x = ball.x.clone().requires_grad_(True)
     logits = network(x)
-    gradients = [torch.autograd.grad(one.sum(), x, retain_graph=True)[0] for one in logits.unbind(1)]
+    gradients = [gradient_of(one.sum(), x, keep=True) for one in logits.unbind(1)]
     stack = torch.stack(gradients, dim=1)  # (n, C, ...)
     own = stack[torch.arange(len(y), device=y.device), y]
     drops, norms = [], []
@@ -112,12 +113,14 @@ def predictions(
         attack: PGD on the cross-entropy from one start.
         seed: seed of the random starts.
         batch_size: samples attacked at once.
+
+    Raises:
+        InputError: a logit is not finite.
     """
     clean, attacked = [], []
     with attacking(model):
         for part, x, y in _batches(split, batch_size):
-            with torch.no_grad():
-                given = model(x).argmax(1)
+            given = predicted(_logits(model, x))
             right = given == y
             noise = Noise.of(seed, split.index[part])[right].fork(0)
             ball = _ball(x[right], attack)
@@ -126,7 +129,7 @@ def predictions(
             if right.any():
                 start, step = ball.uniform(noise), attack.step * ball.eps
                 adv = pgd(model, ball, start, step, attack.steps, cross_entropy(y[right]))
-                attacked[-1][right] = _logits(model, adv).argmax(1)
+                attacked[-1][right] = predicted(_logits(model, adv))
     natural, robust = (torch.cat(parts).cpu().numpy() for parts in (clean, attacked))
     return natural, robust
 
@@ -144,6 +147,9 @@ def losses(
         seed: seed of the random starts.
         batch_size: samples attacked at once.
         title: of the progress bar.
+
+    Raises:
+        InputError: a logit is not finite.
     """
     batches = list(_batches(split, batch_size))
     with attacking(model):
@@ -177,7 +183,10 @@ def _fallen(model: nn.Module, ball: Ball, noise: Noise, attack: Attack, y: Tenso
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
-        return model(x)
+        logits: Tensor = model(x)
+    if not logits.isfinite().all():
+        raise InputError("the network has logits that are not finite, and so no margins")
+    return logits
 
 
 def _lost(logits: Tensor, y: Tensor) -> Tensor:

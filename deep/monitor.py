@@ -79,8 +79,8 @@ class Monitor:
                 print(HEADER, file=sys.stderr)
             self.seconds.append(line["seconds"])
             print(row(line, self.epochs, fmean(self.seconds)), file=sys.stderr, flush=True)
-        if "alarm" in line:
-            print(f"warning: {line['alarm']}", file=sys.stderr, flush=True)
+        for alarm in line.get("alarm", "").splitlines():
+            print(f"warning: {alarm}", file=sys.stderr, flush=True)
         if self.curves:
             for name, value in _scalars(line).items():
                 self.curves.add_scalar(name, value, line["epoch"])

@@ -65,6 +65,7 @@ def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, s
         "method": settings.method,
     }
     result = {"id": settings.id, **common, "epoch": outcome.epoch, "classes": data.classes, "n": counted.n}
+    result["warnings"] = [w for w in (trainer.attack.warning, *outcome.flags.doubts.values()) if w]
     result |= counted.summary() | {"state": trainer.method.state(), "provenance": source}
     save_weights(place.out / WEIGHTS, trainer.chosen(settings.report).state_dict())
     save_weights(place.out / BEST, trainer.chosen("best").state_dict())

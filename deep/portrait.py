@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import attacking, cross_entropy, pgd
+from deep.attacks import attacking, cross_entropy, gradient_of, pgd, predicted
 from deep.ball import Ball
 from deep.data import Split
 from deep.folder import RECORDS
@@ -49,7 +49,7 @@ def gradients(model: nn.Module, x: Tensor, y: Tensor) -> npt.NDArray[np.uint8]:
     """
     exact, at = copy.deepcopy(model).double(), x.double().requires_grad_(True)
     with attacking(exact):
-        (found,) = torch.autograd.grad(F.cross_entropy(exact(at), y, reduction="sum"), at)
+        found = gradient_of(F.cross_entropy(exact(at), y, reduction="sum"), at)
     scale = CLIP * found.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().clamp(min=1e-300)
     return (128 + 127 * (found / scale).clamp(-1, 1)).round().byte().cpu().numpy()
 
@@ -61,6 +61,9 @@ def portrait(runs: Sequence[Run], split: Split, times: float) -> dict[str, npt.N
         runs: of one radius and data set.
         split: the images.
         times: radius of the attack, in units of that of the runs.
+
+    Raises:
+        InputError: a logit is not finite.
     """
     x, y = split.inputs(slice(None)), split.labels
     eps = min(times * runs[0].settings.attack.eps, 1.0)
@@ -68,13 +71,16 @@ def portrait(runs: Sequence[Run], split: Split, times: float) -> dict[str, npt.N
     step = 2.5 * ball.eps / STEPS
     attacked = [pgd(r.model, ball, x, step, STEPS, cross_entropy(y)) for r in runs]
     with torch.no_grad():
-        predicted = [r.model(adv).argmax(1).cpu().numpy() for r, adv in zip(runs, attacked, strict=True)]
+        given = [predicted(r.model(adv)).cpu().numpy() for r, adv in zip(runs, attacked, strict=True)]
+    for one, answers in zip(runs, given, strict=True):
+        if answers.min() < 0:
+            raise InputError(f"the network of {one.settings.method} has logits that are not finite")
     return {
         "images": _picture(x),
         "labels": y.cpu().numpy(),
         "gradients": np.stack([gradients(r.model, x, y) for r in runs]),
         "adversarial": np.stack([_picture(adv) for adv in attacked]),
-        "predicted": np.stack(predicted),
+        "predicted": np.stack(given),
     }
 
 

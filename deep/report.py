@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = (str(args.against), str(args.run))
         shown.append(paired_table(names, (other, found), run.data.classes))
     warnings = [w for w in (getattr(attack, "warning", "") for attack in attacks) if w]
-    _write(out, run, found, shown, warnings)
+    _write(out, run, found, shown, [*warnings, *found.doubts.values()])
     shutil.rmtree(out / "shards")
     print("\n\n".join(table.text() for table in shown))
     print("".join(f"warning: {w}\n" for w in warnings) + f"report: {out}")

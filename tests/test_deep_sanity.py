@@ -223,6 +223,7 @@ def subject(finished, model=None, **settings):
     return Subject.of(wrapped, 5, 200)
 
 
+@pytest.mark.filterwarnings("default::theory.inputs.DoubtWarning")
 @pytest.mark.parametrize("name", ["black_box", "random_search", "zero_gradient", "binarised"])
 def test_masked_gradients_fail(finished, name):
     found = getattr(checks, name)(subject(finished, Masked))
@@ -241,6 +242,7 @@ class Deaf(nn.Module):
         return 0 * self.model(x) + torch.eye(10)[3]
 
 
+@pytest.mark.filterwarnings("default::theory.inputs.DoubtWarning")
 def test_what_withstands_everything_fails(finished):
     found = checks.unbounded(subject(finished, Deaf))
     assert not found.passed and found.per_class["3"] == 1.0 and found.overall == 0.1
@@ -277,9 +279,9 @@ def test_short_steps_fail(finished, monkeypatch):
 
 def test_an_attack_that_fails_at_larger_radii_fails(finished):
     class Fading(Attack):
-        def withstood(self, model, x, y, clean, noise):
+        def answers(self, model, x, y, clean, noise):
             small = Attack(min(self.eps, 0.5 - self.eps), "", 10)
-            return small.withstood(model, x, y, clean, noise)
+            return small.answers(model, x, y, clean, noise)
 
     fading = subject(finished)
     fading.run.attacks = (Fading(0.25, "", 10), Fading(0.25, "", 10, objective="targeted"))
@@ -312,8 +314,8 @@ def test_a_weak_attack_fails_on_the_linear_network(finished):
 
 def test_an_attack_that_cheats_fails_on_the_linear_network(finished):
     class Cheat(Attack):
-        def withstood(self, model, x, y, clean, noise):
-            return Attack(2 * self.eps, "", 20).withstood(model, x, y, clean, noise)
+        def answers(self, model, x, y, clean, noise):
+            return Attack(2 * self.eps, "", 20).answers(model, x, y, clean, noise)
 
     cheat = subject(finished)
     cheat.run.attacks = (Cheat(0.1, "", 20), Attack(0.1, "", 20, objective="targeted"))
@@ -368,7 +370,7 @@ def test_a_report_is_complete_and_resumable(invoke, finished, tmp_path, monkeypa
     assert sum(said["robust_error"]["errors"]) == (~found.ok_attacked).sum() and len(said["warnings"]) == 2
     before = {n: (out / n).read_bytes() for n in names if n != "report.json"}
     calls = []
-    whole = Attack.withstood
+    whole = Attack.answers
 
     def stops(self, *rest):
         calls.append(0)
@@ -376,7 +378,7 @@ def test_a_report_is_complete_and_resumable(invoke, finished, tmp_path, monkeypa
             raise KeyboardInterrupt
         return whole(self, *rest)
 
-    monkeypatch.setattr(Attack, "withstood", stops)
+    monkeypatch.setattr(Attack, "answers", stops)
     shutil.rmtree(out)
     assert invoke(report.main, *argv)[0] == 130 and len(list((out / "shards").iterdir())) == 1
     assert invoke(report.main, *argv)[0] == 0

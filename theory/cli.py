@@ -8,11 +8,12 @@ import signal
 import sys
 import tempfile
 import typing
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from theory.inputs import InputError, parse_object, parse_radius
+from theory.inputs import DoubtWarning, InputError, parse_object, parse_radius
 
 __all__ = [
     "Parser",
@@ -163,6 +164,8 @@ def claim_folder(path: Path, run_id: str, files: Sequence[str]) -> Path:
 def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run a command line and exit with its code: 2 for bad input, 130 when interrupted, also by SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warnings.showwarning = _show
+    warnings.simplefilter("default", DoubtWarning)  # whatever filters there are: a run does not end by it
     try:
         code = main(None)
         if sys.stdout is not None:  # closed by the caller
@@ -177,6 +180,17 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     except KeyboardInterrupt:
         code = _tell("interrupted", code=130)
     sys.exit(code)
+
+
+_as_python_does = warnings.showwarning
+
+
+def _show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Say a doubt in a sentence, and another warning as Python does."""
+    if issubclass(category, DoubtWarning):
+        print(f"warning: {one_line(str(message))}", file=sys.stderr, flush=True)
+    else:
+        _as_python_does(message, category, *place, **more)
 
 
 def _tell(sentence: str, code: int = 2) -> int:

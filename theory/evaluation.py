@@ -17,11 +17,15 @@ from theory.table import Table
 __all__ = ["CLEAN", "Evaluation", "paired_table"]
 
 CLEAN = "clean"
+NO_GRADIENT = "gradient"
+FEW_BLIND = 0.01
+"""The share of right samples that may have no gradient, as in ``deep.sanity``; one always may."""
 PACKED = {"attacks": "U1", "gaps": "i1", "labels": "i1", "ok": "u2"}
 """Kind and dimensions of the arrays of a file; "gaps" are the differences of the index, which compress, and
-"ok" holds eight samples a byte."""
+"ok" holds eight samples a byte. Files of doubtful evaluations have "blind" and "not_finite" too."""
 PLAIN = {"attacks": "U1", "index": "i1", "labels": "i1", "ok": "b2"}
 """The same before flags were packed."""
+DOUBTFUL = {"blind": "i0", "not_finite": "i1"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Evaluation:
         labels: class of each sample, shape (n,).
         ok: whether the sample is classified right after the attack, shape (A, n); a sample that is wrong
             without an attack is wrong under each.
+        not_finite: how many samples have logits that are not finite, for each of the attacks, shape (A,);
+            they are wrong. Empty if none has any.
+        blind: how many of the samples that are right have a gradient of exactly 0, or one that is not finite.
 
     Raises:
         InputError: the arrays do not fit each other.
@@ -43,6 +50,8 @@ class Evaluation:
     index: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     ok: npt.NDArray[np.bool_]
+    not_finite: tuple[int, ...] = ()
+    blind: int = 0
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit."""
@@ -56,6 +65,9 @@ class Evaluation:
             raise InputError(f"the attacks must differ, {CLEAN} the first, got {self.attacks!r:.200}")
         if (self.ok & ~self.ok[0]).any() or (self.labels < 0).any():
             raise InputError("an evaluation has a sample that only an attack sets right, or a negative label")
+        counts = (*self.not_finite, self.blind)
+        if len(self.not_finite) not in (0, len(self.attacks)) or min(counts) < 0 or max(counts) > n:
+            raise InputError(f"of {n} samples {counts!r:.200} cannot be in doubt")
 
     @property
     def ok_natural(self) -> npt.NDArray[np.bool_]:
@@ -71,6 +83,23 @@ class Evaluation:
     def attack(self) -> str:
         """Return the attacks in words: a sample withstands them if it withstands each."""
         return "; and ".join(self.attacks[1:]) or CLEAN
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Return what must be said of the errors, by the name of an attack or "gradient": mostly nothing."""
+        n, right = len(self.labels), int(self.ok_natural.sum())
+        found = {
+            attack: f"{count} of {n} samples have logits that are not finite ({attack}); they count as wrong"
+            for attack, count in zip(self.attacks, self.not_finite, strict=False)
+            if count
+        }
+        if self.blind > max(1, FEW_BLIND * right):
+            found[NO_GRADIENT] = (
+                f"gradients vanish for {self.blind} of the {right} samples that are right, so attacks by "
+                "gradients cannot break them: robust errors are not to be trusted; look at them with a "
+                "black-box attack, as deep.sanity does"
+            )
+        return found
 
     def errors(self, classes: Sequence[str], *attacks: str) -> ClassErrors:
         """Return the counts of each class, under the worst of the attacks for each sample.
@@ -91,7 +120,9 @@ class Evaluation:
         """Return the content of an npz file, about two bytes a sample."""
         labels = self.labels.astype(np.min_scalar_type(-1 - int(self.labels.max())))
         gaps, ok = np.diff(self.index, prepend=0), np.packbits(self.ok, axis=1)
-        return packed({"attacks": self.attacks, "gaps": gaps, "labels": labels, "ok": ok})
+        doubtful = {"blind": np.array(self.blind), "not_finite": np.array(self.not_finite, np.int64)}
+        plain = {"attacks": self.attacks, "gaps": gaps, "labels": labels, "ok": ok}
+        return packed(plain | (doubtful if self.blind or any(self.not_finite) else {}))
 
     @classmethod
     def read(cls, path: Path) -> "Evaluation":
@@ -102,13 +133,15 @@ class Evaluation:
         """
         arrays = read_arrays(path)
         kinds = {name: arrays[name].dtype.kind + str(arrays[name].ndim) for name in sorted(arrays)}
-        if kinds not in (PACKED, PLAIN):
+        if kinds not in (PACKED, PLAIN, {**DOUBTFUL, **PACKED}):
             raise InputError(f"{path} is no evaluation: it must hold {', '.join(PACKED)}")
         labels, ok = arrays["labels"].astype(np.int64), arrays["ok"]
         try:
-            if kinds == PACKED:
+            if "gaps" in arrays:
                 arrays["index"], ok = np.cumsum(arrays["gaps"], dtype=np.int64), _unpacked(ok, len(labels))
-            return cls(tuple(arrays["attacks"].tolist()), arrays["index"].astype(np.int64), labels, ok)
+            doubtful = tuple(arrays.get("not_finite", np.array([])).tolist()), int(arrays.get("blind", 0))
+            index = arrays["index"].astype(np.int64)
+            return cls(tuple(arrays["attacks"].tolist()), index, labels, ok, *doubtful)
         except InputError as error:
             raise InputError(f"{path} is no evaluation: {error}") from None
 
@@ -120,6 +153,8 @@ class Evaluation:
             np.concatenate([p.index for p in parts]),
             np.concatenate([p.labels for p in parts]),
             np.concatenate([p.ok for p in parts], axis=1),
+            tuple(map(sum, zip(*(p.not_finite for p in parts if p.not_finite), strict=True))),
+            sum(p.blind for p in parts),
         )
 
 

@@ -8,11 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["InputError", "check_array", "check_count", "check_real", "parse_object", "parse_radius"]
+__all__ = [
+    "DoubtWarning",
+    "InputError",
+    "check_array",
+    "check_count",
+    "check_real",
+    "parse_object",
+    "parse_radius",
+]
 
 
 class InputError(ValueError):
     """Bad input, said in one sentence: what was given and what is allowed."""
+
+
+class DoubtWarning(UserWarning):
+    """A result that is not to be trusted as it is, said in one sentence: how much of it, and why."""
 
 
 def check_real(

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import attacking, kl_from, near_start
+from deep.attacks import attacking, kl_from, near_start, predicted
 from deep.ball import Ball
 from deep.folded import folded
 from deep.methods.trades import TRADES, divergence
@@ -84,7 +84,7 @@ class BAT(TRADES):
                 adv = iterates[-1].detach().requires_grad_(True)
                 logits = network(adv)
                 (gradient,) = torch.autograd.grad(objective(logits), adv)
-                wrong.append(logits.detach().argmax(1) != y)
+                wrong.append(predicted(logits.detach()) != y)
                 iterates.append(ball.ascend(adv.detach(), gradient, step))
         return torch.stack(last_and_first(torch.stack(iterates), torch.stack(wrong)))
 

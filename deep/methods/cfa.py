@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deep.attacks import predicted
 from deep.methods.base import Context, Epoch
 from deep.methods.based import Based, Terms
 from theory.inputs import InputError, check_real
@@ -147,7 +148,7 @@ class CFA(Based):
         terms = self.terms(model, x, y, adv)
         member = F.one_hot(y, self.context.classes)
         self.seen += member.sum(0)
-        self.right += member[terms.logits.detach().argmax(1) == y].sum(0)
+        self.right += member[predicted(terms.logits.detach()) == y].sum(0)
         return self.weighted(terms, y).mean()
 
     def weighted(self, terms: Terms, y: Tensor) -> Tensor:
