@@ -5,7 +5,8 @@ width and at width 8, in one process, on the same samples and starts, in turn. O
 time is that of the process with one thread; on a GPU it is wall time, and training is in bfloat16.
 
 The published operations (Xu et al., ICML 2021, code of the authors), written from their description: the
-network is laid out NCHW, does not normalise its inputs, and its ReLUs are out of place; every attack step
+network is laid out NCHW, does not normalise its inputs, and its ReLUs are out of place (its strided shortcuts
+are ours, since theirs are not safe in oneDNN: see `deep.models.Pointwise`); every attack step
 computes the natural softmax anew, with its graph; the loss runs the natural batch twice; every step of the
 evaluation backpropagates through all parameters. Its random starts are drawn outside the time that counts.
 Ours does none of this, folds batch norm, runs in channels_last, and attacks wide layers on a CPU by tiles of

@@ -1,6 +1,9 @@
 """Networks: their published sizes, the shapes they take, and what they are made of."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from deep.data import DATASETS
-from deep.models import MODELS, PreActResNet, build
+from deep.models import MODELS, Pointwise, PreActResNet, build
 from theory.inputs import InputError
 
 CIFAR10 = DATASETS["cifar10"]
@@ -117,3 +120,69 @@ def test_weights_depend_on_the_seed_alone():
 def test_a_linear_model_has_no_width():
     with pytest.raises(InputError, match="linear has no width"):
         build("linear", 2, 10, CIFAR10)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [1, 2, 5, 8])
+@pytest.mark.parametrize("channels_in, channels", [(1, 3), (2, 4), (7, 8), (8, 2), (17, 16)])
+def test_a_pointwise_layer_is_the_strided_convolution_with_its_gradients(channels_in, channels, side, layout):
+    torch.manual_seed(0)
+    for stride in (1, 2, 3):
+        layer = Pointwise(channels_in, channels, stride).to(memory_format=layout)
+        exact = nn.Conv2d(channels_in, channels, 1, stride, bias=False).double()
+        exact.load_state_dict(layer.state_dict())
+        x = torch.randn(3, channels_in, side, side).contiguous(memory_format=layout)
+        gradient = torch.randn(exact(x.double()).shape)
+        both = []
+        for one, dtype in ((layer, torch.float32), (exact, torch.float64)):
+            at = x.to(dtype).requires_grad_(True)
+            out = one(at)
+            both.append([out, *torch.autograd.grad(out, [at, one.weight], gradient.to(dtype))])
+        for found, true in zip(*both, strict=True):
+            torch.testing.assert_close(found.double(), true, rtol=1e-5, atol=1e-5)
+
+
+def strided_pointwise(model):
+    """Return the layers of a network that oneDNN has no safe gradient for."""
+    layers = (m for m in model.modules() if isinstance(m, nn.Conv2d))
+    return [m for m in layers if m.kernel_size == (1, 1) and m.stride != (1, 1)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_network_has_a_strided_pointwise_convolution(name):
+    with torch.device("meta"):
+        model = build(name, MODELS[name].width, 10, CIFAR10)
+    assert strided_pointwise(model) == []
+    shortcuts = [m for m in model.modules() if isinstance(m, Pointwise) and m.every > 1]
+    for module in shortcuts:  # as it would be written without it
+        module.stride, module.every = (module.every,) * 2, 1
+    assert strided_pointwise(model) == shortcuts and bool(shortcuts) == (name not in ("linear", "small-cnn"))
+
+
+TRAINS = """
+import torch
+from torch.nn import functional as F
+from deep.data import DATASETS
+from deep.models import MODELS, build
+torch.set_num_threads(1)
+for name in MODELS:
+    if "resnet18" not in name and name != "preact-small":
+        continue
+    torch.manual_seed(0)
+    for width in (1, 2, 3):
+        model = build(name, width, 10, DATASETS["cifar10"]).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for _ in range(4):
+            x = torch.rand(8, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), torch.arange(8)).backward()
+            optimizer.step()
+print("trained")
+"""
+
+
+def test_narrow_networks_train_with_avx2_at_best():
+    """With the heap checked: there oneDNN writes past its workspace for a strided 1 x 1 convolution."""
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "MALLOC_CHECK_": "3"}
+    done = subprocess.run([sys.executable, "-c", TRAINS], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "trained\n"), done.stderr[-500:]
