@@ -264,11 +264,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.dry_run:
         for job, status in zip(jobs, statuses, strict=True):
             print(f"{status:5}  {shlex.join(job.command())}")
-    print(", ".join(f"{statuses.count(s)} {s}" for s in ("done", "begun", "new")), flush=True)
+    counts = ", ".join(f"{statuses.count(s)} {s}" for s in ("done", "begun", "new"))
     todo = [job for job, status in zip(jobs, statuses, strict=True) if status != "done"]
     if args.dry_run or not todo:
+        print(counts)
         return 0
     with own_folder(args.out):
+        print(counts, flush=True)
         if args.slurm is not None:
             run_by_slurm(todo, args.out, args.slurm)
             return 0

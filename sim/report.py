@@ -75,8 +75,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             first = lines.setdefault(line.get("task"), number)
             if first != number:
                 raise InputError(
-                    f"{path}, line {number} is of the task {line.get('task')!r:.60}, as line {first} is: two "
-                    "sweeps have written to it; delete it and give the command again"
+                    f"{path}, line {number} has the task of line {first}, which is twice there: two "
+                    " sweeps have written to it; delete it and give the command again"
                 )
             yield line
 
