@@ -76,7 +76,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             if first != number:
                 raise InputError(
                     f"{path}, line {number} has the task of line {first}, which is twice there: two "
-                    " sweeps have written to it; delete it and give the command again"
+                    "sweeps have written to it; delete it and give the command again"
                 )
             yield line
 
