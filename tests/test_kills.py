@@ -16,7 +16,7 @@ from deep import train
 from theory.owner import LOCK
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
-"""Whether to kill each command 17 times, which takes half an hour, and not some of them once."""
+"""Whether to kill each command 17 times, which takes an hour, and not some of them once."""
 SMALL = "--steps 2 --eval-steps 2 --width 4 --threads 1 --test-per-class 40 --val-per-class 20".split()
 SMALL += "--train-per-class 40 --batch-size 40".split()
 PLAN = """
@@ -52,6 +52,7 @@ COMMANDS = {
 }
 QUICK = ("train", "grid", "sweep")
 """The others cost more than they would find."""
+KILLS = 17 if THOROUGH else 1
 
 
 def started(name, out):
@@ -152,18 +153,19 @@ def test_a_killed_command_goes_on_to_the_same(name, run, tmp_path):
     assert process.wait() == 0, (tmp_path / "log").read_text()
     span, whole = time.monotonic() - begun, content(out)
     left, longest = [], 0.0
-    while kills < (17 if THOROUGH else 1):
+    while kills < KILLS:
         fresh(name, run, out)
         rounds += 1
         while True:
             process = started(name, out)
-            if works(process, out) and kills < 17:
+            if works(process, out) and kills < KILLS:
                 time.sleep(rng.uniform(0, span))
             else:
                 process.wait()
             if process.poll() is not None:
                 break
             kills += 1
+            print(f"{name}: kill {kills}", flush=True)
             asked = time.monotonic()
             left += kill(process, patient=rng.random() < 0.5)
             longest = max(longest, time.monotonic() - asked)

@@ -3,11 +3,8 @@
 import dataclasses
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -60,27 +57,6 @@ def test_an_interrupted_sweep_loses_and_doubles_nothing(finished, tmp_path, invo
         assert code == 0 and timeless(lines(folder)) == timeless(lines(finished))
         assert lines(folder)[: content[:cut].count(b"\n")] == lines(finished)[: content[:cut].count(b"\n")]
         assert ("there already" in err) == (b"\n" in content[:cut])
-
-
-def test_kill_9_and_go_on(finished, tmp_path):
-    argv = [sys.executable, "-m", "sim.sweep", *COMMAND, "--out", str(tmp_path)]
-    environment = {**os.environ, "TQDM_DISABLE": "1"}
-    for _ in range(2):
-        before = (tmp_path / "verdicts.jsonl").stat().st_size if (tmp_path / "verdicts.jsonl").exists() else 0
-        running = subprocess.Popen(
-            argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and running.poll() is None:
-            path = tmp_path / "verdicts.jsonl"
-            if path.exists() and path.stat().st_size > before:
-                break
-            time.sleep(0.01)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert timeless(lines(tmp_path)) == timeless(lines(finished))
 
 
 def test_verdicts_do_not_depend_on_jobs(finished, tmp_path):
