@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from theory.cli import Parser, run, writable_folder
+from theory.cli import Parser, run
 from theory.comparison import comparisons
 from theory.foretold import predictions, theory_table
 from theory.inputs import InputError
 from theory.measured import read_measured, refuse_mixed
+from theory.owner import own_folder
 from theory.record import provenance, write_atomic
 from theory.remedies import Study, study_of
 from theory.table import Table
@@ -91,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"--base must be among {', '.join(there)}, got {base!r:.60}")
     blocks = [block_of(study_of(comparison, runs, args.base), args.base) for comparison in found]
     if args.out:
-        write(writable_folder(args.out), blocks)
+        with own_folder(args.out) as out:
+            write(out, blocks)
     for block in blocks:
         *first, classes = block.tables
         print("\n\n".join([*(table.text() for table in first), *block.verdicts, classes.text()]) + "\n")

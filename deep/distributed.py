@@ -45,6 +45,11 @@ class World:
             raise InputError(f"cannot join the processes of torchrun: {error}") from None
         return cls(distributed.get_rank(), distributed.get_world_size())
 
+    @staticmethod
+    def is_first() -> bool:
+        """Return whether this process is the first that torchrun started; known before they are connected."""
+        return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0"
+
     def leave(self) -> None:
         """Part from the other processes."""
         if self.size > 1:

@@ -2,12 +2,13 @@
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from theory.cli import claim_folder
 from theory.inputs import InputError, parse_object
+from theory.owner import claim_folder
 from theory.record import setting_id
 
 __all__ = [
@@ -98,31 +99,23 @@ def is_finished(run: Path, run_id: str) -> bool:
     return True
 
 
-def claim(run: Path, run_id: str) -> bool:
-    """Make the folder of a run, or take what it holds if that is of the same settings.
-
-    Returns:
-        Whether there is a checkpoint.
+@contextmanager
+def claim(run: Path, run_id: str) -> Iterator[None]:
+    """Own the folder of a run, which is made or holds what is of the same settings.
 
     Raises:
-        InputError: the folder cannot be written, or belongs to another run.
+        InputError: the folder cannot be written, another process works there, or it belongs to another run.
     """
-    claim_folder(run, run_id, FILES)
-    _drop_partial(run)
-    return (run / CHECKPOINT).is_file()
+    with claim_folder(run, run_id, FILES):
+        if is_finished(run, run_id):
+            raise InputError(f"{run} was finished by another process just now; there is nothing left to do")
+        yield
 
 
 def tidy(run: Path) -> None:
     """Remove what only an unfinished run needs."""
-    _drop_partial(run)
     (run / CHECKPOINT).unlink(missing_ok=True)
     shutil.rmtree(run / SHARDS, ignore_errors=True)
-
-
-def _drop_partial(run: Path) -> None:
-    """Remove what a process left that was killed while it wrote."""
-    for leftover in run.glob(".*.partial"):
-        leftover.unlink(missing_ok=True)
 
 
 def named_data(sha256: str, split: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ goes on, so the same command may be given again. "{seed}" in a text is the seed 
 
 import itertools
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -38,8 +39,9 @@ import torch
 
 from deep.folder import CHECKPOINT, is_finished
 from deep.settings import arguments, checked
-from theory.cli import Parser, run, whole, writable_folder
+from theory.cli import PARENT, Parser, add_jobs, run, workers
 from theory.inputs import InputError
+from theory.owner import own_folder
 
 LARGEST = 10_000
 """Largest number of runs of a file."""
@@ -171,6 +173,7 @@ def run_here(jobs: Sequence[Job], slots: int) -> int:
             time.sleep(0.05)
             for slot, (job, process, started) in [*running.items()]:
                 if process.poll() is not None:
+                    process.stdin.close()
                     del running[slot]
                     done, failed = done + 1, failed + (process.returncode != 0)
                     end = "done" if process.returncode == 0 else f"FAILED, {_last_line(_log(job))}"
@@ -183,6 +186,7 @@ def run_here(jobs: Sequence[Job], slots: int) -> int:
             process.terminate()
         for _, process, _ in running.values():
             process.wait()
+            process.stdin.close()  # not before: one interruption is enough
     return failed
 
 
@@ -191,10 +195,19 @@ def _log(job: Job) -> Path:
 
 
 def _start(job: Job, more: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Start a run in a session of its own, so that an interruption reaches it once, from here."""
+    """Start a run in a session of its own, so that an interruption reaches it once, from here.
+
+    It ends with this process even where that is killed: nothing is ever written to its stdin, but the system
+    closes that.
+    """
     with _log(job).open("ab") as log:
         return subprocess.Popen(
-            job.command(*more), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            job.command(*more),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, PARENT: "1"},
         )
 
 
@@ -237,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the runs, in TOML")
     parser.add_argument("--out", type=Path, default=Path("runs/deep"), help="folder of the runs' folders")
-    parser.add_argument("--jobs", type=whole(1, 1024), default=1, help="runs at a time, here")
+    add_jobs(parser, 1, "runs at a time, here")
     parser.add_argument("--dry-run", action="store_true", help="show the commands and do nothing")
     parser.add_argument(
         "--slurm",
@@ -251,15 +264,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.dry_run:
         for job, status in zip(jobs, statuses, strict=True):
             print(f"{status:5}  {shlex.join(job.command())}")
-    print(", ".join(f"{statuses.count(s)} {s}" for s in ("done", "begun", "new")), flush=True)
+    counts = ", ".join(f"{statuses.count(s)} {s}" for s in ("done", "begun", "new"))
     todo = [job for job, status in zip(jobs, statuses, strict=True) if status != "done"]
     if args.dry_run or not todo:
+        print(counts)
         return 0
-    writable_folder(args.out)
-    if args.slurm is not None:
-        run_by_slurm(todo, args.out, args.slurm)
-        return 0
-    failed = run_here(todo, args.jobs)
+    with own_folder(args.out):
+        print(counts, flush=True)
+        if args.slurm is not None:
+            run_by_slurm(todo, args.out, args.slurm)
+            return 0
+        failed = run_here(todo, workers(args, len(todo)))
     print(f"{len(todo) - failed} finished, {failed} failed; python -m deep.compare {args.out}")
     return 1 if failed else 0
 

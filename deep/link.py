@@ -9,8 +9,10 @@ that is its base. All is kept in RUN/link.json once the run is done, and in RUN/
 its network: a command that was interrupted goes on where it was.
 """
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from theory.cli import Parser, radius, run, whole
 from theory.direction import Change
 from theory.errors import exact_interval
 from theory.inputs import InputError, parse_radius
+from theory.owner import own_folder
 from theory.record import provenance, write_atomic
 
 __all__: list[str] = []
@@ -78,6 +81,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.use_deterministic_algorithms(True, warn_only=True)
     runs = [load_run(folder, data_dir=args.data_dir, device=args.device) for folder in args.runs]
     _check(args.runs, runs, args.eps)
+    with ExitStack() as owned:
+        for folder in args.runs:
+            owned.enter_context(own_folder(folder))
+        _link_all(args, runs)
+    return 0
+
+
+def _link_all(args: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """Link runs one by one, write and print."""
     links: list[Link] = []
     found: dict[int, dict[str, list[Change]]] = {}
     for folder, one in sorted(zip(args.runs, runs, strict=True), key=lambda pair: _turn(pair[1])):
@@ -94,7 +106,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\n\n".join(table.text() for table in summary_tables(links, found)))
     if not found and args.eps is None and not all(map(_is_natural, runs)):
         print("no directions: they need a natural run of the same split among the runs")
-    return 0
 
 
 def _turn(one: Run) -> int:

@@ -5,6 +5,7 @@ image that may go several times as far as the one trained against. A natural net
 show whether robust gradients follow what a person sees. The images are the first of each class, not chosen.
 """
 
+import argparse
 import copy
 from collections.abc import Sequence
 from functools import reduce
@@ -23,9 +24,10 @@ from deep.data import Split
 from deep.folder import RECORDS
 from deep.run_folder import Run, load_run
 from theory.arrays import packed
-from theory.cli import Parser, real, run, whole, writable_folder
+from theory.cli import Parser, real, run, whole
 from theory.comparison import comparisons
 from theory.inputs import InputError, check_real
+from theory.owner import own_folder
 from theory.record import read_records, write_atomic
 
 __all__ = ["gradients", "portrait"]
@@ -141,6 +143,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--out must be a file with a name like {NAME}, got {args.out}")
     runs = [load_run(folder, data_dir=args.data_dir, device=args.device) for folder in args.runs]
     _check(args.runs, runs)
+    with own_folder(args.out.parent):
+        _draw(args, runs)
+    return 0
+
+
+def _draw(args: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """Draw the portraits and write them."""
     torch.set_num_threads(runs[0].settings.threads)
     pictures = portrait(runs, _shared(runs, args.per_class), args.times)
     settings = runs[0].settings
@@ -152,10 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = {"networks": names, "runs": [r.settings.id for r in runs], "classes": runs[0].data.classes}
     words |= {"protocol": [protocol]}
     content = packed(pictures | words)
-    writable_folder(args.out.parent)
     write_atomic(args.out, content)
     print(f"portraits: {args.out} ({len(content) / 1000:.0f} kB)")
-    return 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from theory.cli import Parser, run, writable_folder
 from theory.evaluation import Evaluation
 from theory.inputs import InputError, parse_object
 from theory.measured import REPORT
+from theory.owner import own_folder
 from theory.record import read_records, to_jsonl, write_atomic
 
 __all__ = ["LINK", "command", "promoted"]
@@ -141,17 +142,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen: dict[str, dict[str, bytes]] = {}
     for folder in (inner for outer in args.runs for inner in _runs(outer)):
         name, files = promoted(folder)
-        if name in chosen or (args.to / name).exists():
-            where = "another RUN given" if name in chosen else f"{args.to / name}, which is there already"
-            raise InputError(f"{folder} would become {name}, the name of {where}; remove one of them")
+        if name in chosen:
+            raise InputError(
+                f"{folder} would become {name}, the name of another RUN given; remove one of them"
+            )
+        _refuse_there(args.to, name)
         chosen[name] = files
+    with own_folder(args.to):
+        _write(args.to, chosen)
+    return 0
+
+
+def _refuse_there(to: Path, name: str) -> None:
+    if (to / name).exists():
+        raise InputError(f"{to / name} is there already; remove it, or do not promote that run again")
+
+
+def _write(to: Path, chosen: Mapping[str, Mapping[str, bytes]]) -> None:
+    """Write promoted runs, and print what is written."""
+    for name in chosen:
+        _refuse_there(to, name)
     for name, files in chosen.items():
         for file, content in files.items():
-            path = args.to / name / file
+            path = to / name / file
             writable_folder(path.parent)
             write_atomic(path, content)
-        print(f"{args.to / name}: {sum(map(len, files.values())) / 1000:.0f} kB, {', '.join(sorted(files))}")
-    return 0
+        print(f"{to / name}: {sum(map(len, files.values())) / 1000:.0f} kB, {', '.join(sorted(files))}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ and report.tex. An evaluation that was interrupted goes on where it stopped. Wit
 networks are compared on the same samples; OTHER must have been reported on by the same attacks.
 """
 
+import argparse
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,10 @@ from deep.autoattack import AutoAttack
 from deep.evaluate import Attacker, Evaluation, evaluate
 from deep.run_folder import Run, load_run
 from deep.seeds import stream
-from theory.cli import Parser, radius, run, whole, writable_folder
+from theory.cli import Parser, radius, run, whole
 from theory.evaluation import CLEAN, paired_table
 from theory.inputs import InputError, parse_radius
+from theory.owner import own_folder
 from theory.record import provenance, write_atomic
 from theory.table import Table
 
@@ -57,7 +59,7 @@ def tables(title: str, found: Evaluation, classes: Sequence[str]) -> list[Table]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate, write the report and print it."""
+    """Report on a run."""
     args = _parser().parse_args(argv)
     torch.use_deterministic_algorithms(True, warn_only=True)
     run = load_run(args.run, data_dir=args.data_dir, device=args.device)
@@ -67,7 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--eps must be from 0 to 1 in linf, since inputs lie in [0, 1], got {args.eps}")
     changed = {"steps": args.steps, "restarts": args.restarts, "norm": args.norm}
     attacks = attacks_of(run, args.attacks, eps=eps, eps_text=args.eps, **changed)
-    out = writable_folder(args.out or args.run / "report")
+    with own_folder(args.out or args.run / "report") as out:
+        _report(args, run, attacks, out)
+    return 0
+
+
+def _report(args: argparse.Namespace, run: Run, attacks: Sequence[Attacker], out: Path) -> None:
+    """Evaluate, write the report and print it."""
     test = run.data.test
     if args.per_class is not None:
         test = test.take(test.first(args.per_class))
@@ -91,7 +99,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     shutil.rmtree(out / "shards")
     print("\n\n".join(table.text() for table in shown))
     print("".join(f"warning: {w}\n" for w in warnings) + f"report: {out}")
-    return 0
 
 
 def _write(out: Path, run: Run, found: Evaluation, shown: Sequence[Table], warnings: Sequence[str]) -> None:

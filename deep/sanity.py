@@ -16,6 +16,7 @@ from tqdm import tqdm
 from deep.checks import CHECKS, OF_A_CLASS, OVERALL, Subject, every_check
 from deep.run_folder import load_run
 from theory.cli import Parser, run, whole
+from theory.owner import own_folder
 from theory.record import write_atomic
 from theory.table import Table
 
@@ -23,7 +24,7 @@ __all__: list[str] = []
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the checks, print them, and return 1 if one fails."""
+    """Check a run."""
     parser = Parser(prog="deep.sanity", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run of deep.train")
     parser.add_argument(
@@ -34,9 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--queries", type=whole(1), default=1000, help="of the square attack")
     args = parser.parse_args(argv)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    subject = Subject.of(
-        load_run(args.run, data_dir=args.data_dir, device=args.device), args.per_class, args.queries
-    )
+    one = load_run(args.run, data_dir=args.data_dir, device=args.device)
+    with own_folder(args.run):
+        return _sanity(args.run, Subject.of(one, args.per_class, args.queries))
+
+
+def _sanity(folder: Path, subject: Subject) -> int:
+    """Make the checks, write and print them, and return 1 if one fails."""
     torch.set_num_threads(subject.run.settings.threads)
     checks = list(tqdm(every_check(subject), total=len(CHECKS) + 2, unit="check", desc="sanity"))
     failed = [check.name for check in checks if not check.passed]
@@ -47,13 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "passed": not failed,
         "checks": [check.as_json() for check in checks],
     }
-    write_atomic(args.run / "sanity.json", json.dumps(found, indent=1) + "\n")
+    write_atomic(folder / "sanity.json", json.dumps(found, indent=1) + "\n")
     header = ["check", "verdict", "% of samples", "worst class", "a sample is amiss that", "figures"]
     note = (
         f"at most {100 * OVERALL:g} % of all samples and {100 * OF_A_CLASS:g} % of those of a class "
         "may be amiss, or one; none in a and in the linear bound. Errors in percent"
     )
-    title = f"{args.run}: {len(subject.split)} test samples; {subject.run.evaluation.attack}"
+    title = f"{folder}: {len(subject.split)} test samples; {subject.run.evaluation.attack}"
     print(Table(title, header, [check.row() for check in checks], note).text())
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed")
     return 1 if failed else 0

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -43,6 +44,7 @@ from deep.seeds import stream
 from deep.settings import Place, Settings, parse
 from theory.cli import run
 from theory.inputs import InputError
+from theory.owner import own_folder
 from theory.record import provenance, write_atomic
 
 __all__ = ["network"]
@@ -103,14 +105,13 @@ def data_of(settings: Settings, place: Place) -> Dataset:
 
 
 def begin(settings: Settings, place: Place, trainer: Trainer) -> None:
-    """Make the folder of a run and write how it starts, or go on from what the folder has.
+    """Write how a run starts into its folder, or go on from what that has.
 
     Raises:
-        InputError: the folder belongs to another run, what it has is damaged, or the data are others.
+        InputError: what the folder has is damaged, or the data are others.
     """
-    world, data, there = trainer.world, trainer.data, False
-    if world.rank == 0:
-        there = claim(place.out, settings.id)
+    world, data = trainer.world, trainer.data
+    there = (place.out / CHECKPOINT).is_file()
     there = bool(world.first(torch.tensor(there, device=place.device)))
     if there:
         check_data(place.out, data.sha256, data.to_json())
@@ -152,7 +153,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train, evaluate, save, and print the table."""
     settings, place = parse(argv)
     if is_finished(place.out, settings.id):
-        tidy(place.out)
+        with (
+            suppress(InputError),
+            own_folder(place.out),
+        ):  # for reading alone, or another's: it stays as it is
+            tidy(place.out)
         print(f"run: {place.out} is finished; delete the folder to make it again")
         return 0
     if settings.amp != "off" and place.device.type != "cuda":
@@ -160,6 +165,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_num_threads(settings.threads)
+    with claim(place.out, settings.id) if World.is_first() else nullcontext():
+        _train(settings, place)
+    return 0
+
+
+def _train(settings: Settings, place: Place) -> None:
+    """Train or go on, and finish."""
     data = data_of(settings, place)
     world = World.join(place.device)
     try:
@@ -175,7 +187,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         world.leave()
     if world.rank == 0:
         _finish(settings, place, trainer, complete)
-    return 0
 
 
 def _check_batches(batch_size: int, n: int, world: World) -> None:

@@ -6,7 +6,7 @@ import io
 import pkgutil
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import chain
 from pathlib import Path
@@ -19,10 +19,12 @@ from paper_figs import explorer, figures
 from paper_figs.archive import Archive, read_archive
 from paper_figs.claims import claim_table, read_verdicts
 from paper_figs.report import Drawn, Missing, Section, commands, page, verdict_table
-from theory.cli import Parser, run, writable_folder
+from theory.cli import Parser, run
 from theory.foretold import predictions, theory_table
+from theory.inputs import InputError
 from theory.measured import read_measured
-from theory.record import write_atomic
+from theory.owner import own_folder
+from theory.record import Record, write_atomic
 from theory.remedies import study_of
 from theory.table import Table
 from theory.verdicts import findings, paired_tables, sentences
@@ -169,14 +171,29 @@ def read(folders: Sequence[Path]) -> Archive:
     """Return what is in several folders as one archive.
 
     Raises:
-        InputError: one has no records, or damaged ones.
+        InputError: one has no records, or damaged ones, or a simulation is there twice.
     """
     archives = [read_archive(folder) for folder in folders]
     fields: dict[str, Any] = {
         f.name: tuple(chain.from_iterable(getattr(a, f.name) for a in archives))
         for f in dataclasses.fields(Archive)
     }
-    return Archive(**fields)
+    archive = Archive(**fields)
+    _refuse_doubles(archive.records)
+    return archive
+
+
+def _refuse_doubles(records: Iterable[Record]) -> None:
+    """Refuse a simulation that would be counted twice."""
+    known = set()
+    for r in records:
+        name = r.quantity, r.label, r.seed, r.method, r.attack, str(r.setting)
+        if r.source == "sim" and name in known:
+            raise InputError(
+                f"the simulation of {r.method} at K = {r.setting['K']:g}, eps = {r.setting['eps']:g}, seed "
+                f"{r.seed}, is twice in the records and would be counted twice; remove one file, or folder"
+            )
+        known.add(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -187,10 +204,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--out", type=Path, default=Path("runs/paper_figs"), help="folder of the figures")
     args = parser.parse_args(argv)
     folders = args.records or [RECORDS] * any(RECORDS.rglob("records.jsonl"))
-    archive, verdicts, known = read(folders), read_verdicts(folders), modules()
+    archive, verdicts = read(folders), read_verdicts(folders)
     networks = network_parts(archive, folders)
-    found = {name: module.compute(archive) for name, module in known.items()}
-    out = writable_folder(args.out)
+    found = {name: module.compute(archive) for name, module in modules().items()}
+    with own_folder(args.out) as out:
+        _draw_all(out, archive, found, verdicts, networks)
+    return 0
+
+
+def _draw_all(
+    out: Path,
+    archive: Archive,
+    found: Mapping[str, Sequence[Any]],
+    verdicts: Mapping[str, Counter[str]],
+    networks: tuple[Sequence[Table], Sequence[str]],
+) -> None:
+    """Draw figures and page of what was read, and say what is lacking."""
+    known = modules()
     drawn: dict[str, list[Drawn]] = {name: [] for name in known}
     with matplotlib.style.context(STYLE):
         for name, file, data in named(found):
@@ -208,7 +238,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if lacking:
         print("new records, say below runs, are read by: python -m paper_figs --records runs")
     print(f"report: {out / 'report.html'}")
-    return 0
 
 
 if __name__ == "__main__":

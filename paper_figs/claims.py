@@ -20,24 +20,29 @@ def read_verdicts(folders: Iterable[Path]) -> Mapping[str, Counter[str]]:
         folders: with ``verdicts.jsonl`` of `sim.sweep --study` in or below them.
 
     Raises:
-        InputError: a line is no verdict (file and line are named).
+        InputError: a line is no verdict, or the result of a task that is there already (both are named).
     """
+    tasks: dict[str, str] = {}
     found: dict[str, Counter[str]] = {}
     for folder in folders:
         for path in sorted(folder.rglob("verdicts.jsonl")):
-            for study, verdict in _read(path):
+            for study, verdict in _read(path, tasks):
                 found.setdefault(study, Counter())[verdict] += 1
     return found
 
 
-def _read(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the verdicts on claims, with the name of the study."""
+def _read(path: Path, tasks: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the verdicts on claims, with the name of the study; ``tasks`` says where each task is."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
     for number, line in enumerate(lines, 1):
         task = parse_object(line, f"{path}, line {number}")
+        name, place = str([task.get(k) for k in ("task", "seed", "setting")]), f"{path}, line {number}"
+        if name in tasks:
+            raise InputError(f"{place} is the task of {tasks[name]}: it would be counted twice; remove one")
+        tasks[name] = place
         verdicts = task.get("verdicts")
         rows = verdicts if isinstance(verdicts, list) else [None]
         for row in rows:

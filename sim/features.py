@@ -20,10 +20,11 @@ from sim.experiment import count
 from sim.images import DATA, Images, load
 from sim.solve import solve
 from theory.arrays import packed
-from theory.cli import Parser, claim_folder, one_of, radius, real, run, whole
+from theory.cli import Parser, one_of, radius, real, run, whole
 from theory.errors import ClassErrors, exact_interval
 from theory.inputs import InputError, check_real, parse_radius
 from theory.linear import LinearClassifier
+from theory.owner import claim_folder
 from theory.record import provenance, setting_id, write_atomic
 from theory.table import Table
 
@@ -160,9 +161,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {k: getattr(args, k) for k in ("data", "pair", "eps", "l2", "samples", "resamples", "seed")}
     settings["sha256"] = images.sha256
     name = setting_id(settings)
-    out = claim_folder(args.out or Path("runs/sim") / f"features-{name}", name, FILES)
-    result = study(images, eps, l2=args.l2, resamples=args.resamples, seed=args.seed)
-    _write(out, {"id": name, "settings": settings}, images.shape, result)
+    with claim_folder(args.out or Path("runs/sim") / f"features-{name}", name, FILES) as out:
+        result = study(images, eps, l2=args.l2, resamples=args.resamples, seed=args.seed)
+        _write(out, {"id": name, "settings": settings}, images.shape, result)
     print(_error_table(result, settings).text() + "\n")
     print(_leaning_table(result, args.resamples).text())
     print(f"arrays and numbers: {out / FILES[0]}, {out / FILES[1]}")

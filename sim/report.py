@@ -1,6 +1,5 @@
 """What a sweep found, from its file of verdicts, read line by line."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from sim.compare import BUDGET
 from sim.study import Study, studies
+from theory.inputs import InputError, parse_object
 from theory.record import Record, to_jsonl, write_atomic
 from theory.table import Table
 
@@ -63,9 +63,22 @@ class Summary:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a file of verdicts."""
-    with path.open(encoding="utf-8") as file:
-        yield from map(json.loads, file)
+    """Yield the lines of a file of verdicts.
+
+    Raises:
+        InputError: a line is not JSON, or of the task of a line before it (file and line are named).
+    """
+    lines: dict[object, int] = {}
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(file, 1):
+            line = dict(parse_object(text, f"{path}, line {number}"))
+            first = lines.setdefault(line.get("task"), number)
+            if first != number:
+                raise InputError(
+                    f"{path}, line {number} has the task of line {first}, which is twice there: two "
+                    "sweeps have written to it; delete it and give the command again"
+                )
+            yield line
 
 
 def report(folder: Path) -> int:

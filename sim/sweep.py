@@ -7,10 +7,12 @@ again.
 """
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ import joblib
 from tqdm import tqdm
 
 from sim.compare import BUDGET
-from sim.report import report
+from sim.report import read_lines, report
 from sim.studies.grid import DEFAULT, settings_of
-from sim.study import Task, execute, studies, tasks
-from theory.cli import Parser, claim_folder, one_of, radius, real, run, whole
-from theory.inputs import InputError, parse_object
-from theory.record import provenance, setting_id, write_atomic
+from sim.study import Task, studies, tasks
+from sim.worker import work
+from theory.cli import Parser, add_jobs, one_of, radius, real, run, whole, workers
+from theory.inputs import InputError
+from theory.owner import claim_folder
+from theory.record import naming, provenance, setting_id, write_atomic
 from theory.statement import statements
 
 FILES = ("records.jsonl", "verdicts.jsonl", "sweep.json")
@@ -36,18 +40,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     todo, settings = _plan(args)
     if args.dry_run:
-        return _describe(todo, args.jobs)
+        return _describe(todo, workers(args, len(todo)))
     name = setting_id(settings)
-    out = claim_folder(args.out or Path("runs/sim") / name, name, FILES)
-    write_atomic(out / "sweep.json", json.dumps({"id": name, "settings": settings}) + "\n")
-    done = resume(out / "verdicts.jsonl", [task.key for task in todo])
-    if done:
-        print(f"{done} of {len(todo)} settings are there already", file=sys.stderr)
-    with (out / "verdicts.jsonl").open("ab") as file:
-        for line in _progress(_results(todo[done:], args.jobs, args.backend), len(todo), done):
-            file.write((json.dumps(line, allow_nan=False) + "\n").encode())
-            file.flush()
-    return report(out)
+    with claim_folder(args.out or Path("runs/sim") / name, name, FILES) as out:
+        write_atomic(out / "sweep.json", json.dumps({"id": name, "settings": settings}) + "\n")
+        path = out / "verdicts.jsonl"
+        done = resume(path, [task.key for task in todo])
+        if done:
+            print(f"{done} of {len(todo)} settings are there already", file=sys.stderr)
+        jobs = workers(args, len(todo) - done)
+        with path.open("ab", buffering=0) as file:
+            for line in _progress(_results(todo[done:], jobs, args.backend), len(todo), done):
+                with naming(path):
+                    file.write((json.dumps(line, allow_nan=False) + "\n").encode())
+        return report(out)
 
 
 def _parser() -> Parser:
@@ -60,7 +66,7 @@ def _parser() -> Parser:
     add("--sigma", type=real, help=f"grid: standard deviation of class -1, {DEFAULT['sigma']} if none")
     add("--K", type=real, nargs="+", help=f"grid: ratios of the deviations, {DEFAULT['Ks']} if none")
     add("--eps", type=radius, nargs="+", help=f"grid: l-infinity radii, {DEFAULT['radii']} if none")
-    add("--jobs", type=whole(1, 1024), default=joblib.cpu_count(), help="worker processes")
+    add_jobs(parser, joblib.cpu_count(), "worker processes")
     add("--backend", type=one_of(BACKENDS), default="loky", help="what runs them: loky, dask or ray")
     add("--seed", type=whole(0, 2**63 - 1), default=0, help="seed of all draws")
     add("--out", type=Path, help="folder of the verdicts (default: runs/sim/<id>)")
@@ -99,9 +105,7 @@ def resume(path: Path, keys: Sequence[str]) -> int:
         return 0
     content = path.read_bytes()
     whole_lines = content[: content.rfind(b"\n") + 1]
-    found = []
-    for number, line in enumerate(whole_lines.splitlines(), 1):
-        found.append(parse_object(line.decode(errors="replace"), f"{path}, line {number}").get("task"))
+    found = [line.get("task") for line in islice(read_lines(path), whole_lines.count(b"\n"))]
     if found != list(keys[: len(found)]):
         raise InputError(f"{path} holds other tasks than those of this sweep; give an empty folder as --out")
     if len(whole_lines) < len(content):
@@ -121,7 +125,7 @@ def _results(todo: Sequence[Task], jobs: int, backend: str) -> Iterator[dict[str
 
 
 def _delayed(task: Task) -> Any:
-    return joblib.delayed(execute)(task)
+    return joblib.delayed(work)(task, os.getpid())
 
 
 @contextmanager
@@ -157,7 +161,7 @@ def _describe(todo: Sequence[Task], jobs: int) -> int:
     seconds = sum(studies()[name].seconds * n for name, n in counts.items())
     for name, n in counts.items():
         print(f"{name}: {n} settings. {studies()[name].summary}")
-    print(f"{len(todo)} settings, about {seconds / min(jobs, len(todo)):.0f} s with {jobs} workers")
+    print(f"{len(todo)} settings, about {seconds / jobs:.0f} s with {jobs} workers")
     return 0
 
 

@@ -207,3 +207,21 @@ def test_the_committed_verdicts_are_those_of_the_statements():
     for name, statement in statements().items():
         counts = verdicts[name]
         assert sum(counts.values()) >= 5 and (counts["differs"] > 0) == (statement.status == "refuted"), name
+
+
+def test_a_simulation_that_is_there_twice_is_refused(records, tmp_path, refuses):
+    """In one file, in a copy of it, and where folders overlap: it would be counted twice."""
+    file = records / "sim" / "records.jsonl"
+    once = file.read_text()
+    for argv in ([records, records / "sim"], [records, records]):
+        refuses(main, "--records", *argv, "--out", tmp_path / "out", says=["twice"])
+    shutil.copytree(records / "sim", records / "copy")
+    refuses(main, "--records", records, "--out", tmp_path / "out", says=["twice"])
+    shutil.rmtree(records / "copy")
+    file.write_text(once + once.splitlines(keepends=True)[0])
+    refuses(main, "--records", records, "--out", tmp_path / "out", says=["twice"])
+    file.write_text(once)
+    verdicts = records / "sim" / "verdicts.jsonl"
+    first = verdicts.read_text().splitlines(keepends=True)[0]
+    (records / "deep" / "verdicts.jsonl").write_text(first)
+    refuses(main, "--records", records, "--out", tmp_path / "out", says=["twice", "line 1", str(verdicts)])

@@ -1,12 +1,11 @@
 """Sweeps of named studies: interrupted ones go on, and a study that is not as it should be is seen."""
 
 import dataclasses
+import io
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +13,11 @@ import pytest
 from sim import study as study_module
 from sim import sweep
 from sim.compare import BUDGET, judge
-from sim.report import Summary
+from sim.report import Summary, report
 from sim.studies import frl as frl_study
 from sim.study import Comparison, Outcome, Study, execute, studies, tasks
 from theory.constrained import frl
+from theory.inputs import InputError
 from theory.statement import statements
 
 FAST = ["ours_estimate_of_K", "tsipras2019_theorem_2_1_any_p", "tsipras2019_theorem_2_2"]
@@ -59,30 +59,35 @@ def test_an_interrupted_sweep_loses_and_doubles_nothing(finished, tmp_path, invo
         assert ("there already" in err) == (b"\n" in content[:cut])
 
 
-def test_kill_9_and_go_on(finished, tmp_path):
-    argv = [sys.executable, "-m", "sim.sweep", *COMMAND, "--out", str(tmp_path)]
-    environment = {**os.environ, "TQDM_DISABLE": "1"}
-    for _ in range(2):
-        before = (tmp_path / "verdicts.jsonl").stat().st_size if (tmp_path / "verdicts.jsonl").exists() else 0
-        running = subprocess.Popen(
-            argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and running.poll() is None:
-            path = tmp_path / "verdicts.jsonl"
-            if path.exists() and path.stat().st_size > before:
-                break
-            time.sleep(0.01)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert timeless(lines(tmp_path)) == timeless(lines(finished))
-
-
 def test_verdicts_do_not_depend_on_jobs(finished, tmp_path):
     assert sweep.main([*COMMAND[:-1], "2", "--out", str(tmp_path)]) == 0
     assert timeless(lines(tmp_path)) == timeless(lines(finished))
+
+
+def test_a_task_that_is_there_twice_is_refused(finished, tmp_path, refuses):
+    """As two sweeps left it that wrote at once; the line is named."""
+    (tmp_path / "sweep.json").write_bytes((finished / "sweep.json").read_bytes())
+    first, *others = (finished / "verdicts.jsonl").read_text().splitlines(keepends=True)
+    for doubled in ([first, first, *others], [first, *others, first]):
+        (tmp_path / "verdicts.jsonl").write_text("".join(doubled))
+        refuses(
+            sweep.main, *COMMAND, "--out", tmp_path, says=["twice", f"line {doubled[1:].index(first) + 2}"]
+        )
+        with pytest.raises(InputError, match="twice"):
+            report(tmp_path)
+        assert (tmp_path / "verdicts.jsonl").read_text() == "".join(doubled)
+
+
+def test_a_full_disk_names_the_file_of_verdicts(tmp_path, refuses, monkeypatch):
+    class Full(io.FileIO):
+        def write(self, content):
+            raise OSError(28, "No space left on device")
+
+    original = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, *a, **k: Full(path, "ab") if a == ("ab",) else original(path, *a, **k)
+    )
+    refuses(sweep.main, *COMMAND, "--out", tmp_path, says=["No space left", str(tmp_path / "verdicts.jsonl")])
 
 
 def test_the_budget_is_shared():

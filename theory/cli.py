@@ -1,31 +1,39 @@
 """What every command line shares: one-sentence refusals with exit code 2, flags made from dataclasses."""
 
 import argparse
+import contextlib
 import dataclasses
 import math
 import os
 import signal
 import sys
 import tempfile
+import threading
+import time
 import typing
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from theory.inputs import DoubtWarning, InputError, parse_object, parse_radius
+from theory.inputs import DoubtWarning, InputError, parse_radius
 
 __all__ = [
+    "PARENT",
     "Parser",
     "add_fields",
-    "claim_folder",
+    "add_jobs",
     "one_of",
     "radius",
     "real",
     "run",
     "whole",
+    "workers",
     "writable_folder",
 ]
+
+PARENT = "ROBUST_FAIRNESS_ENDS_WITH_STDIN"
+"""Environment variable of a command whose parent holds the other end of its stdin, and that ends with it."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -119,6 +127,29 @@ def add_fields(parser: argparse.ArgumentParser, cls: type) -> None:
         parser.add_argument(flag, type=parse, default=field.default, help=field.metadata["help"])
 
 
+def add_jobs(parser: argparse.ArgumentParser, default: int, text: str) -> None:
+    """Add --jobs, with what it counts, and the flag that lets it exceed the cores."""
+    parser.add_argument("--jobs", type=whole(1, 1024), default=default, help=text)
+    parser.add_argument("--oversubscribe", action="store_true", help="let --jobs exceed the cores")
+
+
+def workers(args: argparse.Namespace, tasks: int) -> int:
+    """Return how many workers `add_jobs` asks for, which are never more than the tasks.
+
+    Nor more than the cores that this process may use, which is said, but with --oversubscribe.
+    """
+    import joblib
+
+    wanted, cores = max(1, min(int(args.jobs), tasks)), int(joblib.cpu_count())
+    if wanted <= cores or args.oversubscribe:
+        return wanted
+    print(
+        f"{cores} workers, one for each core, for --jobs {args.jobs}; --oversubscribe for {wanted}",
+        file=sys.stderr,
+    )
+    return cores
+
+
 def writable_folder(path: Path) -> Path:
     """Make the folder ``path`` where it is missing and return it.
 
@@ -135,37 +166,19 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
-def claim_folder(path: Path, run_id: str, files: Sequence[str]) -> Path:
-    """Make a folder for a run and return it; what another run left there is kept.
-
-    Args:
-        path: the folder.
-        run_id: name of the settings of the run.
-        files: what the run will write; the last is a JSON object with the run's "id".
-
-    Raises:
-        InputError: the folder cannot be written, or holds one of ``files`` from a run of other settings.
-    """
-    writable_folder(path)
-    there = [name for name in files if (path / name).exists()]
-    if there:
-        marker = path / files[-1]
-        found = None
-        if marker.is_file():
-            text = marker.read_text(encoding="utf-8", errors="replace")
-            found = parse_object(text, str(marker)).get("id")
-        if found != run_id or any((path / name).is_dir() for name in there):
-            raise InputError(
-                f"--out {path} holds {there[0]} of a run with other settings; give an empty folder"
-            )
-    return path
-
-
 def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
-    """Run a command line and exit with its code: 2 for bad input, 130 when interrupted, also by SIGTERM."""
+    """Run a command line and exit with its code: 2 for bad input, 130 when interrupted.
+
+    SIGTERM interrupts, and so does SIGHUP, unless the caller ignores it as nohup does. With `PARENT` in the
+    environment the end of stdin interrupts as well.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     warnings.showwarning = _show
     warnings.simplefilter("default", DoubtWarning)  # whatever filters there are: a run does not end by it
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    if os.environ.pop(PARENT, None):
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         code = main(None)
         if sys.stdout is not None:  # closed by the caller
@@ -191,6 +204,16 @@ def _show(message: Warning | str, category: type[Warning], *place: Any, **more: 
         print(f"warning: {one_line(str(message))}", file=sys.stderr, flush=True)
     else:
         _as_python_does(message, category, *place, **more)
+
+
+def _end_with_stdin() -> None:
+    """Interrupt the command when the other end of its stdin is closed: then its parent has ended."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 1):
+            pass
+    while True:  # again, where an interruption was lost in a callback
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        time.sleep(10)
 
 
 def _tell(sentence: str, code: int = 2) -> int:

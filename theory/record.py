@@ -6,6 +6,7 @@ them.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import math
@@ -14,6 +15,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +25,16 @@ from typing import Any
 from theory.errors import QUANTITIES, ClassErrors
 from theory.inputs import InputError, check_real, parse_object
 
-__all__ = ["Record", "provenance", "read_records", "records_of", "setting_id", "to_jsonl", "write_atomic"]
+__all__ = [
+    "Record",
+    "naming",
+    "provenance",
+    "read_records",
+    "records_of",
+    "setting_id",
+    "to_jsonl",
+    "write_atomic",
+]
 
 SCHEMA = 1
 SOURCES = ("theory", "sim", "deep")
@@ -219,13 +230,44 @@ def setting_id(setting: Mapping[str, Any]) -> str:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, never a part."""
+    """Write a file so that a reader finds the old content or the new one, never a part.
+
+    The content is on the disk before it has the name, and the name before this returns.
+
+    Raises:
+        OSError: it cannot be written, for a disk that is full, say; it names the file, which is as it was.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with naming(path):
+        try:
+            with partial.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(partial, path)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of file systems that do not know it, as some over a network
+            raise
     finally:
-        partial.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Make a failure to write name the file ``path``, as one for lack of space does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def to_jsonl(records: Iterable[Record]) -> str:
