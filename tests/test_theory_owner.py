@@ -96,7 +96,7 @@ def test_a_child_of_a_killed_owner_does_not_own(tmp_path, elsewhere, then):
         ("12", "another process"),
         (f"1234567890 {HERE} 2026", "another process"),  # it was killed
         ("\udcff", "another process"),
-        (f"1 {HERE} 2026-01-01\n", f"process 1 on {HERE}, started 2026-01-01"),
+        (f"1 {HERE} 2026-01-01\n", f"process 1 on {HERE}, since 2026-01-01"),
         ("77 another.host 2026-01-01\n", "process 77 on another.host"),
     ],
 )

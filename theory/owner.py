@@ -63,7 +63,7 @@ def _owner(file: Path) -> str:
         pass
     except (OSError, ValueError, OverflowError):
         return "another process"
-    return f"process {pid} on {host}, started {since},"
+    return f"process {pid} on {host}, since {since},"
 
 
 def _drop_partial(path: Path) -> None:
