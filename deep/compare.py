@@ -19,7 +19,7 @@ from theory.inputs import InputError
 from theory.measured import read_measured, refuse_mixed
 from theory.record import provenance, write_atomic
 from theory.remedies import Study, study_of
-from theory.table import Table
+from theory.table import Table, paragraph
 from theory.verdicts import findings, paired_tables, sentences
 
 COLUMNS = ("protocol", "method", "seed", "name", "value")
@@ -70,7 +70,8 @@ def write(out: Path, blocks: Sequence[Block]) -> None:
     content = {"protocols": [block.numbers for block in blocks], "provenance": provenance()}
     tables = [table for block in blocks for table in block.tables]
     markdown = [
-        "\n".join([*(t.markdown() for t in b.tables), *(f"- {v}" for v in b.verdicts)]) for b in blocks
+        "\n".join([*(t.markdown() for t in b.tables), *(f"- {paragraph(v)}" for v in b.verdicts)])
+        for b in blocks
     ]
     write_atomic(out / "compare.csv", Table("", COLUMNS, rows).csv())
     write_atomic(out / "compare.md", "\n\n".join(markdown) + "\n")
