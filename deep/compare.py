@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from theory.cli import Parser, run, writable_folder
+from theory.cli import Parser, caution, run, writable_folder
 from theory.comparison import comparisons
 from theory.foretold import predictions, theory_table
 from theory.inputs import InputError
-from theory.measured import read_measured, refuse_mixed
+from theory.measured import left_out, read_measured, refuse_mixed
 from theory.record import provenance, write_atomic
 from theory.remedies import Study, study_of
 from theory.table import Table, paragraph
@@ -64,10 +64,14 @@ def block_of(study: Study, bases: Sequence[str] | None) -> Block:
     return Block(study, tables, numbers["verdicts"], numbers)
 
 
-def write(out: Path, blocks: Sequence[Block]) -> None:
-    """Write the tables and numbers of every protocol."""
+def write(out: Path, blocks: Sequence[Block], told: Sequence[str]) -> None:
+    """Write the tables and numbers of every protocol, and what runs were left out."""
     rows = [[str(i), *row] for i, block in enumerate(blocks) for row in block.study.methods_numbers()]
-    content = {"protocols": [block.numbers for block in blocks], "provenance": provenance()}
+    content = {
+        "protocols": [block.numbers for block in blocks],
+        "left_out": [*told],
+        "provenance": provenance(),
+    }
     tables = [table for block in blocks for table in block.tables]
     markdown = [
         "\n".join([*(t.markdown() for t in b.tables), *(f"- {paragraph(v)}" for v in b.verdicts)])
@@ -82,7 +86,7 @@ def write(out: Path, blocks: Sequence[Block]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables of each protocol."""
     args = _parser().parse_args(argv)
-    runs = read_measured(args.runs)
+    runs, told = read_measured(args.runs), left_out(args.runs)
     if not args.each_protocol:
         refuse_mixed(runs)
     found = comparisons(record for one in runs for record in one.records)
@@ -92,7 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"--base must be among {', '.join(there)}, got {base!r:.60}")
     blocks = [block_of(study_of(comparison, runs, args.base), args.base) for comparison in found]
     if args.out:
-        write(writable_folder(args.out), blocks)
+        write(writable_folder(args.out), blocks, told)
+    for sentence in told:
+        caution(sentence)
     for block in blocks:
         *first, classes = block.tables
         print("\n\n".join([*(table.text() for table in first), *block.verdicts, classes.text()]) + "\n")

@@ -20,9 +20,9 @@ from paper_figs import explorer, figures
 from paper_figs.archive import Archive, read_archive
 from paper_figs.claims import claim_table, read_verdicts
 from paper_figs.report import Drawn, Missing, Section, commands, page, verdict_table
-from theory.cli import Parser, run, writable_folder
+from theory.cli import Parser, caution, run, writable_folder
 from theory.foretold import predictions, theory_table
-from theory.measured import read_measured
+from theory.measured import left_out, read_measured
 from theory.record import write_atomic
 from theory.remedies import study_of
 from theory.table import Table
@@ -143,10 +143,7 @@ def network_parts(archive: Archive, folders: Sequence[Path]) -> tuple[list[Table
     Raises:
         InputError: a file beside the records of a run is not its own.
     """
-    found = [
-        f for folder in folders for f in (folder.rglob("records.jsonl") if folder.is_dir() else [folder])
-    ]
-    runs = read_measured(sorted(f for f in found if f.stat().st_size)) if archive.trained else []
+    runs = read_measured(folders) if archive.trained else []
     tables: list[Table] = []
     said: list[str] = []
     for trained in archive.trained:
@@ -205,6 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_atomic(out / f"{figure.name}.svg", figure.svg)
         write_atomic(out / f"{figure.name}.png", figure.png)
     write_atomic(out / "report.html", html)
+    for sentence in left_out(folders):
+        caution(sentence)
     lacking = missing(drawn)
     for lack in lacking:
         print(f"no records for: {lack.title}. They are made by: {lack.command}")

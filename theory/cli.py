@@ -21,6 +21,7 @@ from theory.inputs import InputError, parse_number, parse_object, parse_radius
 __all__ = [
     "Parser",
     "add_fields",
+    "caution",
     "claim_folder",
     "missing",
     "one_of",
@@ -247,6 +248,11 @@ def _refuse(kind: type[BaseException], error: BaseException, trace: TracebackTyp
         _open_streams()
         sys.exit(_tell(missing(error)))
     sys.__excepthook__(kind, error, trace)
+
+
+def caution(sentence: str) -> None:
+    """Warn a person in one sentence on stderr."""
+    print(f"warning: {one_line(sentence)}", file=sys.stderr, flush=True)
 
 
 def _tell(sentence: str, code: int = 2) -> int:
