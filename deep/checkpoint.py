@@ -25,9 +25,11 @@ MARK = "tensor"
 """The only key of the object that stands for a tensor in the JSON."""
 
 
-def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write the weights of a network."""
-    write_atomic(path, safetensors.torch.save({k: _plain(v) for k, v in weights.items()}))
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> str:
+    """Write the weights of a network and return the SHA-256 of their file."""
+    content = safetensors.torch.save({k: _plain(v) for k, v in weights.items()})
+    write_atomic(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from deep.data import Split
 from deep.folder import RECORDS
 from deep.run_folder import Run, load_run
 from theory.arrays import packed
-from theory.cli import Parser, real, run, whole, writable_folder
+from theory.cli import Parser, caution, real, run, whole, writable_folder
 from theory.comparison import comparisons
 from theory.inputs import InputError, check_real
 from theory.record import read_records, write_atomic
@@ -135,6 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--out must be a file with a name like {NAME}, got {args.out}")
     runs = [load_run(folder, data_dir=args.data_dir, device=args.device) for folder in args.runs]
     _check(args.runs, runs)
+    for sentence in dict.fromkeys(sentence for one in runs for sentence in one.warnings):
+        caution(sentence)
     torch.set_num_threads(runs[0].settings.threads)
     pictures = portrait(runs, _shared(runs, args.per_class), args.times)
     settings = runs[0].settings

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from deep.checks import CHECKS, OF_A_CLASS, OVERALL, Subject, every_check
 from deep.run_folder import load_run
-from theory.cli import Parser, run, whole
+from theory.cli import Parser, caution, run, whole
 from theory.record import write_atomic
 from theory.table import Table
 
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     subject = Subject.of(
         load_run(args.run, data_dir=args.data_dir, device=args.device), args.per_class, args.queries
     )
+    for sentence in subject.run.warnings:
+        caution(sentence)
     torch.set_num_threads(subject.run.settings.threads)
     checks = list(tqdm(every_check(subject), total=len(CHECKS) + 2, unit="check", desc="sanity"))
     failed = [check.name for check in checks if not check.passed]
