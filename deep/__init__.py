@@ -1,1 +1,5 @@
 """Adversarial training of networks, the fairness remedies, and the errors of every class."""
+
+from theory.cli import refuse_without_extras
+
+refuse_without_extras()

@@ -30,15 +30,17 @@ def all_finite(weights: Mapping[str, Tensor]) -> bool:
     return all(bool(v.isfinite().all()) for v in weights.values())
 
 
-def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write the weights of a network.
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> str:
+    """Write the weights of a network and return the SHA-256 of their file.
 
     Raises:
         InputError: one is not finite.
     """
     if not all_finite(weights):
         raise InputError(f"{path} is not written: there are weights that are not finite")
-    write_atomic(path, safetensors.torch.save({k: _plain(v) for k, v in weights.items()}))
+    content = safetensors.torch.save({k: _plain(v) for k, v in weights.items()})
+    write_atomic(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from theory.cli import Parser, run
+from theory.cli import Parser, caution, run
 from theory.comparison import comparisons
 from theory.foretold import predictions, theory_table
 from theory.inputs import InputError
-from theory.measured import read_measured, refuse_mixed
+from theory.measured import left_out, read_measured, refuse_mixed
 from theory.owner import own_folder
 from theory.record import provenance, write_atomic
 from theory.remedies import Study, study_of
-from theory.table import Table
+from theory.table import Table, paragraph
 from theory.verdicts import findings, paired_tables, sentences
 
 COLUMNS = ("protocol", "method", "seed", "name", "value")
@@ -65,13 +65,18 @@ def block_of(study: Study, bases: Sequence[str] | None) -> Block:
     return Block(study, tables, numbers["verdicts"], numbers)
 
 
-def write(out: Path, blocks: Sequence[Block]) -> None:
-    """Write the tables and numbers of every protocol."""
+def write(out: Path, blocks: Sequence[Block], told: Sequence[str]) -> None:
+    """Write the tables and numbers of every protocol, and what runs were left out."""
     rows = [[str(i), *row] for i, block in enumerate(blocks) for row in block.study.methods_numbers()]
-    content = {"protocols": [block.numbers for block in blocks], "provenance": provenance()}
+    content = {
+        "protocols": [block.numbers for block in blocks],
+        "left_out": [*told],
+        "provenance": provenance(),
+    }
     tables = [table for block in blocks for table in block.tables]
     markdown = [
-        "\n".join([*(t.markdown() for t in b.tables), *(f"- {v}" for v in b.verdicts)]) for b in blocks
+        "\n".join([*(t.markdown() for t in b.tables), *(f"- {paragraph(v)}" for v in b.verdicts)])
+        for b in blocks
     ]
     write_atomic(out / "compare.csv", Table("", COLUMNS, rows).csv())
     write_atomic(out / "compare.md", "\n\n".join(markdown) + "\n")
@@ -82,7 +87,7 @@ def write(out: Path, blocks: Sequence[Block]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables of each protocol."""
     args = _parser().parse_args(argv)
-    runs = read_measured(args.runs)
+    runs, told = read_measured(args.runs), left_out(args.runs)
     if not args.each_protocol:
         refuse_mixed(runs)
     found = comparisons(record for one in runs for record in one.records)
@@ -93,7 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     blocks = [block_of(study_of(comparison, runs, args.base), args.base) for comparison in found]
     if args.out:
         with own_folder(args.out) as out:
-            write(out, blocks)
+            write(out, blocks, told)
+    for sentence in told:
+        caution(sentence)
     for block in blocks:
         *first, classes = block.tables
         print("\n\n".join([*(table.text() for table in first), *block.verdicts, classes.text()]) + "\n")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -130,7 +131,7 @@ def to_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = name.partition(":")
-    if name != "cpu" and (kind != "cuda" or not (index.isdecimal() or name == "cuda")):
+    if name != "cpu" and (kind != "cuda" or not (re.fullmatch("[0-9]{1,4}", index) or name == "cuda")):
         raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}")
     there = torch.cuda.device_count()
     if name == "cuda" and local.isdecimal():

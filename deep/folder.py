@@ -32,6 +32,7 @@ __all__ = [
     "origin",
     "read_config",
     "tidy",
+    "weights_sha256",
 ]
 
 CONFIG = "config.json"
@@ -156,11 +157,27 @@ def origin(run: Path) -> dict[str, str]:
     before = config["settings"].get("init")
     settings = {k: v for k, v in config["settings"].items() if k != "seed"}
     settings["init"] = before.get("recipe") if isinstance(before, dict) else None
+    return {"run": config["id"], "recipe": _named(settings), "weights": weights_sha256(run)[0]}
+
+
+def weights_sha256(run: Path) -> tuple[str, str]:
+    """Return the SHA-256 of the weights of a finished run, and a warning if its result does not name it.
+
+    Raises:
+        InputError: the file cannot be read, or the result names another.
+    """
+    path, result = run / WEIGHTS, run / RESULT
     try:
-        weights = hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        text = result.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise InputError(f"--init {run}: cannot read {run / WEIGHTS} ({error.strerror})") from None
-    return {"run": config["id"], "recipe": _named(settings), "weights": weights}
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from None
+    named = parse_object(text, str(result)).get("sha256")
+    if named is None:
+        return found, f"{result} is of an older version: nothing says whether {WEIGHTS} is still of that run"
+    if not isinstance(named, dict) or named.get(WEIGHTS) != found:
+        raise InputError(f"{path} is not what the run wrote: its SHA-256 is not the one in {result}")
+    return found, ""
 
 
 def _named(settings: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ import torch
 from deep.folder import CHECKPOINT, is_finished
 from deep.settings import arguments, checked
 from theory.cli import PARENT, Parser, add_jobs, run, workers
-from theory.inputs import InputError
+from theory.inputs import InputError, parse_number
 from theory.owner import own_folder
 
 LARGEST = 10_000
@@ -240,7 +240,8 @@ def _option(word: str) -> tuple[str, str | int]:
     name, equals, value = word.partition("=")
     if not equals or not name.isidentifier():
         raise InputError(f"--slurm takes words such as timeout_min=600, got {word!r:.60}")
-    return name, int(value) if value.isdecimal() else value
+    number = parse_number(value, int)
+    return name, value if math.isnan(number) else int(number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from deep.link_changes import directions
 from deep.link_tables import direction_tables, run_tables, summary_tables
 from deep.linked import QUANTITIES, Link, link
 from deep.run_folder import Run, load_run
-from theory.cli import Parser, radius, run, whole
+from theory.cli import Parser, caution, radius, run, whole
 from theory.direction import Change
 from theory.errors import exact_interval
 from theory.inputs import InputError, parse_radius
@@ -72,6 +72,7 @@ def as_json(one: Link, found: Mapping[str, list[Change]]) -> dict[str, Any]:
     counts = [np.bincount(labels * size + g, minlength=size**2).reshape(size, size) for g in one.given]
     out["confusion"] = {k: v.tolist() for k, v in zip(("natural", "attacked"), counts, strict=True)}
     out["directions"] = [{"against": k} | c.as_json() for k, changes in found.items() for c in changes]
+    out["warnings"] = list(one.run.warnings)
     return out | {"provenance": provenance(torch=torch.__version__)}
 
 
@@ -90,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _link_all(args: argparse.Namespace, runs: Sequence[Run]) -> None:
     """Link runs one by one, write and print."""
+    for sentence in dict.fromkeys(sentence for one in runs for sentence in one.warnings):
+        caution(sentence)
     links: list[Link] = []
     found: dict[int, dict[str, list[Change]]] = {}
     for folder, one in sorted(zip(args.runs, runs, strict=True), key=lambda pair: _turn(pair[1])):

@@ -65,12 +65,13 @@ def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, s
         "method": settings.method,
     }
     result = {"id": settings.id, **common, "epoch": outcome.epoch, "classes": data.classes, "n": counted.n}
-    result["warnings"] = [w for w in (trainer.attack.warning, *outcome.flags.doubts.values()) if w]
+    result["warnings"] = [*_warnings(trainer), *outcome.flags.doubts.values()]
     result |= counted.summary() | {"state": trainer.method.state(), "provenance": source}
-    save_weights(place.out / WEIGHTS, trainer.chosen(settings.report).state_dict())
-    save_weights(place.out / BEST, trainer.chosen("best").state_dict())
-    if settings.report == "best":
-        save_weights(place.out / LAST, trainer.chosen("last").state_dict())
+    kept = {WEIGHTS: settings.report, BEST: "best"} | ({LAST: "last"} if settings.report == "best" else {})
+    result["sha256"] = {
+        file: save_weights(place.out / file, trainer.chosen(which).state_dict())
+        for file, which in kept.items()
+    }
     write_atomic(place.out / FLAGS, outcome.flags.to_bytes())
     records = records_of(
         counted, _per_class(trainer.method.state(), data.classes), source="deep", **common, provenance=source
@@ -78,6 +79,10 @@ def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, s
     write_atomic(place.out / RECORDS, to_jsonl(records))
     write_atomic(place.out / RESULT, json.dumps(result, indent=1) + "\n")
     tidy(place.out)
+
+
+def _warnings(trainer: Trainer) -> list[str]:
+    return [warning for warning in (trainer.data.warning, trainer.attack.warning) if warning]
 
 
 def _cost(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -95,7 +100,7 @@ def _per_class(state: Mapping[str, Any], classes: Sequence[str]) -> dict[str, li
 
 def report(settings: Settings, trainer: Trainer, outcome: Outcome) -> str:
     """Return the errors of every class, and which classes are hard and easy, for a person."""
-    data, warning = trainer.data, trainer.attack.warning
+    data = trainer.data
     counted = outcome.flags.errors(data.classes)
     confidence = 1 - 0.05 / len(counted.n)  # Bonferroni over the classes
     low, high = exact_interval(counted.counts("robust_error"), counted.n, confidence).T
@@ -112,7 +117,7 @@ def report(settings: Settings, trainer: Trainer, outcome: Outcome) -> str:
     return "\n".join(
         [
             counted.table(title).text(),
-            *([f"warning: {warning}"] if warning else []),
+            *(f"warning: {warning}" for warning in _warnings(trainer)),
             f"hard classes (robust error above the average, all at 95 %): {', '.join(hard) or 'none'}",
             f"easy classes (robust error below the average, likewise): {', '.join(easy) or 'none'}",
         ]

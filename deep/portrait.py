@@ -24,7 +24,7 @@ from deep.data import Split
 from deep.folder import RECORDS
 from deep.run_folder import Run, load_run
 from theory.arrays import packed
-from theory.cli import Parser, real, run, whole
+from theory.cli import Parser, caution, real, run, whole
 from theory.comparison import comparisons
 from theory.inputs import InputError, check_real
 from theory.owner import own_folder
@@ -150,6 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _draw(args: argparse.Namespace, runs: Sequence[Run]) -> None:
     """Draw the portraits and write them."""
+    for sentence in dict.fromkeys(sentence for one in runs for sentence in one.warnings):
+        caution(sentence)
     torch.set_num_threads(runs[0].settings.threads)
     pictures = portrait(runs, _shared(runs, args.per_class), args.times)
     settings = runs[0].settings

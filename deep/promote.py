@@ -129,7 +129,7 @@ def _texts(tree: Any) -> Iterator[str]:
 
 def _runs(folder: Path) -> list[Path]:
     """Return a folder if it is that of a run, else those of the runs in it, or itself if there are none."""
-    inner = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    inner = sorted({path.parent for name in (CONFIG, RESULT, RECORDS) for path in folder.glob(f"*/{name}")})
     return inner if inner and not (folder / CONFIG).exists() else [folder]
 
 

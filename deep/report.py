@@ -17,6 +17,7 @@ import torch
 
 from deep.autoattack import AutoAttack
 from deep.evaluate import Attacker, Evaluation, evaluate
+from deep.folder import read_config
 from deep.run_folder import Run, load_run
 from deep.seeds import stream
 from theory.cli import Parser, radius, run, whole
@@ -67,14 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     eps = None if args.eps is None else parse_radius(args.eps)
     if eps is not None and eps > 1 and args.norm == "linf":
         raise InputError(f"--eps must be from 0 to 1 in linf, since inputs lie in [0, 1], got {args.eps}")
+    other = None if args.against is None else _other(args.against, run)
     changed = {"steps": args.steps, "restarts": args.restarts, "norm": args.norm}
     attacks = attacks_of(run, args.attacks, eps=eps, eps_text=args.eps, **changed)
     with own_folder(args.out or args.run / "report") as out:
-        _report(args, run, attacks, out)
+        _report(args, run, attacks, out, other)
     return 0
 
 
-def _report(args: argparse.Namespace, run: Run, attacks: Sequence[Attacker], out: Path) -> None:
+def _report(
+    args: argparse.Namespace, run: Run, attacks: Sequence[Attacker], out: Path, other: Evaluation | None
+) -> None:
     """Evaluate, write the report and print it."""
     test = run.data.test
     if args.per_class is not None:
@@ -90,15 +94,25 @@ def _report(args: argparse.Namespace, run: Run, attacks: Sequence[Attacker], out
     settings = run.settings
     title = f"{settings.method} on {settings.dataset}, seed {settings.seed}"
     shown = tables(title, found, run.data.classes)
-    if args.against is not None:
-        other = Evaluation.read(args.against / "report" / "evaluation.npz")
+    if other is not None:
         names = (str(args.against), str(args.run))
         shown.append(paired_table(names, (other, found), run.data.classes))
-    warnings = [w for w in (getattr(attack, "warning", "") for attack in attacks) if w]
+    warnings = [*run.warnings, *(w for w in (getattr(attack, "warning", "") for attack in attacks) if w)]
     _write(out, run, found, shown, [*warnings, *found.doubts.values()])
     shutil.rmtree(out / "shards")
     print("\n\n".join(table.text() for table in shown))
     print("".join(f"warning: {w}\n" for w in warnings) + f"report: {out}")
+
+
+def _other(folder: Path, run: Run) -> Evaluation:
+    """Return what was reported of a run to compare another with.
+
+    Raises:
+        InputError: it has no report, or is of other data.
+    """
+    if read_config(folder)["data_sha256"] != run.data.sha256:
+        raise InputError(f"--against {folder} is of other data than the run; give one of the same")
+    return Evaluation.read(folder / "report" / "evaluation.npz")
 
 
 def _write(out: Path, run: Run, found: Evaluation, shown: Sequence[Table], warnings: Sequence[str]) -> None:

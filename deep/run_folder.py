@@ -8,7 +8,17 @@ from torch import nn
 from deep.checkpoint import fill
 from deep.data import Dataset, restore
 from deep.evaluate import Attack, reported
-from deep.folder import CONFIG, FLAGS, RESULT, SPLIT, WEIGHTS, check_data, is_finished, read_config
+from deep.folder import (
+    CONFIG,
+    FLAGS,
+    RESULT,
+    SPLIT,
+    WEIGHTS,
+    check_data,
+    is_finished,
+    read_config,
+    weights_sha256,
+)
 from deep.settings import Settings, resumed
 from deep.train import network
 from theory.evaluation import Evaluation
@@ -26,12 +36,14 @@ class Run:
         data: its three splits, made again.
         model: its network, on the device of the data, in evaluation mode.
         evaluation: what it left.
+        warnings: what a person must know of its weights and data, a sentence each.
     """
 
     settings: Settings
     data: Dataset
     model: nn.Module
     evaluation: Evaluation
+    warnings: tuple[str, ...] = ()
 
     @property
     def attacks(self) -> tuple[Attack, ...]:
@@ -57,12 +69,14 @@ def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu")
     data = restore(folder / SPLIT, place.data_dir, place.device)
     check_data(folder, data.sha256, data.to_json())
     model = network(settings, data)
+    warning = weights_sha256(folder)[1]
     fill(model, folder / WEIGHTS)
     left = Evaluation.read(folder / FLAGS)
     tested = (data.test.index.tolist(), data.test.labels.tolist())
     if (left.index.tolist(), left.labels.tolist()) != tested:
         raise InputError(f"{folder / FLAGS} is not of the {len(data.test)} test samples of {folder / SPLIT}")
-    run = Run(settings, data, model.to(place.device).eval(), left)
+    warnings = tuple(filter(None, (warning, data.warning)))
+    run = Run(settings, data, model.to(place.device).eval(), left, warnings)
     if left.attacks[1:] != tuple(attack.name for attack in run.attacks):
         raise InputError(f"{folder / FLAGS} is of other attacks than those of {folder / CONFIG}")
     return run

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from deep.checks import CHECKS, OF_A_CLASS, OVERALL, Subject, every_check
 from deep.run_folder import load_run
-from theory.cli import Parser, run, whole
+from theory.cli import Parser, caution, run, whole
 from theory.owner import own_folder
 from theory.record import write_atomic
 from theory.table import Table
@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _sanity(folder: Path, subject: Subject) -> int:
     """Make the checks, write and print them, and return 1 if one fails."""
+    for sentence in subject.run.warnings:
+        caution(sentence)
     torch.set_num_threads(subject.run.settings.threads)
     checks = list(tqdm(every_check(subject), total=len(CHECKS) + 2, unit="check", desc="sanity"))
     failed = [check.name for check in checks if not check.passed]

@@ -32,6 +32,7 @@ from deep.folder import (
     named_data,
     read_config,
     tidy,
+    weights_sha256,
 )
 from deep.loop import Trainer
 from deep.methods import METHODS
@@ -42,7 +43,7 @@ from deep.outcome import measure, report, save
 from deep.recipe import Recipe
 from deep.seeds import stream
 from deep.settings import Place, Settings, parse
-from theory.cli import run
+from theory.cli import caution, run
 from theory.inputs import InputError
 from theory.owner import own_folder
 from theory.record import provenance, write_atomic
@@ -64,6 +65,8 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
     """
     model = network(settings, data)
     if place.init:
+        if warning := weights_sha256(place.init)[1]:
+            caution(warning)
         fill(model, place.init / WEIGHTS)
     model.to(place.device, memory_format=torch.channels_last if settings.channels_last else None)
     if world.size > 1 and place.device.type == "cuda":
@@ -178,6 +181,8 @@ def _train(settings: Settings, place: Place) -> None:
         _check_batches(settings.batch_size, len(data.train), world)
         trainer = trainer_of(settings, place, data, world)
         begin(settings, place, trainer)
+        if data.warning and world.rank == 0:
+            caution(data.warning)
         try:
             complete = fit(settings, place, trainer)
         except KeyboardInterrupt:

@@ -5,6 +5,7 @@ import importlib
 import io
 import pkgutil
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -19,10 +20,10 @@ from paper_figs import explorer, figures
 from paper_figs.archive import Archive, read_archive
 from paper_figs.claims import claim_table, read_verdicts
 from paper_figs.report import Drawn, Missing, Section, commands, page, verdict_table
-from theory.cli import Parser, run
+from theory.cli import Parser, caution, run
 from theory.foretold import predictions, theory_table
 from theory.inputs import InputError
-from theory.measured import read_measured
+from theory.measured import left_out, read_measured
 from theory.owner import own_folder
 from theory.record import Record, write_atomic
 from theory.remedies import study_of
@@ -71,11 +72,13 @@ def draw(module: ModuleType, data: Any, name: str) -> Drawn:
     """Return what a figure module draws of its data, as the file ``name``."""
     figure = module.draw(data)
     images = {}
-    for kind in ("svg", "png"):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
-        images[kind] = buffer.getvalue()
-        figure.set_layout_engine("none")  # places stay as they are: finding them takes a third of the time
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # seen as a box; the tables have the letter
+        for kind in ("svg", "png"):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
+            images[kind] = buffer.getvalue()
+            figure.set_layout_engine("none")  # places stay: finding them takes a third of the time
     return Drawn(name, module.TITLE, module.caption(data), **images)
 
 
@@ -142,10 +145,7 @@ def network_parts(archive: Archive, folders: Sequence[Path]) -> tuple[list[Table
     Raises:
         InputError: a file beside the records of a run is not its own.
     """
-    found = [
-        f for folder in folders for f in (folder.rglob("records.jsonl") if folder.is_dir() else [folder])
-    ]
-    runs = read_measured(sorted(f for f in found if f.stat().st_size)) if archive.trained else []
+    runs = read_measured(folders) if archive.trained else []
     tables: list[Table] = []
     said: list[str] = []
     for trained in archive.trained:
@@ -209,6 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = {name: module.compute(archive) for name, module in modules().items()}
     with own_folder(args.out) as out:
         _draw_all(out, archive, found, verdicts, networks)
+    for sentence in left_out(folders):
+        caution(sentence)
     return 0
 
 

@@ -13,6 +13,7 @@ from paper_figs.leanings import Leanings, read_leanings
 from theory.arrays import read_arrays
 from theory.comparison import Comparison, comparisons
 from theory.inputs import InputError, parse_object
+from theory.measured import record_files
 from theory.record import Record, read_records, setting_id
 from theory.remedies import own_bases
 
@@ -171,8 +172,7 @@ def read_archive(path: Path) -> Archive:
     Raises:
         InputError: there are no records, or a file is damaged (file and line are named).
     """
-    files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
-    by_file = {file: tuple(read_records(file)) for file in files if not _is_empty(file)}
+    by_file = {file: tuple(read_records(file)) for file in record_files(path)}
     if not by_file:
         raise InputError(f"no records in or below the folder {path}: there is no records.jsonl with a line")
     runs = [
@@ -187,10 +187,6 @@ def read_archive(path: Path) -> Archive:
         tuple(_portrait(file) for file in portraits),
         tuple(read_leanings(path)) if path.is_dir() else (),
     )
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == 0
 
 
 def _text(path: Path) -> str:

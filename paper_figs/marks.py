@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HATCHES", "MARKERS", "error_bars", "rotation"]
+__all__ = ["HATCHES", "MARKERS", "error_bars", "legend_name", "rotation"]
 
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
@@ -22,6 +22,11 @@ def error_bars(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """
     value, low, high = np.moveaxis(values, -1, 0)
     return np.nan_to_num([value - np.maximum(low, 0), np.minimum(high, 100) - value])
+
+
+def legend_name(name: str) -> str:
+    """Return a name as a legend shows it: one that begins with an underscore would be left out of it."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def rotation(names: tuple[str, ...], *, longest: int) -> Mapping[str, object]:

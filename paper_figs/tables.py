@@ -13,7 +13,7 @@ from theory.errors import mean_interval
 from theory.evaluation import Evaluation
 from theory.measured import Measured, read_measured
 from theory.remedies import Study, study_of
-from theory.table import Table
+from theory.table import Code, Strong, Table
 from theory.verdicts import ROBUST, WORST, Finding, findings, interval
 
 __all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "studies", "summary", "tables"]
@@ -49,7 +49,7 @@ def summary(study: Study) -> Table:
     for label, runs in study.runs.items():
         row = [label, str(len(runs)), *_errors(study, label)]
         row += [strong.get(label, "")] * bool(strong)
-        rows.append([*row, *_change(found.get(label)), f"`{own[label]}`"])
+        rows.append([*row, *_change(found.get(label)), Code(own[label])])
     header = ["method", "seeds", *(f"{q}: average, worst" for q in ("natural", "boundary", "robust"))]
     header += ["AutoAttack: average, worst (added)"] * bool(strong)
     header += ["base", "its worst class: change of robust error", "flags"]
@@ -57,7 +57,7 @@ def summary(study: Study) -> Table:
     note = (
         f"Errors in percent of {_range(sorted(sizes))} test images a class, mean over seeds, ± a 95 % t "
         "interval where there are 3 seeds or more; worst: the largest of a class within each seed. The "
-        "change is in points, paired on test images, with a 95 % interval over images and seeds; **bold**"
+        "change is in points, paired on test images, with a 95 % interval over images and seeds; bold"
         " if it is more than noise, at a family-wise level of 5 % over all comparisons of the protocol "
         "(Holm). Base: PGD, or TRADES at the method's beta or the nearest there is; its worst class is "
         "that in validation." + (_samples(study) if strong else "")
@@ -181,7 +181,7 @@ def _change(finding: Finding | None) -> list[str]:
     name = finding.words.removeprefix("the robust error of ").split(",")[0]
     ends = interval(finding.both) if finding.both[0] == finding.both[0] else "one seed"
     said = f"{name}: {100 * finding.change.mean:+.1f} {ends}"
-    return [finding.base, f"**{said}**" if finding.resolved else said]
+    return [finding.base, Strong(said) if finding.resolved else said]
 
 
 def tables(folder: Path) -> Iterator[Table]:

@@ -390,3 +390,57 @@ def test_counts_are_those_of_the_flags(runs):
         counted = run.evaluation.errors(CLASSES)
         assert isinstance(counted, ClassErrors) and run.classes == CLASSES
         assert [r.errors for r in run.records if r.quantity == "robust_error"][:4] == list(counted.robust)
+
+
+def of_data(sha256, published=True):
+    return {"provenance": {"data_sha256": sha256 * 64, "data_published": published}}
+
+
+def test_runs_on_different_data_are_never_averaged_nor_paired(tmp_path, invoke, refuses):
+    folder = tmp_path / "runs"
+    for s in range(2):
+        write_run(folder / f"pgd-{s}", "pgd", s, draw(s), **of_data("a"))
+        write_run(folder / f"fair-{s}", "fair", s, draw(s, salt=1), **of_data("ab"[s]))
+    says = ["data_sha256", "fair-1", "aaaa", "bbbb"]
+    refuses(compare.main, folder, "--out", tmp_path / "out", says=says)
+    code, out, _ = invoke(compare.main, folder, "--each-protocol", "--out", tmp_path / "out")
+    assert code == 0 and "d of SHA-256 aaaaaaaa: m" in out and "d of SHA-256 bbbbbbbb: m" in out
+    one, other = json.loads((tmp_path / "out" / "compare.json").read_text())["protocols"]
+    assert {m: v["seeds"] for m, v in one["methods"].items()} == {"PGD": [0, 1], "FAIR": [0]}
+    assert {m: v["seeds"] for m, v in other["methods"].items()} == {"FAIR": [1]}
+
+
+def test_data_that_a_run_does_not_name_may_be_those_of_the_others(tmp_path, refuses):
+    folder = tmp_path / "runs"
+    write_run(folder / "0", "pgd", 0, draw(0))
+    write_run(folder / "1", "pgd", 1, draw(1), **of_data("a"))
+    study = studied(folder)
+    assert [*study.runs["PGD"]] == [0, 1] and "SHA-256" not in study.comparison.title
+    write_run(folder / "2", "pgd", 2, draw(2), **of_data("b"))
+    refuses(compare.main, folder, says=["data_sha256", "1", "2"])  # the first run names none
+    measured = read_measured([folder])
+    assert len(comparisons(r for run in measured for r in run.records)) == 3
+
+
+def test_files_that_are_not_the_published_ones_are_said_in_every_title(tmp_path, invoke):
+    for i, (published, said) in enumerate(((True, False), (None, False), (False, True))):
+        run = write_run(tmp_path / str(i), "pgd", 0, draw(0), **of_data("a", published))
+        code, out, _ = invoke(compare.main, run)
+        assert code == 0 and out.count("other checksums than the published") == 2 * said
+
+
+def test_runs_that_are_left_out_are_named_with_the_reason(runs, tmp_path, invoke, refuses):
+    for name, file in {"pgd-0": "config.json", "pgd-1": "result.json"}.items():
+        (runs / name / file).write_text("{}")
+    (runs / "pgd-1" / "records.jsonl").unlink()
+    (runs / "pgd-2" / "records.jsonl").write_text("")
+    (runs / "elsewhere").symlink_to(write_run(tmp_path / "other", "pgd", 7, draw(7)))
+    (runs / "latest").symlink_to(runs / "pgd-3")
+    before = {"pgd-0": "not finished", "pgd-1": "no records.jsonl", "pgd-2": "empty", "elsewhere": "link"}
+    code, out, err = invoke(compare.main, runs, "--out", tmp_path / "out")
+    assert code == 0 and len(err.splitlines()) == len(before)
+    for name, why in before.items():
+        assert re.search(rf"^warning: {runs / name} is left out: .*{why}", err, re.M), (name, err)
+    said = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert len(said["left_out"]) == 4 and said["protocols"][0]["methods"]["PGD"]["seeds"] == [3, 4]
+    refuses(compare.main, runs / "pgd-0", says=["no run of deep.train", "not finished"])

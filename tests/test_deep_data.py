@@ -14,7 +14,7 @@ import scipy.io
 import torch
 from torch import nn
 
-from deep import train
+from deep import report, train
 from deep.augment import Augment
 from deep.data import DATASETS, load, restore
 from theory.inputs import InputError
@@ -408,9 +408,12 @@ def test_a_run_on_files_says_which_they_were(invoke, small, tmp_path):
     out = tmp_path / "run"
     argv = ["--dataset", "cifar10", "--data-dir", folder, "--width", "2", "--val-per-class", "1", *SHORT]
     code, _, err = invoke(train.main, *argv, "--padding", "reflect", "--imbalance", "2", "--out", out)
-    assert code == 0, err
+    assert code == 0 and err.count("other checksums than the published") == 1, err
     result = json.loads((out / "result.json").read_text())
-    assert result["provenance"]["data_published"] is False
+    assert result["provenance"]["data_published"] is False and "checksums" in result["warnings"][0]
+    code, said, err = invoke(report.main, out, "--attacks", "pgd", "--steps", "1")
+    assert code == 0 and said.count("checksums") == 1, err
+    assert "checksums" in json.loads((out / "report" / "report.json").read_text())["warnings"][0]
     assert (result["setting"]["padding"], result["setting"]["imbalance"]) == ("reflect", 2.0)
     split = json.loads((out / "split.json").read_text())
     assert result["provenance"]["data_sha256"] == split["sha256"] and len(split["val"]) == 10

@@ -108,6 +108,8 @@ def test_a_folder_of_runs_stands_for_them(runs, invoke, refuses, tmp_path):
     finished = [path for path in runs.iterdir() if (path / "result.json").is_file()]
     assert len([*(tmp_path / "all").iterdir()]) == len(finished) > 1
     refuses(promote.main, tmp_path, "--to", tmp_path / "none", says=["not the folder of a run"])
+    (finished[0] / "config.json").unlink()
+    refuses(promote.main, runs, "--to", tmp_path / "none", says=[str(finished[0]), "config.json"])
 
 
 def test_what_was_promoted_is_never_overwritten(runs, invoke, refuses, tmp_path):

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import random
+import shutil
 
 import pytest
 import safetensors.torch
@@ -14,7 +15,7 @@ from deep import outcome, train
 from deep.checkpoint import load_state, load_weights, save_state, save_weights
 from deep.data import specs
 from deep.evaluate import evaluate
-from deep.folder import CHECKPOINT, CONFIG, RESULT, SHARDS, SPLIT, read_config
+from deep.folder import CHECKPOINT, CONFIG, RESULT, SHARDS, SPLIT, WEIGHTS, read_config
 from theory.inputs import InputError
 from theory.record import setting_id
 
@@ -225,6 +226,9 @@ def test_a_run_may_start_from_the_weights_of_another(invoke, refuses, tmp_path, 
         train.main, *TINY, "--width", "8", "--init", whole, "--out", tmp_path / "x", says=["another network"]
     )
     refuses(train.main, *TINY, "--init", tmp_path / "nothing", says=["nothing"])
+    swapped = shutil.copytree(whole, tmp_path / "swapped")
+    shutil.copy(tmp_path / WEIGHTS, swapped / WEIGHTS)
+    refuses(train.main, *TINY, "--init", swapped, says=[str(swapped / WEIGHTS), "SHA-256"])
     (tmp_path / RESULT).unlink()
     refuses(train.main, *TINY, "--init", tmp_path, "--out", tmp_path / "x", says=["not finished", RESULT])
     (tmp_path / "history.jsonl").write_text("")

@@ -1,5 +1,6 @@
 """Reading a run back, the sanity checks with networks that must fail them, and the report."""
 
+import hashlib
 import json
 import shutil
 from types import SimpleNamespace
@@ -78,14 +79,25 @@ def split(change):
     return damage
 
 
-def weights(change):
+def weights(change, *, named=True):
+    """Change the weights, as if by a version that did not name their hash where that is not ``named``."""
+
     def damage(folder):
+        result = json.loads((folder / "result.json").read_text())
+        if not named:
+            del result["sha256"]
+        (folder / "result.json").write_text(json.dumps(result))
         path = folder / "model.safetensors"
         content = safetensors.torch.load_file(path)
         change(content)
         safetensors.torch.save_file(content, path)
 
     return damage
+
+
+def result(folder, **changed):
+    path = folder / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
 
 
 def truncated(name, keep):
@@ -143,11 +155,17 @@ DAMAGES = {
     "an image less": split(lambda s: s["train"].pop()),
     "images in another order": split(lambda s: s["val"].reverse()),
     "the index of flags is another": flags(index=np.arange(50)),
-    "a weight is missing": weights(lambda w: w.pop("head.bias")),
-    "a weight too many": weights(lambda w: w.update(more=torch.zeros(1))),
-    "another shape": weights(lambda w: w.update({"head.bias": torch.zeros(3)})),
-    "another type": weights(lambda w: w.update({"head.bias": torch.zeros(10, dtype=torch.float64)})),
-    "not finite": weights(lambda w: w["head.bias"].fill_(float("nan"))),
+    "weights are others": weights(lambda w: w["head.bias"].add_(1e-3)),
+    "weights of another run": lambda f: shutil.copy(f / "flags.npz", f / "model.safetensors"),
+    "a hash is no text": lambda f: result(f, sha256=[]),
+    "a hash is another's": lambda f: result(f, sha256={"best.safetensors": "0"}),
+    "a weight is missing": weights(lambda w: w.pop("head.bias"), named=False),
+    "a weight too many": weights(lambda w: w.update(more=torch.zeros(1)), named=False),
+    "another shape": weights(lambda w: w.update({"head.bias": torch.zeros(3)}), named=False),
+    "another type": weights(
+        lambda w: w.update({"head.bias": torch.zeros(10, dtype=torch.float64)}), named=False
+    ),
+    "not finite": weights(lambda w: w["head.bias"].fill_(float("nan")), named=False),
     "flags of others": flags(labels=np.zeros(50, np.int64)),
     "flags of other attacks": flags(attacks=("clean", "A", "B")),
 }
@@ -168,7 +186,26 @@ def test_bad_flags_are_refused(refuses, finished, tmp_path):
     refuses(report.main, finished, "--eps", "2", says=["2"])
     refuses(report.main, finished, "--attacks", "magic", says=["magic", "targeted"])
     refuses(report.main, finished, "--out", finished / "result.json", says=["result.json"])
-    refuses(report.main, finished, "--steps", 1, "--against", tmp_path, "--out", tmp_path / "o", says=["npz"])
+    refuses(
+        report.main, finished, "--steps", 1, "--against", tmp_path, "--out", tmp_path / "o", says=["config"]
+    )
+    refuses(report.main, finished, "--against", finished, "--out", tmp_path / "o", says=["evaluation.npz"])
+
+
+def test_a_report_is_not_paired_with_one_of_other_data(refuses, finished, folder):
+    config(lambda c: c.update(data_sha256="0"))(folder)
+    refuses(report.main, finished, "--steps", 1, "--against", folder, says=["other data", str(folder)])
+
+
+def test_a_result_that_does_not_name_its_weights_is_told(finished, folder):
+    assert load_run(finished).warnings == ()
+    weights(lambda w: None, named=False)(folder)
+    (told,) = load_run(folder).warnings
+    assert str(folder) in told and "model.safetensors" in told
+    for name in ("model", "best"):
+        content = (finished / f"{name}.safetensors").read_bytes()
+        named = json.loads((finished / "result.json").read_text())["sha256"][f"{name}.safetensors"]
+        assert hashlib.sha256(content).hexdigest() == named
 
 
 def test_a_sound_run_passes(invoke, folder):

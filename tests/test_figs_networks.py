@@ -1,7 +1,10 @@
 """The figures of networks, from records that are made up so that every number on them is known."""
 
 import json
+import shutil
+from html import escape
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib.style
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from test_theory_errors import run_records
 
 import paper_figs
+from paper_figs import __main__ as command
 from paper_figs.archive import Archive, Portrait, read_archive
 from paper_figs.figures import (
     class_errors,
@@ -308,3 +312,29 @@ def test_names_are_apart_and_in_order(heights):
     assert found.min() >= 0 and found.max() <= 1 + 1e-12
     far = [0.0, 0.5, 1.0]
     np.testing.assert_allclose(predicted_vs_measured._apart(np.array(far), 0.1), far)
+
+
+ODD = ("$\\frac{$ 100% </script><b>&lt;", "_a_b *|`\\^~ \U0001f600 \u05d0")
+
+
+def test_a_name_with_markup_is_text_in_figures_page_and_tables(folder, tmp_path, invoke, monkeypatch):
+    drawn = {m.__name__.rpartition(".")[2]: m for m in (class_errors, confusion, multipliers)}
+    monkeypatch.setattr(command, "modules", lambda: drawn)
+    for run in "pf":
+        shutil.copytree(folder / f"{run}0", tmp_path / "renamed" / run)
+    for file in (tmp_path / "renamed").rglob("*.json*"):
+        text = file.read_text().replace('["a", "b"]', json.dumps(ODD)).replace("frl", "frl $_")
+        for plain, odd in zip(CLASSES, ODD, strict=True):
+            text = text.replace(f'"label": "{plain}"', f'"label": {json.dumps(odd)}')
+        file.write_text(text.replace('"dataset": "d"', f'"dataset": {json.dumps(ODD[1])}'))
+    (tmp_path / "renamed" / "unfinished").mkdir()
+    (tmp_path / "renamed" / "unfinished" / "config.json").touch()
+    code, _, err = invoke(command.main, "--records", tmp_path / "renamed", "--out", tmp_path / "out")
+    assert code == 0 and len(err.splitlines()) == 1 and "unfinished is left out: " in err
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert all(f"<td>{escape(odd)}</td>" in html for odd in ODD) and "<b>&" not in html
+    figures = [*(tmp_path / "out").glob("*.svg")]
+    assert len(figures) >= 2 and all(map(ElementTree.parse, figures))
+    (curves,) = multipliers.compute(read_archive(tmp_path / "renamed"))
+    shown = [t.get_text().strip() for legend in multipliers.draw(curves).legends for t in legend.get_texts()]
+    assert ODD[1] in shown

@@ -7,6 +7,8 @@ from theory.__main__ import main
 from theory.mixture import GaussianMixture
 from theory.optimal import optimal_classifier
 
+ODD = ("1_0", " 5", "5 ", "\uff15", "\u0661", "infinity", "1e400", "0x10", "1/1_0")
+"""What Python reads as a number and a person does not write."""
 SETTING = {"dim": 100, "eta": 0.13, "sigma": 0.95, "K": 1.5, "eps": 0.05}
 FLAGS = [word for k, v in SETTING.items() for word in (f"--{k}", v)]
 
@@ -63,6 +65,7 @@ def test_many_settings_in_order(invoke, tmp_path):
         ("dim", "1.5"),
         ("eta", "inf"),
         ("sigma", "-1"),
+        *((flag, v) for flag in ("dim", "K", "eps") for v in ODD),
     ],
 )
 def test_bad_numbers_are_refused(refuses, flag, value):
@@ -88,6 +91,7 @@ def test_bad_command_lines_are_refused(refuses, argv):
 @pytest.mark.parametrize(
     "content",
     [
+        *(json.dumps({**SETTING, "eps": text}).encode() for text in ODD),
         b"",
         b"\n",
         b"{",

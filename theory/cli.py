@@ -1,8 +1,10 @@
 """What every command line shares: one-sentence refusals with exit code 2, flags made from dataclasses."""
 
 import argparse
+import codecs
 import contextlib
 import dataclasses
+import io
 import math
 import os
 import signal
@@ -14,18 +16,22 @@ import typing
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
-from theory.inputs import DoubtWarning, InputError, parse_radius
+from theory.inputs import DoubtWarning, InputError, parse_number, parse_radius
 
 __all__ = [
     "PARENT",
     "Parser",
     "add_fields",
     "add_jobs",
+    "caution",
+    "missing",
     "one_of",
     "radius",
     "real",
+    "refuse_without_extras",
     "run",
     "whole",
     "workers",
@@ -34,6 +40,12 @@ __all__ = [
 
 PARENT = "ROBUST_FAIRNESS_ENDS_WITH_STDIN"
 """Environment variable of a command whose parent holds the other end of its stdin, and that ends with it."""
+EXTRAS = {
+    **dict.fromkeys(("pooch", "safetensors", "sklearn", "torch"), "deep"),
+    **{"pyautoattack": "attacks", "distributed": "dask", "ray": "ray", "flint": "certify"},
+    **{"submitit": "slurm", "tensorboard": "track"},
+}
+"""The extra of pyproject.toml that installs a package."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,12 +70,9 @@ def real(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: the text is not one.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"must be a finite number, got {text!r}")
+    value = parse_number(text)
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {text!r:.60}")
     return value
 
 
@@ -72,13 +81,10 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     span = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
 
     def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value < low or (high is not None and value > high):
-            raise argparse.ArgumentTypeError(f"must be {span}, got {text!r}")
-        return value
+        value = parse_number(text, int)
+        if not low <= value <= (math.inf if high is None else high):
+            raise argparse.ArgumentTypeError(f"must be {span}, got {text!r:.60}")
+        return int(value)
 
     return parse
 
@@ -179,19 +185,24 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     if os.environ.pop(PARENT, None):
         threading.Thread(target=_end_with_stdin, daemon=True).start()
+    _open_streams()
     try:
         code = main(None)
-        if sys.stdout is not None:  # closed by the caller
-            sys.stdout.flush()
+        sys.stdout.flush()
     except InputError as error:
         code = _tell(str(error))
+    except ModuleNotFoundError as error:
+        code = _tell(missing(error))
+    except MemoryError as error:
+        code = _tell(f"not enough memory: {error}")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:
         code = _tell(f"{error.strerror}: {error.filename}" if error.filename else str(error))
     except KeyboardInterrupt:
         code = _tell("interrupted", code=130)
+    finally:
+        _drop_unwritten()
     sys.exit(code)
 
 
@@ -201,7 +212,7 @@ _as_python_does = warnings.showwarning
 def _show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
     """Say a doubt in a sentence, and another warning as Python does."""
     if issubclass(category, DoubtWarning):
-        print(f"warning: {one_line(str(message))}", file=sys.stderr, flush=True)
+        caution(str(message))
     else:
         _as_python_does(message, category, *place, **more)
 
@@ -216,8 +227,72 @@ def _end_with_stdin() -> None:
         time.sleep(10)
 
 
+def _open_streams() -> None:
+    """Send what is printed to a stream that the caller closed nowhere, and escape what a terminal lacks."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file would be taken for the stream
+        pass
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            codecs.register_error("plain", _plain)
+            stream.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Return letters that a terminal lacks as it can show them: +- for a plus-minus sign, else escaped."""
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end].replace("±", "+-")
+    return letters.encode("ascii", "backslashreplace").decode(), error.end
+
+
+def _drop_unwritten() -> None:
+    """Flush both streams, so that Python does not fail to when it ends; what cannot be written is dropped."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """Return in one sentence which package is not installed, and how it is.
+
+    Raises:
+        ModuleNotFoundError: it is none of an extra, so that the fault is ours.
+    """
+    package = str(error.name).split(".")[0]
+    if package not in EXTRAS:
+        raise error
+    return f"this needs {package}, which is not installed: pip install 'robust-fairness[{EXTRAS[package]}]'"
+
+
+def refuse_without_extras() -> None:
+    """Make a command of Python that starts say in one sentence that what it imports is not installed.
+
+    For packages whose modules import an extra before their command line gets to `run`.
+    """
+    if sys.argv[:1] == ["-m"]:  # so it is while `python -m` imports the package of a command, and never later
+        sys.excepthook = _refuse
+
+
+def _refuse(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in EXTRAS:
+        _open_streams()
+        sys.exit(_tell(missing(error)))
+    sys.__excepthook__(kind, error, trace)
+
+
+def caution(sentence: str) -> None:
+    """Warn a person in one sentence on stderr."""
+    print(f"warning: {one_line(sentence)}", file=sys.stderr, flush=True)
+
+
 def _tell(sentence: str, code: int = 2) -> int:
-    print(one_line(sentence), file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(one_line(sentence), file=sys.stderr)
     return code
 
 

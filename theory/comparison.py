@@ -26,6 +26,9 @@ ENOUGH_SEEDS = 5
 ORDER = ("natural", "PGD", "FRL", "TRADES")
 FREE = ("params", "threads", "init")
 """Settings in which runs that are compared may differ, besides method and seed."""
+DATA = "data_sha256"
+"""Checksum of all images and labels, in the provenance of a record; in a protocol where there are several."""
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,13 @@ class Comparison:
         protocol: what all runs share: data, network, epochs, radius, attack.
         runs: for each method's label, for each seed, the counted errors.
         labels: of each method: its name and the text of its hyper-parameters.
+        published: False if the files of the data are known not to be the published ones.
     """
 
     protocol: Mapping[str, Any]
     runs: Mapping[str, Mapping[int, ClassErrors]]
     labels: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    published: bool = True
 
     def __post_init__(self) -> None:
         """Refuse runs that do not have the same classes."""
@@ -58,15 +63,18 @@ class Comparison:
     def title(self) -> str:
         """Return the protocol in words; on a part of the training images it is a pilot."""
         p = self.protocol
+        data = str(p["dataset"]) + (f" of SHA-256 {p[DATA]:.8}" if DATA in p else "")
+        data += "" if self.published else ", files of other checksums than the published"
         pilot = ", a pilot" if "train_per_class" in p else ""
         return (
-            f"{p['dataset']}{pilot}: {p['model']} of width {p['width']}, {p['epochs']} epochs on "
+            f"{data}{pilot}: {p['model']} of width {p['width']}, {p['epochs']} epochs on "
             f"{p['n_train']} images; {p['attack']}"
         )
 
     def label_of(self, record: Record) -> str | None:
         """Return the label of the method behind a record, or None if that is not of this protocol."""
-        return self.labels.get(_method(record)) if _protocol(record) == self.protocol else None
+        same = _protocol(record, DATA in self.protocol) == self.protocol
+        return self.labels.get(_method(record)) if same else None
 
     def rates(self, label: str, quantity: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the error rates of a method, shape (seeds, classes)."""
@@ -162,24 +170,34 @@ def comparisons(records: Iterable[Record]) -> list[Comparison]:
         InputError: a run lacks a class, or the same run is there twice with other counts.
     """
     protocols: dict[str, dict[tuple[str, str], dict[int, dict[str, dict[str, Record]]]]] = {}
-    for record in records:
-        if record.source != "deep" or record.label in ("average", "worst"):
-            continue
-        by_quantity = (
-            protocols.setdefault(json.dumps(_protocol(record), sort_keys=True), {})
-            .setdefault(_method(record), {})
-            .setdefault(record.seed or 0, {})
-        )
+    told = [r for r in records if r.source == "deep" and r.label not in ("average", "worst")]
+    data: dict[str, set[str]] = {}
+    for record in told:
+        data.setdefault(_text(_protocol(record)), set()).update({_data(record)} - {UNKNOWN})
+    other: set[str] = set()
+    for record in told:
+        protocol = _text(_protocol(record, len(data[_text(_protocol(record))]) > 1))
+        other |= {protocol} if record.provenance.get("data_published") is False else set()
+        by_seed = protocols.setdefault(protocol, {}).setdefault(_method(record), {})
+        by_quantity = by_seed.setdefault(record.seed or 0, {})
         known = by_quantity.setdefault(record.quantity, {}).setdefault(record.label, record)
         if (known.errors, known.n) != (record.errors, record.n):
             raise InputError(f"two runs of {record.method}, seed {record.seed}, have other counts; keep one")
-    return [_comparison(json.loads(protocol), methods) for protocol, methods in protocols.items()]
+    return [_comparison(json.loads(p), methods, p not in other) for p, methods in protocols.items()]
 
 
-def _protocol(record: Record) -> dict[str, Any]:
-    """Return what runs that are compared must share."""
+def _protocol(record: Record, with_data: bool = False) -> dict[str, Any]:
+    """Return what runs that are compared must share, but for their data if they cannot differ."""
     shared = {k: v for k, v in record.setting.items() if k not in FREE}
-    return shared | {"attack": record.attack}
+    return shared | {"attack": record.attack} | ({DATA: _data(record)} if with_data else {})
+
+
+def _data(record: Record) -> str:
+    return str(record.provenance.get(DATA, UNKNOWN))
+
+
+def _text(protocol: Mapping[str, Any]) -> str:
+    return json.dumps(protocol, sort_keys=True)
 
 
 def _method(record: Record) -> tuple[str, str]:
@@ -195,7 +213,8 @@ def mixed(first: tuple[str, Record], second: tuple[str, Record]) -> str:
         first: name of a run and one of its records.
         second: the same of another.
     """
-    (name, one), (other, two) = ((n, _protocol(record)) for n, record in (first, second))
+    known = UNKNOWN not in (_data(first[1]), _data(second[1]))
+    (name, one), (other, two) = ((n, _protocol(record, known)) for n, record in (first, second))
     absent = object()
     differing = [k for k in sorted({*one, *two}) if one.get(k, absent) != two.get(k, absent)]
     said = ", ".join(f"{k} ({one.get(k, 'none')}; {two.get(k, 'none')})" for k in differing)
@@ -205,13 +224,14 @@ def mixed(first: tuple[str, Record], second: tuple[str, Record]) -> str:
 def _comparison(
     protocol: Mapping[str, Any],
     methods: Mapping[tuple[str, str], Mapping[int, Mapping[str, Mapping[str, Record]]]],
+    published: bool,
 ) -> Comparison:
     labels = _labels([*methods])
     runs = {
         labels[method]: {s: _counts(labels[method], s, q) for s, q in sorted(by_seed.items())}
         for method, by_seed in methods.items()
     }
-    return Comparison(protocol, {label: runs[label] for label in sorted(runs, key=_rank)}, labels)
+    return Comparison(protocol, {label: runs[label] for label in sorted(runs, key=_rank)}, labels, published)
 
 
 def _labels(methods: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +15,14 @@ __all__ = [
     "check_array",
     "check_count",
     "check_real",
+    "parse_number",
     "parse_object",
     "parse_radius",
 ]
+
+WHOLE = re.compile("[+-]?[0-9]+")
+DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""Numbers as a person writes them: Python reads 1_000, " 5 ", infinity and the digits of every script too."""
 
 
 class InputError(ValueError):
@@ -75,6 +81,15 @@ def check_count(name: str, value: object, *, low: int) -> int:
     return value
 
 
+def parse_number(text: str, kind: type[int] | type[float] = float) -> float:
+    """Return the decimal that a text is, or the integer if ``kind`` is int; nan if it is none."""
+    try:
+        value = kind(text) if (WHOLE if kind is int else DECIMAL).fullmatch(text) else math.nan
+        return value if kind is int or math.isfinite(value) else math.nan
+    except ValueError:  # an integer of thousands of digits
+        return math.nan
+
+
 def parse_radius(text: str) -> float:
     """Return the l-infinity radius written as ``text``: a decimal (``0.05``) or a fraction (``8/255``).
 
@@ -82,10 +97,13 @@ def parse_radius(text: str) -> float:
         InputError: the text is neither, or the radius is negative or too large for a double.
     """
     try:
-        over, under = text.split("/") if "/" in text else (text, "")
-        value = int(over) / int(under) if under else float(over)
-    except (ValueError, ZeroDivisionError, OverflowError):
-        value = -1.0
+        if "/" in text:
+            over, under = (parse_number(part, int) for part in text.split("/"))
+            value = over / under if under > 0 else math.nan
+        else:
+            value = parse_number(text)
+    except (ValueError, OverflowError):
+        value = math.nan
     if not 0 <= value < math.inf:
         raise InputError(f"eps must be a number >= 0 such as 0.05 or 8/255, got {text!r:.60}")
     return abs(value)  # no -0.0

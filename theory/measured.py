@@ -1,6 +1,8 @@
 """Runs of ``deep.train`` as they are compared: their records, and what lies beside those."""
 
+import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from theory.comparison import mixed
+from theory.comparison import DATA, mixed
 from theory.errors import QUANTITIES
 from theory.evaluation import Evaluation
 from theory.inputs import InputError, check_real, parse_object
 from theory.record import Record, read_records
 
-__all__ = ["REPORT", "Measured", "read_measured", "refuse_mixed"]
+__all__ = ["REPORT", "Measured", "left_out", "read_measured", "record_files", "refuse_mixed"]
 
+RECORDS = "records.jsonl"
 FLAGS = "flags.npz"
 REPORT = "report/evaluation.npz"
 """Whether each test sample withstands each attack of deep.report, in the folder of a run."""
 HISTORY = "history.jsonl"
+RUN = ("config.json", "result.json")
+"""What deep.train writes first and last into the folder of a run; neither is copied by deep.promote."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +82,43 @@ def read_measured(paths: Iterable[Path]) -> list[Measured]:
     Raises:
         InputError: a file is damaged, or the flags beside records are not theirs.
     """
-    runs: list[Measured] = []
-    for path in paths:
-        for file in sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]:
-            runs += _runs(file, read_records(file))
+    folders = [*paths]
+    runs = [run for path in folders for file in record_files(path) for run in _runs(file, read_records(file))]
     if not runs:
-        raise InputError(f"no run of deep.train in {', '.join(map(str, paths)):.200}")
+        reasons = "".join(f"; {reason}" for reason in left_out(folders))
+        raise InputError(f"no run of deep.train in {', '.join(map(str, folders)):.200}{reasons}")
     return runs
+
+
+def record_files(path: Path) -> list[Path]:
+    """Return a file of records, or those in and below a folder, in order, but for what is `left_out`."""
+    if not path.is_dir():
+        return [path]
+    return [file for file in sorted(path.rglob(RECORDS)) if not _why_not(file.parent)]
+
+
+def left_out(paths: Iterable[Path]) -> list[str]:
+    """Return a sentence for each run in or below folders that is not read, with the reason."""
+    told = []
+    for path in (p for p in paths if p.is_dir()):
+        for name, folders, _ in os.walk(path):
+            folder = Path(name)
+            if reason := _why_not(folder):
+                told.append(f"{folder} is left out: {reason}")
+            for link in (folder / inner for inner in sorted(folders)):
+                if link.is_symlink() and not link.resolve().is_relative_to(path.resolve()):
+                    told.append(f"{link} is left out: it is a link to another folder; give {link.resolve()}")
+    return sorted(told)
+
+
+def _why_not(folder: Path) -> str:
+    """Return why what a folder has of a run is not read, or nothing if it is or there is none."""
+    records, begun, finished = (folder / name for name in (RECORDS, *RUN))
+    if begun.exists() and not finished.exists():
+        return f"it is not finished, it has no {finished.name}"
+    if finished.exists() and not records.exists():
+        return f"it is damaged, it has no {RECORDS}"
+    return f"its {RECORDS} is empty" if records.is_file() and not records.stat().st_size else ""
 
 
 def refuse_mixed(runs: Iterable[Measured]) -> None:
@@ -92,8 +127,11 @@ def refuse_mixed(runs: Iterable[Measured]) -> None:
     Raises:
         InputError: two do not; it names them and the settings in which they differ.
     """
-    first, *others = runs
-    for run in others:
+    one_of_each: dict[str, Measured] = {}
+    for run in runs:
+        record = run.records[0]
+        one_of_each.setdefault(str((record.setting, record.attack, record.provenance.get(DATA))), run)
+    for first, run in itertools.combinations(one_of_each.values(), 2):
         clause = mixed((first.name, first.records[0]), (run.name, run.records[0]))
         if clause:
             raise InputError(f"a table is of one protocol, but {clause}; give other runs, or --each-protocol")
@@ -105,7 +143,8 @@ def _runs(file: Path, records: Iterable[Record]) -> Iterator[Measured]:
         if r.source == "deep":
             if not _is_json(r.setting):
                 raise InputError(f"{file}: the setting of a record has a number that is not finite")
-            found.setdefault((str(r.method), str(r.seed), str(r.setting), str(r.attack)), []).append(r)
+            told = (r.method, r.seed, r.setting, r.attack, r.provenance.get(DATA))
+            found.setdefault(tuple(map(str, told)), []).append(r)
     if len(found) != 1:
         for (method, seed, *_), several in found.items():
             yield Measured(f"{file}: {method}, seed {seed}", tuple(several))

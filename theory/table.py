@@ -2,16 +2,53 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Table"]
+__all__ = ["Code", "Strong", "Table", "paragraph"]
 
 LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 )
+MARKDOWN = re.compile(r"[\\`*|$~]|<(?=[\w/!?])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(:]")
+"""What could begin or end markup within a line: an underscore not within a word, what follows a bracket."""
+
+
+class Code(str):
+    """A cell that is a command or a part of one."""
+
+
+class Strong(str):
+    """A cell that stands out."""
+
+
+def paragraph(text: str) -> str:
+    """Return a text as a paragraph of Markdown that shows it as it is: no heading, list or quotation."""
+    return re.sub(r"^(\d*)([#>+=.)-])", r"\1\\\2", _inline(text))
+
+
+def _inline(text: str) -> str:
+    return MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _markdown_cell(cell: str) -> str:
+    if isinstance(cell, Code) and cell.strip():
+        fence = "`" * (1 + max(map(len, re.findall("`+", cell)), default=0))
+        text = " ".join(cell.split()).replace("|", "\\|")
+        space = " " if text.startswith("`") or text.endswith("`") else ""
+        return f"{fence}{space}{text}{space}{fence}"
+    strong = isinstance(cell, Strong) and cell.strip()
+    return f"**{_inline(cell)}**" if strong else _inline(cell)
+
+
+def _latex_text(text: str) -> str:
+    """Return a text as LaTeX that shows it as it is, and is no option of the end of a row before it."""
+    plain = " ".join(text.split()).translate(LATEX)
+    return f"{{}}{plain}" if plain.startswith(("[", "*")) else plain
 
 
 @dataclass(frozen=True)
@@ -57,21 +94,22 @@ class Table:
         """Return the table as a pipe table, the first column left-aligned."""
 
         def join(cells: Sequence[str]) -> str:
-            return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
+            return "| " + " | ".join(map(_markdown_cell, cells)) + " |"
 
         rule = "|" + "|".join(["---", *["---:"] * (len(self.header) - 1)]) + "|"
         table = "\n".join([join(self.header), rule, *(join(row) for row in self.rows)])
-        return "\n\n".join(part for part in (self.title, table, self.note) if part) + "\n"
+        parts = (paragraph(self.title), table, paragraph(self.note))
+        return "\n\n".join(part for part in parts if part) + "\n"
 
     def latex(self) -> str:
         """Return the table as a LaTeX table environment for the package booktabs."""
 
         def join(cells: Sequence[str]) -> str:
-            return " & ".join(c.translate(LATEX) for c in cells) + r" \\"
+            return " & ".join(map(_latex_text, cells)) + r" \\"
 
         lines = [
             r"\begin{table}",
-            rf"\caption{{{' '.join(t for t in (self.title + '.', self.note) if t).translate(LATEX)}}}",
+            rf"\caption{{{_latex_text(f'{self.title}. {self.note}')}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(self.header) - 1)}}}",
             r"\toprule",
             join(self.header),

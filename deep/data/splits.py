@@ -77,6 +77,12 @@ class Dataset:
     sha256: str
     published: bool | None
 
+    @property
+    def warning(self) -> str:
+        """Return what a person must know of the files in one sentence, or nothing."""
+        told = f"the files of {self.name} have other checksums than the published: numbers are of other data"
+        return told if self.published is False else ""
+
     def to_json(self) -> str:
         """Return the index file: which images each split has. `restore` reads it."""
         parts = {name: getattr(self, name).index.tolist() for name in PARTS}

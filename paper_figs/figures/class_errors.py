@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive, Trained
-from paper_figs.marks import HATCHES, error_bars, rotation
+from paper_figs.marks import HATCHES, error_bars, legend_name, rotation
 from paper_figs.summary import TOGETHER, percent, whiskers
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Bars", "caption", "compute", "draw"]
@@ -91,7 +91,7 @@ def _together(data: Bars) -> Figure:
         for i, (name, values) in enumerate(methods.items()):
             x = where + (i - (len(methods) - 1) / 2) * width
             style = {"color": f"C{i % 6}", "hatch": HATCHES[i % len(HATCHES)], "edgecolor": "white"}
-            ax.bar(x, values[:, 0], width, label=name, linewidth=0, **style)
+            ax.bar(x, values[:, 0], width, label=legend_name(name), linewidth=0, **style)
             _whiskers(ax, x, values)
         ax.set(ylabel=f"{title} (%)", ylim=(0, _top(methods.values())))
         _divide(ax, where)

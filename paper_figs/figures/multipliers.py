@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from paper_figs.archive import Archive, RunFiles
-from paper_figs.marks import MARKERS
+from paper_figs.marks import MARKERS, legend_name
 from theory.inputs import InputError
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Curves", "caption", "compute", "draw"]
@@ -135,4 +135,4 @@ def _panel(ax: Axes, curves: Array, moved: Sequence[int], classes: Sequence[str]
     for i, c in enumerate(moved):
         ax.fill_between(epochs, low[:, c], high[:, c], color=f"C{i % 6}", alpha=0.12, linewidth=0)
         style = {"marker": MARKERS[i], "markersize": 4, "markevery": (i % every, every)}
-        ax.plot(epochs, mean[:, c], color=f"C{i % 6}", label=classes[c], **style)
+        ax.plot(epochs, mean[:, c], color=f"C{i % 6}", label=legend_name(classes[c]), **style)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive
-from paper_figs.marks import MARKERS, error_bars
+from paper_figs.marks import MARKERS, error_bars, legend_name
 from paper_figs.summary import percent, whiskers
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Plane", "caption", "compute", "draw"]
@@ -80,7 +80,7 @@ def draw(data: Plane) -> Figure:
             ax.errorbar(x, y, up, right, fmt="none", color=color, elinewidth=0.8, capsize=0, alpha=0.55)
             face = color if name in data.bases else "white"
             style = {"marker": MARKERS[i % len(MARKERS)], "markersize": 7.5, "linestyle": "none", "zorder": 3}
-            ax.plot(x, y, label=name, color=color, markerfacecolor=face, **style)
+            ax.plot(x, y, label=legend_name(name), color=color, markerfacecolor=face, **style)
         _frame(ax, np.array([*points.values()]))
         ax.set(xlabel=f"average {title} (%)  {BETTER}", ylabel=f"{title} of the worst class (%)  {BETTER}")
     handles, labels = axes[0].get_legend_handles_labels()
