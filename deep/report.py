@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     title = f"{settings.method} on {settings.dataset}, seed {settings.seed}"
     shown = tables(title, found, run.data.classes)
     if args.against is not None:
-        other = Evaluation.read(args.against / "report" / "evaluation.npz")
+        other = Evaluation.read(args.against / "report" / "evaluation.npz", len(found.labels))
         names = (str(args.against), str(args.run))
         shown.append(paired_table(names, (other, found), run.data.classes))
     warnings = [w for w in (getattr(attack, "warning", "") for attack in attacks) if w]

@@ -58,7 +58,7 @@ def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu")
     check_data(folder, data.sha256, data.to_json())
     model = network(settings, data)
     fill(model, folder / WEIGHTS)
-    left = Evaluation.read(folder / FLAGS)
+    left = Evaluation.read(folder / FLAGS, len(data.test))
     tested = (data.test.index.tolist(), data.test.labels.tolist())
     if (left.index.tolist(), left.labels.tolist()) != tested:
         raise InputError(f"{folder / FLAGS} is not of the {len(data.test)} test samples of {folder / SPLIT}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from theory.inputs import InputError, parse_object, parse_radius
+from theory.inputs import InputError, parse_object, parse_radius, read_text
 
 __all__ = [
     "Parser",
@@ -151,8 +151,7 @@ def claim_folder(path: Path, run_id: str, files: Sequence[str]) -> Path:
         marker = path / files[-1]
         found = None
         if marker.is_file():
-            text = marker.read_text(encoding="utf-8", errors="replace")
-            found = parse_object(text, str(marker)).get("id")
+            found = parse_object(read_text(marker), str(marker)).get("id")
         if found != run_id or any((path / name).is_dir() for name in there):
             raise InputError(
                 f"--out {path} holds {there[0]} of a run with other settings; give an empty folder"

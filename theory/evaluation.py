@@ -17,6 +17,8 @@ from theory.table import Table
 __all__ = ["CLEAN", "Evaluation", "paired_table"]
 
 CLEAN = "clean"
+MOST = 1 << 18
+"""Samples of a file. The largest test set of this package has 26032."""
 PACKED = {"attacks": "U1", "gaps": "i1", "labels": "i1", "ok": "u2"}
 """Kind and dimensions of the arrays of a file; "gaps" are the differences of the index, which compress, and
 "ok" holds eight samples a byte."""
@@ -94,16 +96,23 @@ class Evaluation:
         return packed({"attacks": self.attacks, "gaps": gaps, "labels": labels, "ok": ok})
 
     @classmethod
-    def read(cls, path: Path) -> "Evaluation":
+    def read(cls, path: Path, most: int = MOST) -> "Evaluation":
         """Return the evaluation of an npz file.
 
+        Args:
+            path: the file.
+            most: samples that it may have; never more than `MOST`.
+
         Raises:
-            InputError: it is missing, damaged or not an evaluation.
+            InputError: it is missing, damaged, not an evaluation, or of more samples.
         """
-        arrays = read_arrays(path)
+        most = min(most, MOST)
+        arrays = read_arrays(path, 32 * most + (1 << 20))  # as int64, 16 attacks a byte each, and their names
         kinds = {name: arrays[name].dtype.kind + str(arrays[name].ndim) for name in sorted(arrays)}
         if kinds not in (PACKED, PLAIN):
             raise InputError(f"{path} is no evaluation: it must hold {', '.join(PACKED)}")
+        if len(arrays["labels"]) > most:
+            raise InputError(f"{path} has {len(arrays['labels'])} samples, there can be at most {most}")
         labels, ok = arrays["labels"].astype(np.int64), arrays["ok"]
         try:
             if kinds == PACKED:

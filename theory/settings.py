@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from theory.inputs import InputError, check_real, parse_object, parse_radius
+from theory.inputs import InputError, check_real, parse_object, parse_radius, read_lines
 from theory.linear import error, log_error
 from theory.mixture import CLASSES
 from theory.problem import Problem, Solution, Uniform
@@ -69,20 +69,19 @@ def read_settings(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: the file cannot be read, is empty, or a line is not a setting (its number is named).
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(f"cannot read {path}: {getattr(problem, 'strerror', 'not UTF-8 text')}") from None
-    numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
-    if not numbered:
-        raise InputError(f"{path} holds no settings; each line must be a JSON object with {', '.join(KEYS)}")
-    for number, line in numbered:
+    empty = True
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        empty = False
         try:
             setting = parse_setting(parse_object(line, "it"))
             class_errors(setting)
             yield setting
         except InputError as problem:
             raise InputError(f"{path}, line {number}: {problem}") from None
+    if empty:
+        raise InputError(f"{path} holds no settings; each line must be a JSON object with {', '.join(KEYS)}")
 
 
 def parse_setting(fields: Mapping[str, Any]) -> dict[str, Any]:
