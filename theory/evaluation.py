@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.arrays import packed, read_arrays
+from theory.digits import percent
 from theory.errors import ClassErrors
 from theory.inference import mcnemar, paired_interval
 from theory.inputs import InputError
@@ -178,12 +179,12 @@ def paired_table(
 
 def _change(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], *, tests: int) -> list[str]:
     n, lost, won = len(before), int((before & ~after).sum()), int((~before & after).sum())
-    low, high = 100 * paired_interval(lost, won, n)
+    low, high = (percent(end, signed=True) for end in paired_interval(lost, won, n))
     p = float(mcnemar(lost, won))
     return [
-        *(f"{100 * (~ok).mean():.1f}" for ok in (before, after)),
-        f"{100 * (lost - won) / n:+.1f}",
-        f"[{low:+.1f}, {high:+.1f}]",
+        *(percent((~ok).mean()) for ok in (before, after)),
+        percent((lost - won) / n, signed=True),
+        f"[{low}, {high}]",
         f"{p:.2g}",
         "yes" if p <= 0.05 / tests else "no",
     ]

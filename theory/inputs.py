@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 LONGEST = 1 << 22
-"""Bytes of a text that is read at once, a file or a line of one. As objects it takes up to 25 times as many."""
+"""Bytes of a text that is read at once, a file or a line of one; its objects take up to 25 times as many."""
 DEEPEST = 32
 """Objects and lists within each other; no file of this package has more than 8."""
 
