@@ -12,6 +12,7 @@ from theory.comparison import comparisons
 from theory.digits import exact_mean, percent, rounded
 from theory.errors import mean_interval
 from theory.evaluation import Evaluation
+from theory.inputs import InputError
 from theory.measured import Measured, read_measured
 from theory.remedies import Study, study_of
 from theory.table import Table
@@ -128,8 +129,13 @@ def linked(trained: Trained) -> Table | None:
     for label, runs in trained.runs.items():
         links = [run.link for run in runs if run.link is not None]
         if links:
-            cells = [_agreement(links, name, q) for q in LINKED for name in AGREEMENT]
-            failed = [len(link["failures"]["robust_error"]) for link in links]
+            try:
+                cells = [_agreement(links, name, q) for q in LINKED for name in AGREEMENT]
+                failed = [len(link["failures"]["robust_error"]) for link in links]
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise InputError(
+                    f"a link.json of {label} must have {', '.join(AGREEMENT)} and failures of {LINKED}"
+                ) from None
             rows.append([label, str(len(links)), *cells, ", ".join(map(str, failed))])
     if not rows:
         return None
