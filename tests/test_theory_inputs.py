@@ -4,10 +4,13 @@ import gzip
 import io
 import json
 import random
+import re
 import struct
 import time
+import tomllib
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,3 +219,17 @@ def test_directions_are_unit_vectors_where_squares_are_no_doubles():
             found = class_errors(parse_setting({**base, **scaled, "theta": theta, "norm": norm}))
             assert found["robust"]["robust_error"] == pytest.approx(expected["robust_error"], rel=1e-12)
             assert found["robust"]["bias"] == pytest.approx(factor * expected["bias"], rel=1e-12)
+
+
+def test_the_lowest_versions_that_are_allowed_are_those_that_are_tried():
+    """What `make test-floor` installs is what pyproject.toml promises, of each dependency that tests use."""
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    more = project["optional-dependencies"]
+    needed = [*project["dependencies"], *(w for k in ("deep", "attacks", "certify", "test") for w in more[k])]
+    needed += [word for word in more["dev"] if word.startswith("foolbox")]
+    tried = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (root / "constraints-floor.txt").read_text(), re.M))
+    lowest = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", word).groups() for word in needed)
+    assert {k: f"{v}.0.0".split(".")[:3] for k, v in lowest.items()} == {
+        k: v.split(".") for k, v in tried.items()
+    }
