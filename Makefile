@@ -4,10 +4,11 @@ JOBS ?= $(shell nproc)
 PY := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: help demo demo-runs test lint check bench docs clean
+.PHONY: help demo demo-runs test test-avx2 test-floor lint check bench docs clean
 help:
 	@echo "make demo   theory, simulation, networks and one page, in a few minutes"
-	@echo "make test   the tests"
+	@echo "make test   the tests; make test-avx2: those of networks as on a processor without AVX-512;"
+	@echo "            make test-floor: all with the lowest versions that are allowed"
 	@echo "make lint   format, lint and types"
 	@echo "make check  the same, and the tests"
 	@echo "make bench  speed, side by side with what it is compared to"
@@ -23,6 +24,18 @@ $(READY): pyproject.toml constraints.txt
 
 test: $(READY)
 	$(PY) -m pytest -n $(JOBS)
+
+test-avx2: $(READY)
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PY) -m pytest -n $(JOBS) tests/test_deep_*.py
+
+test-floor: .venv-floor/ready
+	.venv-floor/bin/python -m pytest -n $(JOBS)
+
+.venv-floor/ready: pyproject.toml constraints-floor.txt
+	$(PYTHON) -m venv --without-pip .venv-floor
+	$(PYTHON) -m pip --python .venv-floor/bin/python install --quiet --constraint constraints-floor.txt \
+		--editable '.[attacks,certify,deep,test]' foolbox
+	@touch $@
 
 lint: $(READY)
 	$(PY) -m ruff format --check .
@@ -47,7 +60,7 @@ docs: .venv/ready-docs
 	@touch $@
 
 clean:
-	rm -rf .venv runs docs/_build docs/api docs/statements
+	rm -rf .venv .venv-floor runs docs/_build docs/api docs/statements
 
 # The demo keeps what is done: a run is made again only when the code it rests on has changed.
 DEMO := runs/demo

@@ -20,6 +20,7 @@ from deep.linear import Linear, worst_margins
 from deep.noise import Noise
 from deep.run_folder import Run
 from deep.seeds import stream
+from theory.digits import percent
 
 __all__ = ["CHECKS", "Check", "Subject"]
 
@@ -89,9 +90,9 @@ class Check:
     def row(self) -> list[str]:
         """Return the check as a row of the table."""
         worst = max(self.per_class, key=lambda c: self.per_class[c], default="")
-        share = f"{100 * self.per_class[worst]:.1f} ({worst})" if worst else "-"
+        share = f"{percent(self.per_class[worst])} ({worst})" if worst else "-"
         verdict = "pass" if self.passed else "FAIL"
-        return [self.name, verdict, f"{100 * self.overall:.1f}", share, self.says, self.figures]
+        return [self.name, verdict, percent(self.overall), share, self.says, self.figures]
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def binarised(s: Subject, most: int = 100) -> Check:
 
 
 def _errors(*oks: Flags) -> str:
-    return ", ".join(f"{100 * (~ok).mean():.1f}" for ok in oks)
+    return ", ".join(percent((~ok).mean()) for ok in oks)
 
 
 def linear_oracle(s: Subject) -> Iterator[Check]:
@@ -267,7 +268,7 @@ def linear_oracle(s: Subject) -> Iterator[Check]:
         differs |= targeted != (bound > 0)
         missed |= plain & (bound <= 0)
     yield s.check("i linear bound", "is broken against the exact bound", beaten, strict=True)
-    figures = f"plain PGD misses {100 * missed.mean():.1f} % at four radii"
+    figures = f"plain PGD misses {percent(missed.mean())} % at four radii"
     yield s.check("i linear exact", "is not decided exactly", differs, figures=figures)
 
 

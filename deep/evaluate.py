@@ -192,7 +192,7 @@ def evaluate(
     parts = []
     for part in batches:
         path = None if shards is None else shards / f"{key}-{part.start}.npz"
-        done = None if path is None or not path.is_file() else _kept(path)
+        done = None if path is None or not path.is_file() else _kept(path, batch_size)
         if done is None:
             done = _batch(model, split, part, attacks, Noise.of(seed, index[part]))
             if path is not None:
@@ -254,10 +254,10 @@ def _logits(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return logits
 
 
-def _kept(path: Path) -> Evaluation | None:
+def _kept(path: Path, most: int) -> Evaluation | None:
     """Return a finished shard, or None if it is damaged: then it is made again."""
     try:
-        return Evaluation.read(path)
+        return Evaluation.read(path, most)
     except InputError:
         return None
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from theory.inputs import InputError, parse_object
+from theory.inputs import InputError, parse_object, read_text
 from theory.owner import claim_folder
 from theory.record import setting_id
 
@@ -68,13 +68,9 @@ def read_config(run: Path) -> Mapping[str, Any]:
         InputError: there is none, or it is damaged.
     """
     path = run / CONFIG
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{run} is not the folder of a run: cannot read {path} ({getattr(error, 'strerror', 'not text')})"
-        ) from None
-    config = parse_object(text, str(path))
+    if not path.is_file():
+        raise InputError(f"{run} is not the folder of a run: it has no {CONFIG}")
+    config = parse_object(read_text(path), str(path))
     for name, kind in {"id": str, "settings": dict, "data_sha256": str, "split_sha256": str}.items():
         if not isinstance(config.get(name), kind):
             raise InputError(
@@ -94,8 +90,7 @@ def is_finished(run: Path, run_id: str) -> bool:
     path = run / RESULT
     if not path.exists():
         return False
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else "a folder"
-    if parse_object(text, str(path)).get("id") != run_id:
+    if parse_object(read_text(path), str(path)).get("id") != run_id:
         raise InputError(f"{path} is of a run with other settings; a folder is for one run")
     return True
 

@@ -25,6 +25,7 @@ goes on, so the same command may be given again. "{seed}" in a text is the seed 
 import itertools
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -40,13 +41,15 @@ import torch
 from deep.folder import CHECKPOINT, is_finished
 from deep.settings import arguments, checked
 from theory.cli import PARENT, Parser, add_jobs, run, workers
-from theory.inputs import InputError, parse_number
+from theory.inputs import InputError, parse_number, read_text
 from theory.owner import own_folder
 
 LARGEST = 10_000
 """Largest number of runs of a file."""
 AXES = ("method", "dataset")
 """What may have tables of its own."""
+DOTTED = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+"""A key of many parts takes tomllib their square in time and memory: one of 60 kB a minute and 3 GB."""
 RESERVED = {"out", "resume", "stop_after", "help"}
 """Flags that a file cannot give."""
 
@@ -143,10 +146,11 @@ def read_plan(path: Path, out: Path) -> list[Job]:
     Raises:
         InputError: the file cannot be read, or one of its runs makes no sense.
     """
+    text = read_text(path, 1 << 18)
+    if DOTTED.search(text):
+        raise InputError(f"{path} has a key of more than 32 parts")
     try:
-        plan = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        plan = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     try:

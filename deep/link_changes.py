@@ -11,7 +11,7 @@ from deep.folder import HISTORY
 from deep.linked import QUANTITIES, Link
 from theory.direction import Change, bias_shift, error_change, judged
 from theory.evaluation import Evaluation
-from theory.inputs import InputError, parse_object
+from theory.inputs import InputError, parse_object, read_lines
 
 __all__ = ["directions"]
 
@@ -91,8 +91,8 @@ def _state(one: Link) -> tuple[Floats, Floats] | None:
     """
     path, size = one.folder / HISTORY, len(one.run.data.classes)
     try:
-        last = path.read_text(encoding="utf-8").splitlines()[-1]
-    except (OSError, UnicodeDecodeError, IndexError):
+        *_, (_, last) = read_lines(path)
+    except ValueError:  # also that there is no line
         raise InputError(
             f"{path} is missing or damaged; it says what the run learnt of its classes"
         ) from None

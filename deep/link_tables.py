@@ -6,6 +6,7 @@ import numpy as np
 
 from deep.linked import QUANTITIES, Link
 from theory.agreement import rank_correlation
+from theory.digits import percent, rounded
 from theory.direction import Change, tally
 from theory.errors import exact_interval, mean_interval
 from theory.table import Table
@@ -13,16 +14,16 @@ from theory.table import Table
 __all__ = ["direction_tables", "run_tables", "summary_tables"]
 
 
-def _percent(value: float, low: float, high: float, sign: str = "") -> str:
+def _percent(value: float, low: float, high: float, signed: bool = False) -> str:
     if not np.isfinite(low):
-        return f"{100 * value:{sign}.1f}"
-    return f"{100 * value:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+        return percent(value, signed=signed)
+    return "{} [{}, {}]".format(*(percent(v, signed=signed) for v in (value, low, high)))
 
 
 def _plain(value: float, low: float = np.nan, high: float = np.nan) -> str:
     if not np.isfinite(value):
         return "-"
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]" if np.isfinite(low) else f"{value:.2f}"
+    return f"{rounded(value)} [{rounded(low)}, {rounded(high)}]" if np.isfinite(low) else rounded(value)
 
 
 def _title(one: Link) -> str:
@@ -48,7 +49,7 @@ def _classes(one: Link) -> Table:
             row += [
                 _percent(one.prediction.value[i, c], low[i, c], high[i, c]),
                 _percent(counts[c] / counted.n[c], *ends),
-                f"{100 * found.residual[c]:+.1f}" if c in found.failures else "",
+                percent(found.residual[c], signed=True) if c in found.failures else "",
             ]
     note = (
         f"errors in percent; predicted from the {one.fitted_on}, joint Gaussian margins, 95 % bootstrap "
@@ -120,8 +121,8 @@ def direction_tables(title: str, found: Mapping[str, Sequence[Change]]) -> list[
         rows = [
             [
                 f"{c.label}, {c.quantity.split('_')[0]}",
-                f"{100 * c.predicted[0]:+.2f} [{100 * c.predicted[1]:+.2f}, {100 * c.predicted[2]:+.2f}]",
-                _percent(*c.measured, sign="+"),
+                "{} [{}, {}]".format(*(rounded(100 * v, signed=True) for v in c.predicted[:3])),
+                _percent(*c.measured, signed=True),
                 f"{c.p:.2g}",
                 c.verdict,
             ]

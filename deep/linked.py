@@ -143,7 +143,8 @@ def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates:
         attacks = tuple(replace(a, eps=parse_radius(eps), eps_text=eps) for a in attacks)
     fitted_on, fit, rest = _parts(folder, run)
     key = _key(folder, attacks, per_class)
-    found = _kept(folder / MEASURED, key)
+    seen, classes = len(fit) + len(run.data.test), len(run.data.classes)
+    found = _kept(folder / MEASURED, key, most=64 * (seen + classes) * (classes + 1) + (1 << 20))
     try:
         if found is None:
             found = {"key": np.array(key), **_measure(run, attacks, fit, rest, per_class)}
@@ -203,10 +204,10 @@ def _key(folder: Path, attacks: tuple[Attack, ...], per_class: int) -> str:
     return digest.hexdigest()
 
 
-def _kept(path: Path, key: str) -> Arrays | None:
+def _kept(path: Path, key: str, *, most: int) -> Arrays | None:
     """Return a measurement that is there, or None if it is another one or damaged: then it is made again."""
     try:
-        found = read_arrays(path)
+        found = read_arrays(path, most)
     except InputError:
         return None
     return found if str(found.get("key")) == key else None

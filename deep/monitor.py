@@ -4,11 +4,11 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from tqdm import tqdm
 
+from theory.digits import exact_mean, percent
 from theory.inputs import InputError
 
 __all__ = ["Monitor", "row"]
@@ -29,7 +29,9 @@ def row(line: Mapping[str, Any], epochs: int, seconds: float) -> str:
     for quantity in ("natural_error", "robust_error"):
         errors = line.get(quantity)
         cells.append(
-            f"{100 * fmean(errors):5.1f}  {100 * max(errors):5.1f}" if errors else f"{'-':>5}  {'-':>5}"
+            f"{percent(exact_mean(errors)):>5}  {percent(max(errors)):>5}"
+            if errors
+            else f"{'-':>5}  {'-':>5}"
         )
     return (
         f"{line['epoch']:>3}/{epochs:<4} {line['loss']:9.4f}  {cells[0]:>22}  {cells[1]:>21}"
@@ -78,7 +80,7 @@ class Monitor:
             if not self.seconds:
                 print(HEADER, file=sys.stderr)
             self.seconds.append(line["seconds"])
-            print(row(line, self.epochs, fmean(self.seconds)), file=sys.stderr, flush=True)
+            print(row(line, self.epochs, exact_mean(self.seconds)), file=sys.stderr, flush=True)
         for alarm in line.get("alarm", "").splitlines():
             print(f"warning: {alarm}", file=sys.stderr, flush=True)
         if self.curves:

@@ -16,7 +16,7 @@ from deep.folder import CONFIG, FLAGS, HISTORY, RECORDS, RESULT, is_finished, re
 from deep.settings import Settings, arguments, checked, resumed
 from theory.cli import Parser, run, writable_folder
 from theory.evaluation import Evaluation
-from theory.inputs import InputError, parse_object
+from theory.inputs import InputError, parse_object, read_lines, read_text
 from theory.measured import REPORT
 from theory.owner import own_folder
 from theory.record import read_records, to_jsonl, write_atomic
@@ -80,10 +80,12 @@ def promoted(folder: Path) -> tuple[str, dict[str, bytes]]:
         dataclasses.replace(r, provenance={**r.provenance, "argv": argv})
         for r in read_records(folder / RECORDS)
     ]
-    history = [parse_object(line, f"a line of {folder / HISTORY}") for line in _lines(folder / HISTORY)]
+    history = [
+        parse_object(line, f"{folder / HISTORY}, line {n}") for n, line in read_lines(folder / HISTORY)
+    ]
     texts = {RECORDS: to_jsonl(records), HISTORY: "".join(json.dumps(line) + "\n" for line in history)}
     if (folder / LINK).exists():
-        link = dict(parse_object("\n".join(_lines(folder / LINK)), str(folder / LINK)))
+        link = dict(parse_object(read_text(folder / LINK), str(folder / LINK)))
         made = link.get("provenance") or {}
         link["provenance"] = {**made, "argv": [*_portable(made.get("argv", []))]}
         texts[LINK] = json.dumps(link) + "\n"
@@ -107,13 +109,6 @@ def _portable(argv: Sequence[str]) -> Iterator[str]:
         else:
             yield f"data/{Path(word).name}" if before == "--data-dir" else word
         before = word
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
 
 
 def _texts(tree: Any) -> Iterator[str]:

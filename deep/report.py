@@ -21,6 +21,7 @@ from deep.folder import read_config
 from deep.run_folder import Run, load_run
 from deep.seeds import stream
 from theory.cli import Parser, radius, run, whole
+from theory.digits import percent
 from theory.evaluation import CLEAN, paired_table
 from theory.inputs import InputError, parse_radius
 from theory.owner import own_folder
@@ -50,8 +51,8 @@ def tables(title: str, found: Evaluation, classes: Sequence[str]) -> list[Table]
     for attack in found.attacks:
         errors = found.errors(classes, attack)
         rates = errors.rates("robust_error")
-        worst = f"{100 * rates.max():.1f} ({classes[rates.argmax()]})"
-        rows.append([attack, f"{100 * errors.average('robust_error'):.1f}", worst])
+        worst = f"{percent(rates.max())} ({classes[rates.argmax()]})"
+        rows.append([attack, percent(errors.average("robust_error")), worst])
     note = "errors in percent; the table above counts a sample as robust only if it withstands all of them"
     return [
         found.errors(classes).table(f"{title}; {found.attack}"),

@@ -71,7 +71,7 @@ def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu")
     model = network(settings, data)
     warning = weights_sha256(folder)[1]
     fill(model, folder / WEIGHTS)
-    left = Evaluation.read(folder / FLAGS)
+    left = Evaluation.read(folder / FLAGS, len(data.test))
     tested = (data.test.index.tolist(), data.test.labels.tolist())
     if (left.index.tolist(), left.labels.tolist()) != tested:
         raise InputError(f"{folder / FLAGS} is not of the {len(data.test)} test samples of {folder / SPLIT}")

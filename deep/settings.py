@@ -129,7 +129,7 @@ class _Checker(Parser):
         super().__init__(**kwargs | {"add_help": False})
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(one_line(message))
+        raise InputError(f"{one_line(message):.1000}")
 
 
 def parse(argv: Sequence[str] | None, kind: type[Parser] = Parser) -> tuple[Settings, Place]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from paper_figs.leanings import Leanings, read_leanings
 from theory.arrays import read_arrays
 from theory.comparison import Comparison, comparisons
-from theory.inputs import InputError, parse_object
+from theory.inputs import InputError, parse_object, read_lines, read_text
 from theory.measured import record_files
 from theory.record import Record, read_records, setting_id
 from theory.remedies import own_bases
@@ -22,8 +22,10 @@ __all__ = ["Archive", "Portrait", "RunFiles", "Trained", "read_archive"]
 BASES = ("natural", "PGD", "TRADES")
 """Methods that do not look at classes."""
 PORTRAITS = "portrait*.npz"
+WORDS = ("networks", "runs", "classes", "protocol")
+MOST_WORDS = 10_000
 ARRAYS = {
-    **dict.fromkeys(("networks", "runs", "classes", "protocol"), "U"),
+    **dict.fromkeys(WORDS, "U"),
     **dict.fromkeys(("images", "gradients", "adversarial"), "u"),
     **dict.fromkeys(("labels", "predicted"), "i"),
 }
@@ -189,16 +191,9 @@ def read_archive(path: Path) -> Archive:
     )
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
-
-
 def _history(folder: Path) -> Iterator[Mapping[str, Any]]:
     path = folder / "history.jsonl"
-    for number, line in enumerate(_text(path).splitlines() if path.exists() else [], 1):
+    for number, line in read_lines(path) if path.exists() else ():
         epoch = parse_object(line, f"{path}, line {number}")
         if epoch.get("epoch") != number:
             raise InputError(
@@ -209,14 +204,16 @@ def _history(folder: Path) -> Iterator[Mapping[str, Any]]:
 
 def _link(folder: Path) -> Mapping[str, Any] | None:
     path = folder / "link.json"
-    return parse_object(_text(path), str(path)) if path.exists() else None
+    return parse_object(read_text(path), str(path)) if path.exists() else None
 
 
 def _portrait(path: Path) -> Portrait:
     arrays = read_arrays(path)
     if {name: arrays[name].dtype.kind for name in arrays} != ARRAYS:
         raise InputError(f"{path} is no portrait: it must hold {', '.join(ARRAYS)}")
-    words = {name: tuple(arrays.pop(name).ravel().tolist()) for name in ("networks", "runs", "classes")}
+    if max(arrays[name].size for name in WORDS) > MOST_WORDS:
+        raise InputError(f"{path} is no portrait: it names more than {MOST_WORDS} networks or classes")
+    words = {name: tuple(arrays.pop(name).ravel().tolist()) for name in WORDS if name != "protocol"}
     try:
         return Portrait(**words, protocol=" ".join(arrays.pop("protocol").ravel().tolist()), **arrays)
     except InputError as error:

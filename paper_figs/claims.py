@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from theory.inputs import InputError, parse_object
+from theory.inputs import InputError, parse_object, read_lines
 from theory.statement import statements
 
 __all__ = ["claim_table", "read_verdicts"]
@@ -33,11 +33,7 @@ def read_verdicts(folders: Iterable[Path]) -> Mapping[str, Counter[str]]:
 
 def _read(path: Path, tasks: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the verdicts on claims, with the name of the study; ``tasks`` says where each task is."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in read_lines(path):
         task = parse_object(line, f"{path}, line {number}")
         name, place = str([task.get(k) for k in ("task", "seed", "setting")]), f"{path}, line {number}"
         if name in tasks:

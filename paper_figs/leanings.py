@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.arrays import read_arrays
-from theory.inputs import InputError, check_array, check_real, parse_object
+from theory.inputs import InputError, check_array, check_real, parse_object, read_text
 
 __all__ = ["PARTS", "TRAININGS", "Leanings", "read_leanings"]
 
@@ -55,7 +55,7 @@ def read_leanings(folder: Path) -> Iterator[Leanings]:
 
 
 def _read(path: Path) -> Leanings:
-    numbers = parse_object(path.read_text(encoding="utf-8"), "it")
+    numbers = parse_object(read_text(path), "it")
     found = read_arrays(path.with_name("features.npz"))
     arrays = {name: check_array(name, array.ravel(), low=-np.inf) for name, array in found.items()}
     correlation, weights = arrays["correlation"], {t: arrays[f"{t}_weights"] for t in TRAININGS}

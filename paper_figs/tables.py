@@ -9,8 +9,10 @@ import numpy as np
 from paper_figs.archive import Trained, read_archive
 from theory.cli import Parser, run
 from theory.comparison import comparisons
+from theory.digits import exact_mean, percent, rounded
 from theory.errors import mean_interval
 from theory.evaluation import Evaluation
+from theory.inputs import InputError
 from theory.measured import Measured, read_measured
 from theory.remedies import Study, study_of
 from theory.table import Code, Strong, Table
@@ -79,8 +81,8 @@ def auto_attack(study: Study) -> dict[str, str]:
             before = [one.errors(classes, *(a for a in one.attacks if STRONG not in a)) for one in reports]
             average = [e.average(ROBUST) for e in counted]
             worst = [e.rates(ROBUST).max() for e in counted]
-            added = 100 * (np.mean(average) - np.mean([e.average(ROBUST) for e in before]))
-            cells[label] = f"{_percent(average)}, {_percent(worst)} ({added:+.1f})"
+            added = exact_mean(average) - exact_mean(e.average(ROBUST) for e in before)
+            cells[label] = f"{_percent(average)}, {_percent(worst)} ({percent(added, signed=True)})"
     return cells
 
 
@@ -127,8 +129,13 @@ def linked(trained: Trained) -> Table | None:
     for label, runs in trained.runs.items():
         links = [run.link for run in runs if run.link is not None]
         if links:
-            cells = [_agreement(links, name, q) for q in LINKED for name in AGREEMENT]
-            failed = [len(link["failures"]["robust_error"]) for link in links]
+            try:
+                cells = [_agreement(links, name, q) for q in LINKED for name in AGREEMENT]
+                failed = [len(link["failures"]["robust_error"]) for link in links]
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise InputError(
+                    f"a link.json of {label} must have {', '.join(AGREEMENT)} and failures of {LINKED}"
+                ) from None
             rows.append([label, str(len(links)), *cells, ", ".join(map(str, failed))])
     if not rows:
         return None
@@ -156,7 +163,7 @@ def _agreement(links: Sequence[Mapping[str, Any]], name: str, quantity: str) -> 
     if not values:
         return "-"
     low, high = (min(values), max(values)) if len(values) > 1 else (found[0].get("low"), found[0].get("high"))
-    return f"{np.mean(values):.2f}" + (f" [{low:.2f}, {high:.2f}]" if low is not None else "")
+    return rounded(exact_mean(values)) + (f" [{rounded(low)}, {rounded(high)}]" if low is not None else "")
 
 
 def _errors(study: Study, label: str) -> list[str]:
@@ -171,7 +178,7 @@ def _errors(study: Study, label: str) -> list[str]:
 def _percent(values: Sequence[float]) -> str:
     mean, low, _ = mean_interval(values)
     few = len(values) < 3 or np.isnan(low)
-    return f"{100 * mean:.1f}" if few else f"{100 * mean:.1f} ± {100 * (mean - low):.1f}"
+    return percent(mean) if few else f"{percent(mean)} ± {percent(mean - low)}"
 
 
 def _change(finding: Finding | None) -> list[str]:
@@ -180,7 +187,7 @@ def _change(finding: Finding | None) -> list[str]:
         return ["", ""]
     name = finding.words.removeprefix("the robust error of ").split(",")[0]
     ends = interval(finding.both) if finding.both[0] == finding.both[0] else "one seed"
-    said = f"{name}: {100 * finding.change.mean:+.1f} {ends}"
+    said = f"{name}: {finding.points} {ends}"
     return [finding.base, Strong(said) if finding.resolved else said]
 
 

@@ -2,6 +2,8 @@
 
 import gzip
 import hashlib
+import math
+import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ Array = npt.NDArray[np.float64]
 Labelled = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
 DATA = ("mnist", "digits")
+LARGEST = 60_000 * 28 * 28
+"""Bytes of the largest file of MNIST."""
 HELD_OUT = 60
 """Test images of each class of the embedded digits, which have no published test set."""
 
@@ -104,11 +108,12 @@ def _idx(folder: Path, name: str, dimensions: int) -> npt.NDArray[np.uint8]:
     if path is None:
         raise InputError(f"no {name} or {name}.gz in {folder} or its MNIST/raw")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header = file.read(4 + 4 * dimensions)
+            sizes = struct.unpack(f">{dimensions}I", header[4:].ljust(4 * dimensions, b"\0"))
+            content = file.read(min(math.prod(sizes), LARGEST) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {error}") from None
-    header = 4 + 4 * dimensions
-    sizes = np.frombuffer(content[4:header].ljust(4 * dimensions, b"\0"), ">u4").astype(int)
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) != header + sizes.prod():
+    if header[:4] != bytes([0, 0, 8, dimensions]) or len(content) != math.prod(sizes):
         raise InputError(f"{path} is not an idx file of bytes in {dimensions} dimensions, or is cut short")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)
+    return np.frombuffer(content, np.uint8).reshape(sizes)

@@ -7,6 +7,7 @@ import pytest
 
 from paper_figs.tables import RECORDS, auto_attack, studies, summary, tables
 from theory.comparison import comparisons
+from theory.digits import percent
 from theory.evaluation import Evaluation
 from theory.inputs import InputError
 from theory.record import read_records
@@ -50,9 +51,10 @@ def test_the_column_has_what_autoattack_adds(runs, tmp_path):
         assert after.sum() > before.sum()
         worst = max(after[members].mean() for members in classes)
         expected.append([after.mean(), worst, after.mean() - before.mean()])
-    average, worst, added = 100 * np.mean(expected, axis=0)
+    average, worst, added = np.mean(expected, axis=0)
     (study,) = studies(tmp_path)
-    assert auto_attack(study) == {"PGD": f"{average:.1f}, {worst:.1f} ({added:+.1f})"}
+    added = percent(added, signed=True)
+    assert auto_attack(study) == {"PGD": f"{percent(average)}, {percent(worst)} ({added})"}
     table = summary(study)
     column = table.header.index("AutoAttack: average, worst (added)")
     assert [row[column] for row in table.rows] == ["", auto_attack(study)["PGD"]]

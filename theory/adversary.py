@@ -82,6 +82,7 @@ def best_direction(theta: Sequence[float] | Array, eps: float, norm: str = "linf
         inside = eps > size.sum()
         level = 0.0 if inside else _clip_level(size, eps)
         w = np.clip(t, -level, level) if level > 0 else np.where(t < 0, -1.0, 1.0)
+    w = w / np.abs(w).max()
     w = w / np.linalg.norm(w)
     mu, rho = float(w @ t), dual_norm(w, norm)
     return Direction(w, mu, rho, _margin(t, eps, norm, mu - eps * rho))
@@ -121,6 +122,12 @@ def _shrink(t: Array, level: float) -> Array:
     return np.sign(t) * np.maximum(np.abs(t) - level, 0)
 
 
+def _length(t: Array) -> float:
+    """Return ||t||_2, also where its square is no double."""
+    largest = np.abs(t).max()
+    return float(largest * np.linalg.norm(t / largest))
+
+
 def _clip_level(size: Array, eps: float) -> float:
     """Return the level above which the l1 norm of what is cut off equals eps <= ||t||_1."""
     ordered = np.sort(size)[::-1]
@@ -134,7 +141,7 @@ def _margin(t: Array, eps: float, norm: str, plain: float) -> float:
     """Return the margin without the cancellation of mu - eps rho where there is a closed form."""
     if norm == "linf":
         largest = np.abs(t).max()
-        return float(np.linalg.norm(_shrink(t, eps)) if eps < largest else largest - eps)
+        return float(_length(_shrink(t, eps)) if eps < largest else largest - eps)
     if norm == "l2":
-        return float(np.linalg.norm(t) - eps)
+        return float(_length(t) - eps)
     return plain

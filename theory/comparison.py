@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from theory.digits import percent
 from theory.errors import ClassErrors, mean_interval
 from theory.inputs import InputError
 from theory.record import Record
@@ -89,7 +90,7 @@ class Comparison:
         for statistic in STATISTICS:
             cells = (" / ".join(_percent(self._statistic(m, q, statistic)) for q in _BOTH) for m in self.runs)
             rows.append([statistic, *cells])
-        chance = (" / ".join(f"{100 * self.null_spread(m, q):.1f}" for q in _BOTH) for m in self.runs)
+        chance = (" / ".join(percent(self.null_spread(m, q)) for q in _BOTH) for m in self.runs)
         rows.append(["spread by chance", *chance])
         seeds = ", ".join(f"{m} {len(s)}" for m, s in self.runs.items())
         note = (
@@ -120,15 +121,13 @@ class Comparison:
         """Return a row of the paired table."""
         seeds = sorted(set(self.runs[label]) & set(self.runs[base]))
         here, there = ([STATISTICS[name](self.runs[m][s], quantity) for s in seeds] for m in (label, base))
-        mean, low, high = (
-            (100 * v for v in mean_interval(np.subtract(here, there))) if seeds else [np.nan] * 3
-        )
+        mean, low, high = mean_interval(np.subtract(here, there)) if seeds else [np.nan] * 3
         resolved = "yes" if low > 0 or high < 0 else "no"
         return [
             f"{label} - {base}",
             f"{quantity.split('_')[0]} {name}",
-            f"{mean:+.1f}",
-            f"[{low:+.1f}, {high:+.1f}]" if np.isfinite(low) else "-",
+            percent(mean, signed=True),
+            f"[{percent(low, signed=True)}, {percent(high, signed=True)}]" if np.isfinite(low) else "-",
             resolved if len(seeds) >= ENOUGH_SEEDS else "too few seeds",
             str(len(seeds)),
         ]
@@ -158,7 +157,7 @@ def _against(base: str, rows: Sequence[Sequence[str]]) -> Table:
 
 def _percent(values: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> str:
     mean, low, _ = mean_interval(values)
-    return f"{100 * mean:.1f}" if np.isnan(low) else f"{100 * mean:.1f} ±{100 * (mean - low):.1f}"
+    return percent(mean) if np.isnan(low) else f"{percent(mean)} ±{percent(mean - low)}"
 
 
 def comparisons(records: Iterable[Record]) -> list[Comparison]:

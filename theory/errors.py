@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, stdtrit
 
+from theory.digits import exact_mean, percent
 from theory.inference import null_gap, worst_set
 from theory.table import Table
 
@@ -25,7 +26,7 @@ def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[floa
     With fewer than two values there is no interval: its ends are nan.
     """
     x = np.asarray(values, float)
-    mean = float(x.mean())
+    mean = exact_mean(x)
     if len(x) < 2:
         return mean, np.nan, np.nan
     half = float(stdtrit(len(x) - 1, (1 + confidence) / 2) * x.std(ddof=1) / np.sqrt(len(x)))
@@ -122,7 +123,7 @@ class ClassErrors:
 
     def tail_mean(self, quantity: str) -> float:
         """Return the mean error rate of the `tail` classes with the largest."""
-        return float(np.sort(self.rates(quantity))[-self.tail :].mean())
+        return exact_mean(np.sort(self.rates(quantity))[-self.tail :])
 
     def summary(self) -> dict[str, Any]:
         """Return every rate with its 95 % exact interval, as JSON.
@@ -157,7 +158,7 @@ class ClassErrors:
 
         def cell(errors: int, n: int) -> str:
             low, high = exact_interval(errors, n)
-            return f"{100 * errors / n:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+            return f"{percent(errors / n)} [{percent(low)}, {percent(high)}]"
 
         counts = [self.counts(q) for q in QUANTITIES]
         rows = [
@@ -168,15 +169,15 @@ class ClassErrors:
         rows.append(["average", str(total), *(cell(int(c.sum()), total) for c in counts)])
         said = [self._summary(q) for q in QUANTITIES]
         rows += [
-            ["worst", "", *(f"{100 * s['worst']:.1f} ({s['worst_class']})" for s in said)],
+            ["worst", "", *(f"{percent(s['worst'])} ({s['worst_class']})" for s in said)],
             ["may be the worst", "", *(" ".join(s["worst_set"]) for s in said)],
-            [f"worst {self.tail}", "", *(f"{100 * s['tail_mean']:.1f}" for s in said)],
+            [f"worst {self.tail}", "", *(percent(s["tail_mean"]) for s in said)],
             [
                 "gap (by chance)",
                 "",
-                *(f"{100 * s['gap']:.1f} ({100 * s['null_gap']:.1f}, {_p(s['gap_p'])})" for s in said),
+                *(f"{percent(s['gap'])} ({percent(s['null_gap'])}, {_p(s['gap_p'])})" for s in said),
             ],
-            ["spread", "", *(f"{100 * s['spread']:.1f}" for s in said)],
+            ["spread", "", *(percent(s["spread"]) for s in said)],
         ]
         header = ["class", "n", *(q.replace("_", " ") for q in QUANTITIES)]
         note = (

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.arrays import packed, read_arrays
+from theory.digits import percent
 from theory.errors import ClassErrors
 from theory.inference import mcnemar, paired_interval
 from theory.inputs import InputError
@@ -20,6 +21,8 @@ CLEAN = "clean"
 NO_GRADIENT = "gradient"
 FEW_BLIND = 0.01
 """The share of right samples that may have no gradient, as in ``deep.sanity``; one always may."""
+MOST = 1 << 18
+"""Samples of a file. The largest test set of this package has 26032."""
 PACKED = {"attacks": "U1", "gaps": "i1", "labels": "i1", "ok": "u2"}
 """Kind and dimensions of the arrays of a file; "gaps" are the differences of the index, which compress, and
 "ok" holds eight samples a byte. Files of doubtful evaluations have "blind" and "not_finite" too."""
@@ -125,16 +128,23 @@ class Evaluation:
         return packed(plain | (doubtful if self.blind or any(self.not_finite) else {}))
 
     @classmethod
-    def read(cls, path: Path) -> "Evaluation":
+    def read(cls, path: Path, most: int = MOST) -> "Evaluation":
         """Return the evaluation of an npz file.
 
+        Args:
+            path: the file.
+            most: samples that it may have; never more than `MOST`.
+
         Raises:
-            InputError: it is missing, damaged or not an evaluation.
+            InputError: it is missing, damaged, not an evaluation, or of more samples.
         """
-        arrays = read_arrays(path)
+        most = min(most, MOST)
+        arrays = read_arrays(path, 32 * most + (1 << 20))  # as int64, 16 attacks a byte each, and their names
         kinds = {name: arrays[name].dtype.kind + str(arrays[name].ndim) for name in sorted(arrays)}
         if kinds not in (PACKED, PLAIN, {**DOUBTFUL, **PACKED}):
             raise InputError(f"{path} is no evaluation: it must hold {', '.join(PACKED)}")
+        if len(arrays["labels"]) > most:
+            raise InputError(f"{path} has {len(arrays['labels'])} samples, there can be at most {most}")
         labels, ok = arrays["labels"].astype(np.int64), arrays["ok"]
         try:
             if "gaps" in arrays:
@@ -204,12 +214,12 @@ def paired_table(
 
 def _change(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], *, tests: int) -> list[str]:
     n, lost, won = len(before), int((before & ~after).sum()), int((~before & after).sum())
-    low, high = 100 * paired_interval(lost, won, n)
+    low, high = (percent(end, signed=True) for end in paired_interval(lost, won, n))
     p = float(mcnemar(lost, won))
     return [
-        *(f"{100 * (~ok).mean():.1f}" for ok in (before, after)),
-        f"{100 * (lost - won) / n:+.1f}",
-        f"[{low:+.1f}, {high:+.1f}]",
+        *(percent((~ok).mean()) for ok in (before, after)),
+        percent((lost - won) / n, signed=True),
+        f"[{low}, {high}]",
         f"{p:.2g}",
         "yes" if p <= 0.05 / tests else "no",
     ]

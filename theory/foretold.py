@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.counterpart import ERRORS, Gaussians, Remedy, fitted, predicted
+from theory.digits import exact_mean, percent
 from theory.paired import average_over
 from theory.remedies import Study
 from theory.table import Table
@@ -61,7 +62,7 @@ def predictions(study: Study) -> list[Prediction]:
     Hard are the classes whose robust validation error of the base is above the average.
     """
     bases = {base: v for base in study.bases if (v := study.validation(base)) is not None}
-    hard = {base: v > v.mean() for base, v in bases.items() if not (v == v.mean()).all()}
+    hard = {base: v > exact_mean(v) for base, v in bases.items() if not (v == exact_mean(v)).all()}
 
     def kinds(base: str) -> list[Kind]:
         if base not in hard:
@@ -122,8 +123,10 @@ def theory_table(told: Sequence[Prediction]) -> Table:
     for p in told:
         f = p.finding
         label = f"{f.method} against {f.base}"
-        found = f"{_direction(f.change.mean)} {100 * f.change.mean:+.1f}" if f.resolved else "cannot tell"
-        said = f"{_direction(p.predicted)} {100 * p.predicted:+.1f}" if p.predicted else "no change"
+        found = f"{_direction(f.change.mean)} {f.points}" if f.resolved else "cannot tell"
+        said = (
+            f"{_direction(p.predicted)} {percent(p.predicted, signed=True)}" if p.predicted else "no change"
+        )
         rows.append([label, p.remedy.kind, f.name, said, found, interval(f.both), p.agree])
     header = ["method", "acts by (hard, easy)", "error", "predicted", "measured", "95 % interval", "agree"]
     models = {p.finding.base: p.classes.words for p in told}

@@ -1,9 +1,13 @@
 """Bad input, and the checks of numbers that every layer shares."""
 
+import itertools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +22,14 @@ __all__ = [
     "parse_number",
     "parse_object",
     "parse_radius",
+    "read_lines",
+    "read_text",
 ]
 
+LONGEST = 1 << 22
+"""Bytes of a text that is read at once, a file or a line of one; its objects take up to 25 times as many."""
+DEEPEST = 32
+"""Objects and lists within each other; no file of this package has more than 8."""
 WHOLE = re.compile("[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Numbers as a person writes them: Python reads 1_000, " 5 ", infinity and the digits of every script too."""
@@ -109,14 +119,61 @@ def parse_radius(text: str) -> float:
     return abs(value)  # no -0.0
 
 
+def read_text(path: Path, most: int = LONGEST) -> str:
+    """Return the content of a text file.
+
+    Raises:
+        InputError: it cannot be read, is not UTF-8, or has more than ``most`` bytes.
+    """
+    with _reading(path), path.open("rb") as file:
+        return _decoded(file.read(most + 1), most, str(path))
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line of a text file, from 1, without holding the others.
+
+    Raises:
+        InputError: it cannot be read, or a line is not UTF-8 or has more than `LONGEST` bytes.
+    """
+    with _reading(path), path.open("rb") as file:
+        for number in itertools.count(1):
+            line = file.readline(LONGEST + 1)
+            if not line:
+                return
+            yield number, _decoded(line, LONGEST, f"{path}, line {number}")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a path that cannot be one
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
+
+
+def _decoded(raw: bytes, most: int, where: str) -> str:
+    if len(raw) > most:
+        raise InputError(f"cannot read {where}: it has more than {most} bytes")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InputError(f"cannot read {where}: not text in UTF-8") from None
+
+
 def parse_object(text: str, where: str) -> Mapping[str, Any]:
-    """Parse one JSON object.
+    """Parse one object of strict JSON: every number is finite as a double, and no key is there twice.
 
     Raises:
         InputError: the text is not one; ``where`` says which text.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_once)
+        value = json.loads(
+            text, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite, parse_int=_whole
+        )
+        if text.count("[") + text.count("{") > DEEPEST:
+            _check_depth(value)
     except InputError as error:
         raise InputError(f"{where} {error}") from None
     except (ValueError, RecursionError) as error:
@@ -126,9 +183,32 @@ def parse_object(text: str, where: str) -> Mapping[str, Any]:
     return value
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise InputError(f"has {text:.60}; a number must be finite")
+    return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        inner = [v for v in level if isinstance(v, (dict, list))]
+        level = [w for v in inner for w in (v.values() if isinstance(v, dict) else v)]
+        if not level:
+            return
+    raise InputError(f"has more than {DEEPEST} objects and lists within each other")
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object whose keys are all different."""
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        raise InputError(f"has the key {next(k for k in keys if keys.count(k) > 1)!r:.60} twice")
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise InputError(f"has the key {key!r:.60} twice")
+    return found

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from theory.comparison import DATA, mixed
 from theory.errors import QUANTITIES
 from theory.evaluation import Evaluation
-from theory.inputs import InputError, check_real, parse_object
+from theory.inputs import InputError, check_real, parse_object, read_lines
 from theory.record import Record, read_records
 
 __all__ = ["REPORT", "Measured", "left_out", "read_measured", "record_files", "refuse_mixed"]
@@ -152,10 +152,11 @@ def _runs(file: Path, records: Iterable[Record]) -> Iterator[Measured]:
     (one,) = found.values()
     run = Measured(str(file.parent), tuple(one))
     flags, history = file.with_name(FLAGS), file.with_name(HISTORY)
-    evaluation = Evaluation.read(flags) if flags.is_file() else None
+    n = sum({r.label: r.n or 0 for r in one if r.label in run.classes}.values())
+    evaluation = Evaluation.read(flags, n) if flags.is_file() else None
     if evaluation and not _fits(evaluation, run):
         raise InputError(f"{flags} is not of the run of {file}: its counts are others")
-    report = Evaluation.read(file.parent / REPORT) if (file.parent / REPORT).is_file() else None
+    report = Evaluation.read(file.parent / REPORT, n) if (file.parent / REPORT).is_file() else None
     if report and not _belongs(report, run, evaluation):
         raise InputError(f"{file.parent / REPORT} is not of the run of {file}: its samples are others")
     yield Measured(run.name, run.records, evaluation, report, _validation(history, len(run.classes)))
@@ -195,11 +196,7 @@ def _validation(history: Path, classes: int) -> npt.NDArray[np.float64] | None:
     """Return the robust validation errors of the last line that has them."""
     if not history.is_file():
         return None
-    try:
-        lines = history.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {history}: {getattr(error, 'strerror', None) or 'not text'}") from None
-    for number, line in reversed([*enumerate(lines, 1)]):
+    for number, line in reversed([*read_lines(history)]):
         said: Mapping[str, Any] = parse_object(line, f"{history}, line {number}")
         if "robust_error" in said:
             try:

@@ -73,10 +73,11 @@ def optimal_bias(
     """
     p = _Problem.of(margin, sigma, K, log_odds)
     with np.errstate(all="ignore"):
-        root = 2 * p.K * np.sqrt(p.m**2 + p.kappa * p.sigma**2 * p.level / 2)
-        half = (p.K**2 + 1) * p.m
-        conjugate = (p.kappa * p.m**2 - 2 * p.K**2 * p.sigma**2 * p.level) / (half + root)
-        bias = np.where(p.m > 0, conjugate, (half - root) / p.kappa)
+        m = p.m / p.sigma  # in units of sigma no square underflows that matters
+        root = 2 * p.K * np.sqrt(m**2 + p.kappa * p.level / 2)
+        half = (p.K**2 + 1) * m
+        conjugate = (p.kappa * m**2 - 2 * p.K**2 * p.level) / (half + root)
+        bias = p.sigma * np.where(m > 0, conjugate, (half - root) / p.kappa)
     bias = np.where(p.constant(), p.majority, bias)
     return np.where(p.swapped, -bias, bias)
 
@@ -189,7 +190,7 @@ class _Problem:
             return np.asarray((self.kappa == 0) & (self.m <= 0))
         wide, narrow = self.z_scores()
         with np.errstate(all="ignore"):
-            no_root = self.m**2 + self.kappa * self.sigma**2 * self.level / 2 < 0
+            no_root = (self.m / self.sigma) ** 2 + self.kappa * self.level / 2 < 0
             constant = no_root | ~beats_constants(wide, narrow, self.log_odds)
         constant &= self.log_odds > 0
         return np.where(self.kappa > 0, constant, self.m <= 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from theory.cli import writable_folder
-from theory.inputs import InputError, parse_object
+from theory.inputs import InputError, parse_object, read_text
 from theory.record import naming
 
 __all__ = ["claim_folder", "own_folder"]
@@ -91,8 +91,7 @@ def claim_folder(path: Path, run_id: str, files: Sequence[str]) -> Iterator[Path
             marker = path / files[-1]
             found = None
             if marker.is_file():
-                text = marker.read_text(encoding="utf-8", errors="replace")
-                found = parse_object(text, str(marker)).get("id")
+                found = parse_object(read_text(marker), str(marker)).get("id")
             if found != run_id or any((path / name).is_dir() for name in there):
                 raise InputError(
                     f"--out {path} holds {there[0]} of a run with other settings; give an empty folder"

@@ -17,6 +17,7 @@ of the seeds. That makes intervals over both too wide rather than too narrow. `h
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ from theory.errors import mean_interval
 __all__ = ["Change", "Pair", "Weigh", "average_over", "change_of", "holm", "largest", "pooled_variance"]
 
 Array = npt.NDArray[np.float64]
-Weigh = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], Array]
-"""Of labels and errors, shape (n,), the weights of the samples: their sum over errors is the statistic."""
+Weigh = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], Sequence[int] | None]
+"""Of labels and errors, shape (n,), the classes whose mean error is the statistic; None is all samples."""
 SHARED = 0.25
 """Correlation between the squares of two differences from one base, where half of the noise is the base's."""
 
@@ -57,18 +58,15 @@ class Change:
 
     Args:
         seeds: change in each seed, shape (S,).
+        mean: over seeds, from the counts.
         images: what each image adds to the mean change, less its expectation, shape (images,); sums to 0.
         single: V_0.
     """
 
     seeds: Array
+    mean: float
     images: Array
     single: float
-
-    @property
-    def mean(self) -> float:
-        """Return the mean over seeds."""
-        return float(self.seeds.mean())
 
     def over_seeds(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return Student's t interval over seeds; nan for one seed."""
@@ -113,21 +111,23 @@ class Change:
 
 
 def average_over(classes: Sequence[int] | None = None) -> Weigh:
-    """Return the weights of the error over all samples, or of the mean error of some classes."""
-
-    def weigh(labels: npt.NDArray[np.int64], errors: npt.NDArray[np.bool_]) -> Array:
-        if classes is None:
-            return np.full(len(labels), 1 / len(labels))
-        members = [labels == c for c in classes]
-        return np.asarray(sum(m / m.sum() for m in members) / len(members))
-
-    return weigh
+    """Return the statistic of the error over all samples, or of the mean error of some classes."""
+    return lambda labels, errors: classes
 
 
-def largest(labels: npt.NDArray[np.int64], errors: npt.NDArray[np.bool_]) -> Array:
-    """Return the weights of the largest error of a class, whichever class that is in this network."""
+def largest(labels: npt.NDArray[np.int64], errors: npt.NDArray[np.bool_]) -> Sequence[int]:
+    """Return the class of largest error, whichever that is in this network."""
     rates = np.bincount(labels, weights=errors) / np.bincount(labels)
-    return average_over([int(rates.argmax())])(labels, errors)
+    return [int(rates.argmax())]
+
+
+def _rate(
+    labels: npt.NDArray[np.int64], errors: npt.NDArray[np.bool_], classes: Sequence[int] | None
+) -> tuple[Fraction, Array]:
+    """Return a statistic, and the weights of the samples whose sum over errors it is, shape (n,)."""
+    groups = [np.ones(len(labels), bool)] if classes is None else [labels == c for c in classes]
+    rates = [Fraction(int((errors & g).sum()), int(g.sum())) for g in groups]
+    return sum(rates, Fraction()) / len(groups), np.asarray(sum(g / g.sum() for g in groups) / len(groups))
 
 
 def change_of(pairs: Sequence[Pair], weigh: Weigh) -> Change:
@@ -137,20 +137,23 @@ def change_of(pairs: Sequence[Pair], weigh: Weigh) -> Change:
         pairs: one for each seed, at least one.
         weigh: the statistic.
     """
-    seeds, index, parts = [], [], []
+    seeds: list[Fraction] = []
+    index, parts = [], []
     for pair in pairs:
         rates, influences, used = [], [], np.zeros(len(pair.labels), bool)
         for errors in (pair.method, pair.base):
-            weights = weigh(pair.labels, errors)
-            rates.append(float(weights @ errors))
-            influences.append(weights * (errors - rates[-1]))
+            rate, weights = _rate(pair.labels, errors, weigh(pair.labels, errors))
+            rates.append(rate)
+            influences.append(weights * (errors - float(rate)))
             used |= weights > 0
         seeds.append(rates[0] - rates[1])
         index.append(pair.index[used])
         parts.append((influences[0] - influences[1])[used] / len(pairs))
     each = np.concatenate(parts)
     _, image = np.unique(np.concatenate(index), return_inverse=True)
-    return Change(np.array(seeds), np.bincount(image, weights=each).astype(np.float64), float(each @ each))
+    by_image = np.bincount(image, weights=each).astype(np.float64)
+    mean = float(sum(seeds, Fraction()) / len(seeds))
+    return Change(np.array(seeds, np.float64), mean, by_image, float(each @ each))
 
 
 def pooled_variance(changes: Sequence[Change]) -> tuple[float, float]:

@@ -94,6 +94,8 @@ class Problem:
         """Refuse what is outside the domain."""
         check_real("sigma", self.sigma, low=0, strict=True)
         check_real("K", self.K, low=0, strict=True)
+        for scale in self.scales:
+            check_real("K sigma", scale, low=np.finfo(float).tiny, high=np.finfo(float).max / 4)
         if self.norm not in NORMS:
             raise InputError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r:.60}")
         check_real("prior_pos", self.prior_pos, low=0, high=1, strict=True)
@@ -136,14 +138,14 @@ class Problem:
         """
         for radius in radii:
             check_real("eps", radius, low=0)
-        best = self.direction(sum(radii) / 2)
+        best = self.direction(radii[0] / 2 + radii[1] / 2)
         given = best.margin, self.sigma, self.K, self.log_odds
         with np.errstate(over="ignore", invalid="ignore"):
             z = tuple(float(v) for v in optimal_z_scores(*given))
             bias = float(optimal_bias(*given)) + (radii[0] - radii[1]) * best.rho / 2
         kind = str(optimal_kind(*given))
         if kind == "interior" and not np.isfinite([best.margin, bias, *z]).all():
-            raise InputError(f"radii {radii} on {self} leave the range of double precision")
+            raise InputError(f"radii {radii} on {self!r:.200} leave the range of double precision")
         return Solution(bias, kind, best.margin, best.rho, radii, (z[0], z[1]), self.scales)
 
     def fair(self, eps: float, *, direction: Direction) -> Solution:
@@ -166,7 +168,7 @@ class Problem:
             train_eps: radius of the robust optimum, one for both classes or one for each; eps if None.
         """
         radii = (eps, eps) if train_eps is None else (train_eps[0], train_eps[-1])
-        direction = self.direction(sum(radii) / 2)
+        direction = self.direction(radii[0] / 2 + radii[1] / 2)
         return {
             "natural": self.optimum(),
             "robust": self.optimum(radii),

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 from theory.errors import QUANTITIES, ClassErrors
-from theory.inputs import InputError, check_real, parse_object
+from theory.inputs import InputError, check_real, parse_object, read_lines
 
 __all__ = [
     "Record",
@@ -291,16 +291,10 @@ def read_records(path: Path) -> list[Record]:
 
 
 def _read_file(path: Path) -> Iterator[Record]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot read records from {path}: {getattr(error, 'strerror', 'not text')}"
-        ) from None
     names = {f.name for f in dataclasses.fields(Record)}
     needed = {f.name for f in dataclasses.fields(Record) if f.default is dataclasses.MISSING}
     needed -= {"provenance", "extra"}
-    for number, line in enumerate(lines, 1):
+    for number, line in read_lines(path):
         try:
             fields = parse_object(line, "it")
             if not needed <= set(fields) <= names:

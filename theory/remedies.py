@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.comparison import Comparison
+from theory.digits import exact_mean, percent
 from theory.errors import QUANTITIES, mean_interval
 from theory.inputs import InputError
 from theory.measured import Measured
@@ -75,13 +76,13 @@ class Study:
             name: [c for run in self.runs[label].values() if (c := run.provenance(key)) is not None]
             for name, key in COST.items()
         }
-        return {name: float(np.mean(values)) for name, values in said.items() if values}
+        return {name: exact_mean(values) for name, values in said.items() if values}
 
     def rho(self, label: str, base: str, quantity: str) -> float:
         """Return `rho` of the means over seeds, of natural_error or robust_error."""
         name = quantity.removesuffix("_error")
         here, there = (
-            [float(self.statistics(m)[f"{name} {s}"].mean()) for s in ("worst", "average")]
+            [exact_mean(self.statistics(m)[f"{name} {s}"]) for s in ("worst", "average")]
             for m in (label, base)
         )
         return rho(*here, *there)
@@ -110,7 +111,9 @@ class Study:
     def validation(self, label: str) -> Array | None:
         """Return the robust validation error of every class, mean over seeds, or None if a run has none."""
         known = [run.validation for run in self.runs[label].values() if run.validation is not None]
-        return np.mean(known, axis=0) if len(known) == len(self.runs[label]) else None
+        if len(known) < len(self.runs[label]):
+            return None
+        return np.array([exact_mean(of_class) for of_class in zip(*known, strict=True)])
 
     def methods_table(self) -> Table:
         """Return errors and cost of every method, means over seeds."""
@@ -213,5 +216,5 @@ def _beta(params: Mapping[str, Any]) -> float:
 def _percent(values: Array) -> str:
     mean, low, _ = mean_interval(values)
     if np.isnan(low):
-        return f"{100 * mean:.1f}"
-    return f"{100 * mean:.1f} ±{100 * (mean - low):.1f} ({100 * values.std(ddof=1):.1f})"
+        return percent(mean)
+    return f"{percent(mean)} ±{percent(mean - low)} ({percent(values.std(ddof=1))})"

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from theory.inputs import InputError, check_real, parse_object, parse_radius
+import numpy as np
+
+from theory.inputs import InputError, check_real, parse_object, parse_radius, read_lines
 from theory.linear import error, log_error
 from theory.mixture import CLASSES
 from theory.problem import Problem, Solution, Uniform
@@ -35,8 +37,10 @@ def class_errors(setting: Mapping[str, Any]) -> dict[str, Any]:
         given["cost"] = _pair(setting["cost"], 1.0)
     problem = Problem(theta=theta, **given)
     train = _pair(setting["train_eps"], None) if "train_eps" in setting else None
-    classifiers = problem.classifiers(setting["eps"], train)
-    return {"setting": dict(setting)} | {k: _describe(v, setting["eps"]) for k, v in classifiers.items()}
+    with np.errstate(all="ignore"):  # what overflows is refused below
+        classifiers = problem.classifiers(setting["eps"], train)
+        described = {k: _describe(v, setting["eps"]) for k, v in classifiers.items()}
+    return {"setting": dict(setting)} | described
 
 
 def _pair(values: Sequence[float], second: float | None) -> tuple[float, float]:
@@ -46,6 +50,9 @@ def _pair(values: Sequence[float], second: float | None) -> tuple[float, float]:
 
 def _describe(classifier: Solution, eps: float) -> dict[str, Any]:
     z = {"natural": classifier.z_scores(0.0), "robust": classifier.z_scores(eps)}
+    numbers = [classifier.margin] + [classifier.bias] * (classifier.kind == "interior")
+    if not np.isfinite(numbers).all() or np.isnan([*z["natural"], *z["robust"]]).any():
+        raise InputError("the means, radii and standard deviations leave the range of double precision")
     out: dict[str, Any] = {
         "bias": _strict(classifier.bias),
         "kind": classifier.kind,
@@ -69,20 +76,19 @@ def read_settings(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: the file cannot be read, is empty, or a line is not a setting (its number is named).
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(f"cannot read {path}: {getattr(problem, 'strerror', 'not UTF-8 text')}") from None
-    numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
-    if not numbered:
-        raise InputError(f"{path} holds no settings; each line must be a JSON object with {', '.join(KEYS)}")
-    for number, line in numbered:
+    empty = True
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        empty = False
         try:
             setting = parse_setting(parse_object(line, "it"))
             class_errors(setting)
             yield setting
         except InputError as problem:
             raise InputError(f"{path}, line {number}: {problem}") from None
+    if empty:
+        raise InputError(f"{path} holds no settings; each line must be a JSON object with {', '.join(KEYS)}")
 
 
 def parse_setting(fields: Mapping[str, Any]) -> dict[str, Any]:

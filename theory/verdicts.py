@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from theory.digits import percent, rounded
 from theory.paired import Change, Weigh, average_over, change_of, holm, largest, pooled_variance
 from theory.remedies import Study
 from theory.table import Table
@@ -63,14 +64,19 @@ class Finding:
         return bool(self.p <= LEVEL)
 
     @property
+    def points(self) -> str:
+        """Return the change in percentage points."""
+        return percent(self.change.mean, signed=True)
+
+    @property
     def phrase(self) -> str:
         """Return what happened to the error, in words."""
         if np.isnan(self.p):
-            return f"one seed, {100 * self.change.mean:+.1f} points, which tells nothing of the method"
+            return f"one seed, {self.points} points, which tells nothing of the method"
         if not self.resolved:
-            return f"within noise ({100 * self.change.mean:+.1f} points {interval(self.both)})"
+            return f"within noise ({self.points} points {interval(self.both)})"
         verb = "falls" if self.change.mean < 0 else "rises"
-        return f"{verb} by {100 * abs(self.change.mean):.1f} points {interval(self.both)}"
+        return f"{verb} by {self.points[1:]} points {interval(self.both)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it with all of its intervals; what is not known is absent."""
@@ -165,7 +171,7 @@ def paired_tables(study: Study, found: Sequence[Finding]) -> list[Table]:
         for method in dict.fromkeys(f.method for f in found if f.base == base):
             for q in (NATURAL, ROBUST):
                 value = study.rho(method, base, q)
-                shown = "-" if np.isnan(value) else f"{value:+.2f}"
+                shown = "-" if np.isnan(value) else rounded(value, signed=True)
                 seeds = str(len(study.runs[method]))
                 rows.append([method, f"rho, {q.split('_')[0]}", shown, *["-"] * 5, seeds])
         if rows:
@@ -178,12 +184,12 @@ def _cells(f: Finding) -> list[str]:
     p = "-" if np.isnan(f.p) else f"{f.p:.2g}"
     resolved = "one seed" if np.isnan(f.p) else ("yes" if f.resolved else "no")
     intervals = (f.change.over_images(), f.change.over_seeds(), f.both)
-    return [f"{100 * f.change.mean:+.1f}", *map(interval, intervals), p, resolved]
+    return [f.points, *map(interval, intervals), p, resolved]
 
 
 def interval(ends: tuple[float, float]) -> str:
     """Return an interval of fractions in percent."""
-    return "-" if np.isnan(ends[0]) else f"[{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]"
+    return "-" if np.isnan(ends[0]) else f"[{', '.join(percent(e, signed=True) for e in ends)}]"
 
 
 def sentences(study: Study, found: Sequence[Finding]) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from deep.data.files import Raw
 from deep.data.formats import Arrays, Bytes
 from deep.data.specs import DATASETS
-from theory.inputs import InputError, parse_object
+from theory.inputs import InputError, parse_object, read_text
 
 __all__ = ["Dataset", "Split", "load", "restore"]
 
@@ -147,10 +147,7 @@ def restore(path: Path, data_dir: Path | None, device: torch.device, *, download
     Raises:
         InputError: the index file or a data file is damaged, or they do not belong together.
     """
-    try:
-        found = parse_object(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the split {path}: {getattr(error, 'strerror', 'not text')}") from None
+    found = parse_object(read_text(path), str(path))
     name = found.get("dataset")
     if set(found) != {"dataset", "sha256", *PARTS} or not isinstance(name, str) or name not in DATASETS:
         raise InputError(f"{path} must have a known dataset, its sha256, and lists train, val and test")
