@@ -2,7 +2,7 @@
 
 ``width`` means one thing in all of them: the channels of the first stage (of a residual network) or of the
 first convolution. PreAct-ResNet-18 and ResNet-18 have width 64; WRN-28-10 and WRN-34-10 have width 160, which
-is 16 times their widening factor.
+is 16 times their widening factor. PreAct-ResNet-8-patch is for CPUs: three stages of one block, on patches.
 
 Weights start as torch starts them (He's uniform law with a = sqrt(5); batch norms at 1 and 0), but for wide
 residual networks, which start as published: He's normal law over the fan out, and no bias.
@@ -112,7 +112,10 @@ def _stages(
 
 
 class PreActResNet(Normalised):
-    """A pre-activation residual network, wide ones included, with a 3 x 3 stem as usual for small images.
+    """A pre-activation residual network, wide ones included.
+
+    Its stem is 3 x 3, as usual for small images, or takes patches: 4 x 4 pixels, every second one, which
+    halves the resolution of every stage and so divides the cost by 4.
 
     Args:
         blocks: blocks of each stage.
@@ -121,6 +124,7 @@ class PreActResNet(Normalised):
         mean: mean of each input channel.
         std: standard deviation of each input channel.
         stem: channels of the stem; ``width`` if None.
+        patch: whether the stem takes patches.
     """
 
     def __init__(
@@ -132,11 +136,12 @@ class PreActResNet(Normalised):
         std: tuple[float, ...],
         *,
         stem: int | None = None,
+        patch: bool = False,
     ) -> None:
         """Make the layers with torch's global generator."""
         super().__init__(mean, std)
         stem, channels = stem or width, width * 2 ** (len(blocks) - 1)
-        self.stem = nn.Conv2d(len(mean), stem, 3, 1, 1, bias=False)
+        self.stem = nn.Conv2d(len(mean), stem, *((4, 2, 1) if patch else (3, 1, 1)), bias=False)
         self.body = _stages(PreActBlock, blocks, stem, width)
         self.norm = nn.BatchNorm2d(channels)
         self.head = nn.Linear(channels, classes)
@@ -239,8 +244,10 @@ class Architecture:
     make: Callable[[int, int, DataSpec], nn.Module]
 
 
-def _preact(blocks: tuple[int, ...], width: int, classes: int, spec: DataSpec) -> nn.Module:
-    return PreActResNet(blocks, width, classes, spec.mean, spec.std)
+def _preact(
+    blocks: tuple[int, ...], width: int, classes: int, spec: DataSpec, *, patch: bool = False
+) -> nn.Module:
+    return PreActResNet(blocks, width, classes, spec.mean, spec.std, patch=patch)
 
 
 def _resnet(blocks: tuple[int, ...], width: int, classes: int, spec: DataSpec) -> nn.Module:
@@ -269,6 +276,7 @@ def _linear(width: int, classes: int, spec: DataSpec) -> nn.Module:
 
 MODELS: Mapping[str, Architecture] = {
     "linear": Architecture(1, _linear),
+    "preact-resnet8-patch": Architecture(64, partial(_preact, (1, 1, 1), patch=True)),
     "preact-resnet18": Architecture(64, partial(_preact, (2, 2, 2, 2))),
     "preact-small": Architecture(16, partial(_preact, (1, 1))),
     "resnet18": Architecture(64, partial(_resnet, (2, 2, 2, 2))),

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from deep.checkpoint import fill, load_state, save_state
+from deep.cost import cost
 from deep.data import DATASETS, Dataset, load, restore
 from deep.distributed import World
 from deep.folder import (
@@ -139,6 +140,9 @@ def fit(settings: Settings, place: Place, trainer: Trainer) -> bool:
     """Train until the end, or for as long as was asked for; return whether it is the end."""
     curves = place.out / "tensorboard" if place.tensorboard else None
     shown = Monitor(settings.epochs, trainer.steps, curves) if trainer.world.rank == 0 else None
+    if shown:
+        size = cost(trainer.model, DATASETS[settings.dataset])
+        shown.begin(f"{settings.model}, width {settings.width}: {size}")
     end = settings.epochs if place.stop_after is None else min(place.stop_after, settings.epochs)
     while trainer.epoch < end:
         line = trainer.train_epoch(shown.tick if shown else lambda part: None)
