@@ -70,13 +70,25 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
     if settings.compile:
         model.compile()
     generator = torch.Generator(place.device).manual_seed(stream(settings.seed, "attack"))
+    attack = settings.train_ascent
     context = Context(
-        len(data.classes), settings.attack.eps, settings.steps, generator, settings.step_size, world
+        len(data.classes),
+        settings.attack.eps,
+        attack.steps,
+        generator,
+        attack.step_size,
+        world,
+        start=attack.noise,
+        reach=attack.reach,
+        batch_norm=settings.attack_batch_norm,
+        label_smoothing=settings.label_smoothing,
     )
     method = METHODS[settings.method](settings.params, context)
     augment = DATASETS[settings.dataset].augment
     if augment and settings.padding:
         augment = dataclasses.replace(augment, fill=settings.padding)
+    if augment and settings.crop is not None:
+        augment = dataclasses.replace(augment, padding=settings.crop)
     chosen = {f.name: getattr(settings, f.name) for f in dataclasses.fields(Recipe) if f.name != "augment"}
     recipe = Recipe(augment=augment, **chosen)
     return Trainer(model, method, data, recipe, settings.attack, world)
@@ -144,12 +156,12 @@ def fit(settings: Settings, place: Place, trainer: Trainer) -> bool:
         size = cost(trainer.model, DATASETS[settings.dataset])
         shown.begin(f"{settings.model}, width {settings.width}: {size}")
     end = settings.epochs if place.stop_after is None else min(place.stop_after, settings.epochs)
-    while trainer.epoch < end:
+    while trainer.epoch < end and not trainer.finished:
         line = trainer.train_epoch(shown.tick if shown else lambda part: None)
         if shown:
             keep(place.out, trainer)
             shown.epoch(line)
-    return trainer.epoch == settings.epochs
+    return trainer.finished
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -162,6 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.amp != "off" and place.device.type != "cuda":
         raise InputError(f"--amp {settings.amp} needs a CUDA device, got {place.device}; use --amp off")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_num_threads(settings.threads)
     data = data_of(settings, place)
