@@ -84,7 +84,8 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         "--amp",
         type=one_of(AMP),
         default="off",
-        help="what a CUDA device computes in bfloat16: off, train (not attacks), all (training attacks too)",
+        help="what is computed in bfloat16: off, train (not attacks), all (training attacks too); on a CPU "
+        "it is fast where there are instructions for it, such as avx512_bf16",
     )
     add(
         "--channels-last",

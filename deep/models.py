@@ -39,6 +39,17 @@ class Normalised(nn.Module):
         return (x - self.mean) / self.std
 
 
+def _logits(head: nn.Linear, features: Tensor) -> Tensor:
+    """Return the logits in single precision where the rest of the network is in bfloat16.
+
+    Their differences are what losses and attacks look at, and of bfloat16 three digits are known.
+    """
+    if features.dtype != torch.bfloat16:
+        return head(features)
+    with torch.autocast(features.device.type, enabled=False):
+        return head(features.float())
+
+
 class Pointwise(nn.Conv2d):
     """A 1 x 1 convolution; with a stride it takes every so many pixels first, which is the same function.
 
@@ -149,7 +160,7 @@ class PreActResNet(Normalised):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, h, w)."""
         out = torch.relu_(self.norm(self.body(self.stem(self.normalise(x)))))
-        return self.head(out.mean((2, 3)))
+        return _logits(self.head, out.mean((2, 3)))
 
 
 class ResNet(Normalised):
@@ -181,7 +192,7 @@ class ResNet(Normalised):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, h, w)."""
         out = self.body(torch.relu_(self.norm(self.stem(self.normalise(x)))))
-        return self.head(out.mean((2, 3)))
+        return _logits(self.head, out.mean((2, 3)))
 
 
 class SmallCNN(Normalised):
@@ -208,7 +219,7 @@ class SmallCNN(Normalised):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, side, side)."""
         out = F.relu(self.conv2(F.relu(self.conv1(self.normalise(x)))))
-        return self.head(F.relu(self.hidden(out.flatten(1))))
+        return _logits(self.head, F.relu(self.hidden(out.flatten(1))))
 
 
 class Linear(Normalised):

@@ -171,8 +171,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         tidy(place.out)
         print(f"run: {place.out} is finished; delete the folder to make it again")
         return 0
-    if settings.amp != "off" and place.device.type != "cuda":
-        raise InputError(f"--amp {settings.amp} needs a CUDA device, got {place.device}; use --amp off")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

@@ -407,20 +407,23 @@ def test_low_precision_is_only_where_it_was_asked_for(amp):
     class Watched(Method):
         def loss(self, model, x, y, adv):
             logits = model(adv)
-            seen["train"] = logits.dtype
+            seen["train"] = inner.pop()
+            assert logits.dtype == full  # what losses look at
             return F.cross_entropy(logits, y)
 
         def attack(self, model, x, y):
-            seen["attack"] = model(x).dtype
+            model(x)
+            seen["attack"] = inner.pop()
             return x
 
     model = network()
+    inner, low, full = [], torch.bfloat16, torch.float32
+    model.body.register_forward_hook(lambda module, given, out: inner.append(out.dtype))
     trainer = Trainer(model, Watched(Method.Params(), context()), digits(), recipe(epochs=1, amp=amp), ATTACK)
     trainer.method.on_epoch_end = lambda epoch: model.register_forward_hook(
-        lambda module, given, logits: seen.update(evaluation=logits.dtype)
+        lambda module, given, logits: seen.update(evaluation=inner.pop())
     )
     trainer.train_epoch()
-    low, full = torch.bfloat16, torch.float32
     assert seen == {
         "train": full if amp == "off" else low,
         "attack": low if amp == "all" else full,
