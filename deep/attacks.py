@@ -1,8 +1,10 @@
 """Projected gradient ascent in a ball, with a radius and a step for every sample, and what it ascends."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +16,11 @@ from deep.noise import Noise
 from theory.inputs import InputError
 
 __all__ = [
+    "BATCH_NORM",
+    "TRAIN_ATTACKS",
     "BatchNorm",
     "Objective",
+    "TrainAttack",
     "attacking",
     "cross_entropy",
     "gradient_of",
@@ -32,6 +37,33 @@ Objective = Callable[[Tensor], Tensor]
 """From logits at the attacked inputs, shape (n, classes), to what the attack increases, a scalar."""
 BatchNorm = Literal["eval", "train"]
 """What batch norm normalises by while an attack is made: its running statistics or those of the batch."""
+BATCH_NORM: tuple[BatchNorm, ...] = get_args(BatchNorm)
+
+
+@dataclass(frozen=True)
+class TrainAttack:
+    """How training examples are made: gradient ascent in units of each sample's radius.
+
+    Args:
+        steps: number of steps.
+        step_size: size of a step.
+        noise: half width of the uniform noise that it starts from; None is the start of the method.
+        reach: radius of the ball to which every step is projected; inf is no projection but to [0, 1].
+    """
+
+    steps: int
+    step_size: float
+    noise: float | None = None
+    reach: float = 1.0
+
+
+TRAIN_ATTACKS: Mapping[str, TrainAttack] = {
+    "pgd": TrainAttack(10, 0.25),
+    "fgsm-rs": TrainAttack(1, 1.25, noise=1.0),  # Wong, Rice and Kolter, ICLR 2020
+    "nfgsm": TrainAttack(1, 1.0, noise=2.0, reach=math.inf),  # de Jorge et al., NeurIPS 2022
+    "free": TrainAttack(1, 1.0),  # Shafahi et al., NeurIPS 2019: see `deep.free`
+}
+"""The training attacks by name, with what they are unless told otherwise."""
 
 
 @contextmanager

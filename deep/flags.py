@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 
+from deep.attacks import BATCH_NORM, TRAIN_ATTACKS
 from deep.data import DATASETS
 from deep.methods import METHODS
 from deep.models import MODELS
-from deep.recipe import AMP, CRITERIA, SCHEDULES
+from deep.presets import PRESETS
+from deep.recipe import AMP, CRITERIA, DECAYS, ON_COLLAPSE, SCHEDULES
 from theory.cli import Parser, add_fields, one_of, radius, real, whole
 from theory.inputs import InputError
 
@@ -33,6 +35,11 @@ def parser_of(method: str, kind: type[Parser]) -> Parser:
     )
     add = parser.add_argument
     add("--method", type=one_of(list(METHODS)), default="pgd", help=f"one of {', '.join(METHODS)}")
+    add(
+        "--preset",
+        type=one_of(list(PRESETS)),
+        help=f"values for flags that are not given: {' or '.join(PRESETS)}; --preset NAME --help shows them",
+    )
     add("--dataset", type=one_of(list(DATASETS)), default="digits", help=f"one of {', '.join(DATASETS)}")
     add("--model", type=one_of(list(MODELS)), help=f"one of {', '.join(MODELS)}; by data set if None")
     add("--width", type=whole(1, 1024), help="channels of the first stage; as published if None")
@@ -59,10 +66,15 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         type=one_of(list(SCHEDULES)),
         default="piecewise",
         help="learning rate: piecewise (divided by 10 after 50 %% and 75 %% of the epochs), trades (after "
-        "75 %% and 90 %%), cosine (to 0), one-cycle (up for 40 %%, then down to 0)",
+        "75 %% and 90 %%), cosine (to 0), one-cycle (up in a straight line, then down to 0)",
     )
+    add("--lr-warmup", type=real, help="share of the training in which one-cycle goes up; 0.4 if None")
+    add("--nesterov", action=argparse.BooleanOptionalAction, default=False, help="Nesterov's momentum")
     add("--weight-decay", type=real, default=5e-4, help="L2 penalty")
+    add("--decay", type=one_of(DECAYS), default="all", help="what it is for: all, or matrices alone")
+    add("--label-smoothing", type=real, default=0.0, help="weight of the uniform label in what is trained on")
     add("--padding", type=one_of(PADDINGS), help="border of images before a crop: zero or reflect")
+    add("--crop", type=whole(0, 64), help="pixels of that border; by data set if None")
     add(
         "--ema",
         type=real,
@@ -73,9 +85,15 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         "--amp",
         type=one_of(AMP),
         default="off",
-        help="what a CUDA device computes in bfloat16: off, train (not attacks), all (training attacks too)",
+        help="what is computed in bfloat16: off, train (not attacks), all (training attacks too); on a CPU "
+        "it is fast where there are instructions for it, such as avx512_bf16",
     )
-    add("--channels-last", action="store_true", help="order of the network's memory that suits a GPU")
+    add(
+        "--channels-last",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="another order of the network's memory",
+    )
     add("--compile", action="store_true", help="compile the network by torch.compile")
     add(
         "--threads",
@@ -87,8 +105,29 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
 def _add_attack(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--eps", type=radius, help="l-infinity radius on [0, 1], such as 8/255; by data set if None")
-    add("--steps", type=whole(1), default=10, help="steps of the training attack")
-    add("--step-size", type=real, default=0.25, help="size of a step of the training attack, in units of eps")
+    add(
+        "--train-attack",
+        type=one_of(list(TRAIN_ATTACKS)),
+        default="pgd",
+        help="training attack: pgd, fgsm-rs (one step from noise in the ball), nfgsm (one step from wider "
+        "noise, not projected), free (the training step is that of the attack too)",
+    )
+    add("--steps", type=whole(1), help="its steps; 10 of pgd and 1 of others if None")
+    add("--step-size", type=real, help="its step, in units of eps; by --train-attack if None")
+    add(
+        "--train-noise", type=real, help="half width of its noise, in units of eps; by --train-attack if None"
+    )
+    add(
+        "--train-reach", type=real, help="what it is projected to, in units of eps; by --train-attack if None"
+    )
+    add("--replays", type=whole(1, 1024), help="times that free trains on a batch in a row; 8 if None")
+    add("--attack-batch-norm", type=one_of(BATCH_NORM), default="eval", help="its batch norm: eval or train")
+    add(
+        "--eps-warmup",
+        type=real,
+        default=0.0,
+        help="share of the training in which the training radius rises, from eps / 4",
+    )
     add("--eval-steps", type=whole(1), default=20, help="steps of the evaluation attack, of eps / 4")
     add("--val-every", type=whole(1), default=1, help="epochs from one validation to the next")
     add(
@@ -96,6 +135,12 @@ def _add_attack(group: argparse._ArgumentGroup) -> None:
         type=one_of(list(CRITERIA)),
         default="average",
         help="the best epoch has the smallest robust validation error: average, or of the worst class",
+    )
+    add(
+        "--on-collapse",
+        type=one_of(ON_COLLAPSE),
+        default="warn",
+        help="at catastrophic overfitting: warn, or stop with the weights of the last validation before",
     )
     add(
         "--report",

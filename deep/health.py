@@ -15,7 +15,7 @@ from deep.checkpoint import all_finite
 from deep.data import Dataset
 from theory.inputs import InputError
 
-__all__ = ["alarm", "answers", "commonest", "diverged"]
+__all__ = ["OVERFITTING", "alarm", "answers", "commonest", "diverged"]
 
 IN_A_ROW = 3
 """Validated epochs that show nothing learnt before it is said: a slow start is over by then. After the last
@@ -28,6 +28,9 @@ NEAR = 0.02
 the optimiser keep it a little above."""
 SPREADS = 3.0
 """Standard deviations of a guess by which validation is better than chance, or else is no better."""
+
+OVERFITTING = "catastrophic overfitting"
+"""The kind of the alarm that may end a training."""
 
 Line = Mapping[str, Any]
 
@@ -109,11 +112,11 @@ def _overfitting(line: Line, before: Line) -> dict[str, str]:
     if line["loss"] >= before["loss"] or jump <= 0.2 or natural >= 0.1:
         return {}
     sentence = (
-        f"catastrophic overfitting in epoch {line['epoch']}: the training loss fell and the robust "
+        f"{OVERFITTING} in epoch {line['epoch']}: the training loss fell and the robust "
         f"validation error rose by {100 * jump:.0f} points; the training attack no longer finds "
         "what the evaluation finds: raise --steps, or lower --step-size or --lr"
     )
-    return {"catastrophic overfitting": sentence}
+    return {OVERFITTING: sentence}
 
 
 def _nothing_learnt(line: Line, classes: Sequence[str], samples: int) -> str:

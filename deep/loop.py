@@ -7,6 +7,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from deep import health
 from deep.data import Dataset
 from deep.distributed import World
 from deep.evaluate import Attack, evaluate
+from deep.free import Perturbation
 from deep.methods.base import Epoch, Method
 from deep.recipe import CRITERIA, Recipe
 from deep.seeds import stream
@@ -58,20 +61,22 @@ class Trainer:
         self.device = data.train.labels.device
         self.shuffle = torch.Generator(self.device).manual_seed(stream(recipe.seed, "shuffle"))
         self.parameters = [*method.parameters(model)]
-        self.optimizer = torch.optim.SGD(
-            self.parameters, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
-        )
+        self.optimizer = recipe.optimizer(self.parameters)
+        self.eps = method.context.eps
+        self.free = Perturbation(world) if recipe.replays else None
         self.average = copy.deepcopy(model).requires_grad_(False) if recipe.ema else None
         self.epoch = 0
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
+        self.kept: dict[str, Any] | None = None  # what a collapse would leave
+        self.stopped: int | None = None  # the epoch of a collapse that ended the training
         self._errors: ClassErrors | None = None
         self._doubts: dict[str, str] = {}
 
     @property
     def steps(self) -> int:
         """Return the number of steps of an epoch."""
-        return len(self.data.train) // self.recipe.batch_size
+        return len(self.data.train) // self.recipe.batch_size * (self.recipe.replays or 1)
 
     def evaluated(self) -> nn.Module:
         """Return the network whose errors count."""
@@ -96,11 +101,30 @@ class Trainer:
         return ClassErrors(counted.classes, counted.n, *map(tuple, agreed)), found.doubts
 
     def chosen(self, which: str) -> nn.Module:
-        """Return the evaluated network with its weights of the "last" or the "best" epoch."""
-        model = copy.deepcopy(self.evaluated())
-        if which == "best" and self.best is not None:
-            model.load_state_dict(self.best["weights"])
+        """Return the evaluated network with its weights of the "last" or the "best" epoch.
+
+        The last one of a training that collapsed and was stopped is the last validated one before.
+        """
+        model, kept = copy.deepcopy(self.evaluated()), self._chosen(which)
+        if kept is not None:
+            model.load_state_dict(kept["weights"])
         return model
+
+    def chosen_epoch(self, which: str) -> int:
+        """Return the epoch of `chosen`."""
+        kept = self._chosen(which)
+        return self.epoch if kept is None else kept["epoch"]
+
+    def _chosen(self, which: str) -> dict[str, Any] | None:
+        """Return the weights that are not the present ones, and their epoch."""
+        if which == "best" and self.best is not None:
+            return self.best
+        return self.kept if self.stopped else None
+
+    @property
+    def finished(self) -> bool:
+        """Return whether there is no epoch left."""
+        return self.epoch == self.recipe.epochs or self.stopped is not None
 
     def train_epoch(self, tick: Callable[[float], None] = lambda part: None) -> dict[str, Any]:
         """Train for one epoch and return its line of the history.
@@ -111,6 +135,7 @@ class Trainer:
         Raises:
             InputError: the loss, a weight or a logit is no longer finite.
         """
+        self._set_radius(0.0)
         self.method.on_epoch_start(self._seen())
         started = time.perf_counter()
         self._errors = None
@@ -145,10 +170,22 @@ class Trainer:
         value = CRITERIA[self.recipe.select](errors)
         line["best"] = self.best is None or value < self.best["value"]
         if line["best"]:
-            weights = {k: v.detach().clone() for k, v in self.evaluated().state_dict().items()}
-            self.best = {"epoch": self.epoch, "value": value, "weights": weights}
+            self.best = {"epoch": self.epoch, "value": value, "weights": self._weights()}
         last = self.epoch == self.recipe.epochs
-        return line | health.alarm(line, self.history, self.data, self._doubts, attacked=attacked, last=last)
+        line |= health.alarm(line, self.history, self.data, self._doubts, attacked=attacked, last=last)
+        if self.recipe.on_collapse == "stop":
+            self._keep(health.OVERFITTING in line.get("alarm_kinds", []))
+        return line
+
+    def _keep(self, collapsed: bool) -> None:
+        """Keep the weights of a validated epoch, or end the training with those of the one before."""
+        if collapsed and self.kept is not None:
+            self.stopped = self.epoch
+        else:
+            self.kept = {"epoch": self.epoch, "weights": self._weights()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {k: v.detach().clone() for k, v in self.evaluated().state_dict().items()}
 
     def _steps(self, tick: Callable[[float], None]) -> tuple[float, bool, float]:
         """Take the steps of an epoch.
@@ -166,30 +203,46 @@ class Trainer:
 
         for step, (x, y) in enumerate(self._batches()):
             part = (step + 1) / self.steps
+            self._set_radius(part)
             counting = self.model.register_forward_pre_hook(count) if step == 0 else nullcontext()
-            self.optimizer.param_groups[0]["lr"] = self.recipe.lr_at(self.epoch, part)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.lr_at(self.epoch, part)
             with counting:
                 with self._autocast("all"):
-                    adv = self.method.attack(self.model, x, y)
+                    adv = self._examples(x, y)
                 attacked = attacked or adv is not x
                 total += self._update(x, y, adv)
             self._move_average(step)
             self.method.on_batch_end(self.model)
             tick(part)
-        passes = passed * self.world.size / self.recipe.batch_size
+        if self.free:
+            self.free.gather()
+        passes = passed * self.world.size * (self.recipe.replays or 1) / self.recipe.batch_size
         return float(self.world.total(total)) / (self.steps * self.world.size), attacked, passes
+
+    def _set_radius(self, part: float) -> None:
+        """Set the radius of the training attack at a part of the epoch."""
+        eps = self.eps * self.recipe.radius_at(self.epoch, part)
+        if eps != self.method.context.eps:
+            self.method.context = replace(self.method.context, eps=eps)
+
+    def _examples(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the training examples made from x."""
+        if self.free:
+            return self.free.added(x, self.method.eps(y))
+        return self.method.attack(self.model, x, y)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the part of this process of each batch; order and augmentation are those of the batch."""
         size, split = self.recipe.batch_size, self.data.train
         order = torch.randperm(len(split), generator=self.shuffle, device=self.device)
         mine = self.world.part(size)
-        for step in range(self.steps):
+        for step in range(len(split) // size):
             index = order[step * size : (step + 1) * size]
             x, y = split.inputs(index), split.labels[index]
             if self.recipe.augment:
                 x = self.recipe.augment(x, self.shuffle)
-            yield x[mine], y[mine]
+            yield from repeat((x[mine], y[mine]), self.recipe.replays or 1)
 
     def _update(self, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Take a step of the optimiser and return the loss."""
@@ -198,6 +251,9 @@ class Trainer:
                 loss = self.method.loss(self.model, x, y, adv)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if self.free:
+                eps = self.method.eps(y)
+                self.free.ascend(eps, self.method.step(y, eps))
             self.world.average(p.grad for p in self.parameters if p.grad is not None)
             self.optimizer.step()
         return loss.detach()
@@ -230,6 +286,10 @@ class Trainer:
             "generators": [g.get_state() for g in self._generators()],
             "torch": torch.get_rng_state(),
         }
+        if self.free:
+            state["free"] = self.free.whole
+        if self.recipe.on_collapse == "stop":
+            state["kept"], state["stopped"] = self.kept, self.stopped
         if self.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.device)
         return state
@@ -254,6 +314,8 @@ class Trainer:
                 self.optimizer.state[p]["momentum_buffer"] = momentum.to(p)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        if self.free:
+            self.free.whole = state["free"]
         self.method.load_state_dict(state["method"])
         for generator, value in zip(self._generators(), state["generators"], strict=True):
             generator.set_state(value)
@@ -262,6 +324,8 @@ class Trainer:
             torch.cuda.set_rng_state(state["cuda"], self.device)
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
         _check_history(self.epoch, self.recipe.epochs, self.history)
+        if self.recipe.on_collapse == "stop":
+            self.kept, self.stopped = state["kept"], state["stopped"]
         if self.best is not None:
             check_real("the best validation error", self.best["value"], low=0, high=1)
             check_real("the best epoch", self.best["epoch"], low=1, high=self.epoch)

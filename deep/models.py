@@ -2,7 +2,7 @@
 
 ``width`` means one thing in all of them: the channels of the first stage (of a residual network) or of the
 first convolution. PreAct-ResNet-18 and ResNet-18 have width 64; WRN-28-10 and WRN-34-10 have width 160, which
-is 16 times their widening factor.
+is 16 times their widening factor. PreAct-ResNet-8-patch is for CPUs: three stages of one block, on patches.
 
 Weights start as torch starts them (He's uniform law with a = sqrt(5); batch norms at 1 and 0), but for wide
 residual networks, which start as published: He's normal law over the fan out, and no bias.
@@ -37,6 +37,17 @@ class Normalised(nn.Module):
     def normalise(self, x: Tensor) -> Tensor:
         """Return inputs in [0, 1], shape (n, c, h, w), with mean 0 and standard deviation 1."""
         return (x - self.mean) / self.std
+
+
+def _logits(head: nn.Linear, features: Tensor) -> Tensor:
+    """Return the logits in single precision where the rest of the network is in bfloat16.
+
+    Their differences are what losses and attacks look at, and of bfloat16 three digits are known.
+    """
+    if features.dtype != torch.bfloat16:
+        return head(features)
+    with torch.autocast(features.device.type, enabled=False):
+        return head(features.float())
 
 
 class Pointwise(nn.Conv2d):
@@ -112,7 +123,10 @@ def _stages(
 
 
 class PreActResNet(Normalised):
-    """A pre-activation residual network, wide ones included, with a 3 x 3 stem as usual for small images.
+    """A pre-activation residual network, wide ones included.
+
+    Its stem is 3 x 3, as usual for small images, or takes patches: 4 x 4 pixels, every second one, which
+    halves the resolution of every stage and so divides the cost by 4.
 
     Args:
         blocks: blocks of each stage.
@@ -121,6 +135,7 @@ class PreActResNet(Normalised):
         mean: mean of each input channel.
         std: standard deviation of each input channel.
         stem: channels of the stem; ``width`` if None.
+        patch: whether the stem takes patches.
     """
 
     def __init__(
@@ -132,11 +147,12 @@ class PreActResNet(Normalised):
         std: tuple[float, ...],
         *,
         stem: int | None = None,
+        patch: bool = False,
     ) -> None:
         """Make the layers with torch's global generator."""
         super().__init__(mean, std)
         stem, channels = stem or width, width * 2 ** (len(blocks) - 1)
-        self.stem = nn.Conv2d(len(mean), stem, 3, 1, 1, bias=False)
+        self.stem = nn.Conv2d(len(mean), stem, *((4, 2, 1) if patch else (3, 1, 1)), bias=False)
         self.body = _stages(PreActBlock, blocks, stem, width)
         self.norm = nn.BatchNorm2d(channels)
         self.head = nn.Linear(channels, classes)
@@ -144,7 +160,7 @@ class PreActResNet(Normalised):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, h, w)."""
         out = torch.relu_(self.norm(self.body(self.stem(self.normalise(x)))))
-        return self.head(out.mean((2, 3)))
+        return _logits(self.head, out.mean((2, 3)))
 
 
 class ResNet(Normalised):
@@ -176,7 +192,7 @@ class ResNet(Normalised):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, h, w)."""
         out = self.body(torch.relu_(self.norm(self.stem(self.normalise(x)))))
-        return self.head(out.mean((2, 3)))
+        return _logits(self.head, out.mean((2, 3)))
 
 
 class SmallCNN(Normalised):
@@ -203,7 +219,7 @@ class SmallCNN(Normalised):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, side, side)."""
         out = F.relu(self.conv2(F.relu(self.conv1(self.normalise(x)))))
-        return self.head(F.relu(self.hidden(out.flatten(1))))
+        return _logits(self.head, F.relu(self.hidden(out.flatten(1))))
 
 
 class Linear(Normalised):
@@ -239,8 +255,10 @@ class Architecture:
     make: Callable[[int, int, DataSpec], nn.Module]
 
 
-def _preact(blocks: tuple[int, ...], width: int, classes: int, spec: DataSpec) -> nn.Module:
-    return PreActResNet(blocks, width, classes, spec.mean, spec.std)
+def _preact(
+    blocks: tuple[int, ...], width: int, classes: int, spec: DataSpec, *, patch: bool = False
+) -> nn.Module:
+    return PreActResNet(blocks, width, classes, spec.mean, spec.std, patch=patch)
 
 
 def _resnet(blocks: tuple[int, ...], width: int, classes: int, spec: DataSpec) -> nn.Module:
@@ -269,6 +287,7 @@ def _linear(width: int, classes: int, spec: DataSpec) -> nn.Module:
 
 MODELS: Mapping[str, Architecture] = {
     "linear": Architecture(1, _linear),
+    "preact-resnet8-patch": Architecture(64, partial(_preact, (1, 1, 1), patch=True)),
     "preact-resnet18": Architecture(64, partial(_preact, (2, 2, 2, 2))),
     "preact-small": Architecture(16, partial(_preact, (1, 1))),
     "resnet18": Architecture(64, partial(_resnet, (2, 2, 2, 2))),

@@ -62,6 +62,11 @@ class Monitor:
         self.seconds: list[float] = []
         self.curves = _writer(curves) if curves else None
 
+    def begin(self, text: str) -> None:
+        """Show a line before the first epoch."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
     def tick(self, part: float) -> None:
         """Show that a part of the epoch is done, from 0 to 1."""
         if self.bar is None:

@@ -28,8 +28,6 @@ class Outcome(NamedTuple):
 
 def measure(settings: Settings, place: Place, trainer: Trainer) -> Outcome:
     """Evaluate the network that is reported on the test split; what an interruption left is not redone."""
-    best = settings.report == "best" and trainer.best
-    epoch = trainer.best["epoch"] if best else trainer.epoch
     flags = evaluate(
         trainer.chosen(settings.report),
         trainer.data.test,
@@ -37,7 +35,7 @@ def measure(settings: Settings, place: Place, trainer: Trainer) -> Outcome:
         seed=stream(settings.seed, "test"),
         shards=place.out / SHARDS,
     )
-    return Outcome(flags, epoch)
+    return Outcome(flags, trainer.chosen_epoch(settings.report))
 
 
 def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, seconds: float) -> None:
@@ -66,6 +64,8 @@ def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, s
     }
     result = {"id": settings.id, **common, "epoch": outcome.epoch, "classes": data.classes, "n": counted.n}
     result["warnings"] = [*_warnings(trainer), *outcome.flags.doubts.values()]
+    if trainer.stopped:
+        result["stopped"] = trainer.stopped
     result |= counted.summary() | {"state": trainer.method.state(), "provenance": source}
     kept = {WEIGHTS: settings.report, BEST: "best"} | ({LAST: "last"} if settings.report == "best" else {})
     result["sha256"] = {
@@ -114,6 +114,9 @@ def report(settings: Settings, trainer: Trainer, outcome: Outcome) -> str:
         f"{settings.epochs} epochs on {len(data.train)} images, seed {settings.seed}; {outcome.flags.attack}"
         + (f"; weights of epoch {outcome.epoch}, the best in validation" if settings.report == "best" else "")
     )
+    if trainer.stopped:
+        title += f"; stopped in epoch {trainer.stopped}, where it overfitted catastrophically"
+        title += f"; weights of epoch {outcome.epoch}" if settings.report == "last" else ""
     return "\n".join(
         [
             counted.table(title).text(),

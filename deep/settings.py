@@ -9,12 +9,14 @@ from typing import Any, Literal, NoReturn
 
 import torch
 
+from deep.attacks import TRAIN_ATTACKS, BatchNorm, TrainAttack
 from deep.data import DATASETS
 from deep.evaluate import Attack
 from deep.flags import add_place, parser_of, to_device
 from deep.folder import CONFIG, origin, read_config
 from deep.methods import METHODS
 from deep.models import MODELS
+from deep.presets import PRESETS, values
 from theory.cli import Parser, one_line, one_of
 from theory.inputs import InputError, check_real, parse_radius
 from theory.record import setting_id
@@ -23,11 +25,15 @@ __all__ = ["Place", "Settings", "arguments", "checked", "parse", "resumed"]
 
 
 ORIGIN = {"run", "recipe", "weights"}
+REPLAYS = 8  # Shafahi et al., NeurIPS 2019, for CIFAR-10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All that fixes the numbers of a run; each field is the flag of the same name.
+
+    What has a default here came when runs had been committed. At its default it is no part of a run's name
+    and records, so that those of such runs stay as they are.
 
     Raises:
         InputError: a value makes no sense.
@@ -62,6 +68,18 @@ class Settings:
     padding: Literal["zero", "reflect"] | None
     threads: int
     seed: int
+    train_attack: str = "pgd"
+    train_noise: float | None = None
+    train_reach: float | None = None
+    replays: int | None = None
+    attack_batch_norm: BatchNorm = "eval"
+    eps_warmup: float = 0.0
+    nesterov: bool = False
+    decay: str = "all"
+    lr_warmup: float | None = None
+    label_smoothing: float = 0.0
+    crop: int | None = None
+    on_collapse: str = "warn"
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
@@ -74,8 +92,13 @@ class Settings:
             raise InputError(f"--ema must be from 0 to below 1, got {self.ema:g}")
         if self.imbalance is not None:
             check_real("--imbalance", self.imbalance, low=1, high=1e6)
-        if self.padding and DATASETS[self.dataset].augment is None:
-            raise InputError(f"--padding is for images that are cropped, those of {self.dataset} are not")
+        for name in ("padding", "crop"):
+            if getattr(self, name) is not None and DATASETS[self.dataset].augment is None:
+                raise InputError(f"--{name} is for images that are cropped, those of {self.dataset} are not")
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"--label-smoothing must be from 0 to below 1, got {self.label_smoothing:g}")
+        self._check_schedules()
+        self._check_train_attack()
         init = self.init or dict.fromkeys(ORIGIN, "")
         if (
             not isinstance(init, dict)
@@ -84,6 +107,45 @@ class Settings:
         ):
             raise InputError(f"init must be an object of texts {', '.join(sorted(ORIGIN))}, got {init!r:.60}")
 
+    def _check_schedules(self) -> None:
+        """Refuse a warm-up that makes no sense."""
+        if self.lr_warmup is not None:
+            if self.schedule != "one-cycle":
+                raise InputError(f"--lr-warmup is for --schedule one-cycle, got {self.schedule}")
+            if not 0 < self.lr_warmup < 1:
+                raise InputError(f"--lr-warmup must be between 0 and 1, got {self.lr_warmup:g}")
+        if not 0 <= self.eps_warmup <= 1:
+            raise InputError(f"--eps-warmup must be from 0 to 1, got {self.eps_warmup:g}")
+
+    def _check_train_attack(self) -> None:
+        """Refuse a training attack that makes no sense, or is not one for the method."""
+        allowed, free = METHODS[self.method].attacks, self.train_attack == "free"
+        if self.train_attack not in allowed:
+            raise InputError(
+                f"--method {self.method} is trained with --train-attack {' or '.join(allowed)}, "
+                f"got {self.train_attack}"
+            )
+        for name in ("train_noise", "train_reach"):
+            flag, value = f"--{name.replace('_', '-')}", getattr(self, name)
+            if value is not None:
+                check_real(flag, value, low=0, high=1e6)
+                if free or len(allowed) == 1:
+                    what = "--train-attack free" if free else f"--method {self.method}"
+                    raise InputError(f"{what} takes no {flag}, got {value:g}")
+        if free != (self.replays is not None):
+            raise InputError("--replays is for --train-attack free")
+        if free and (self.steps != 1 or self.attack_batch_norm != "eval"):
+            flag = "--steps but 1" if self.steps != 1 else "--attack-batch-norm"
+            raise InputError(f"--train-attack free takes no {flag}: it ascends by the training step itself")
+
+    @property
+    def train_ascent(self) -> TrainAttack:
+        """Return the training attack with what was said of it."""
+        kind = TRAIN_ATTACKS[self.train_attack]
+        noise = kind.noise if self.train_noise is None else self.train_noise
+        reach = kind.reach if self.train_reach is None else self.train_reach
+        return TrainAttack(self.steps, self.step_size, noise, reach)
+
     @property
     def attack(self) -> Attack:
         """Return the attack of the validation errors, the first of those that are reported."""
@@ -91,7 +153,8 @@ class Settings:
 
     def as_json(self) -> dict[str, Any]:
         """Return every setting that is given, the method's hyper-parameters as the object "params"."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        default = {f.name: f.default for f in dataclasses.fields(self)}
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None and v != default[k]}
 
     @property
     def id(self) -> str:
@@ -140,12 +203,18 @@ def parse(argv: Sequence[str] | None, kind: type[Parser] = Parser) -> tuple[Sett
     """
     first = kind(prog="deep.train", add_help=False)
     first.add_argument("--method", type=one_of(list(METHODS)), default="pgd")
+    first.add_argument("--preset", type=one_of(list(PRESETS)))
     first.add_argument("--resume", type=Path)
+    for flag in ("--dataset", "--train-attack", "--schedule", "--model"):
+        first.add_argument(flag)
     known = first.parse_known_args(argv)[0]
     if known.resume:
         return _parse_resume(argv, kind)
-    method = known.method
-    args, params_class = vars(parser_of(method, kind).parse_args(argv)), METHODS[method].Params
+    method, parser = known.method, parser_of(known.method, kind)
+    if known.preset:
+        parser.set_defaults(**values(known.preset, vars(known)))
+    args, params_class = vars(parser.parse_args(argv)), METHODS[method].Params
+    del args["preset"]  # what it says is what is kept
     params = params_class(**{f.name: args.pop(f.name) for f in dataclasses.fields(params_class)})
     fields = {f.name for f in dataclasses.fields(Place)} - {"init"}
     place = {name: args.pop(name) for name in fields}
@@ -153,6 +222,11 @@ def parse(argv: Sequence[str] | None, kind: type[Parser] = Parser) -> tuple[Sett
     for name in ("model", "epochs", "batch_size", "eps", "val_per_class"):
         if args[name] is None:
             args[name] = getattr(DATASETS[args["dataset"]], name)
+    kind_of = TRAIN_ATTACKS[args["train_attack"]]
+    for name in ("steps", "step_size"):
+        args[name] = getattr(kind_of, name) if args[name] is None else args[name]
+    if args["train_attack"] == "free" and args["replays"] is None:
+        args["replays"] = REPLAYS
     args["width"] = args["width"] or MODELS[args["model"]].width
     args["imbalance"] = None if args["imbalance"] == 1 else args["imbalance"]
     args["threads"] = args["threads"] or DATASETS[args["dataset"]].threads or os.cpu_count() or 1
@@ -179,10 +253,14 @@ def _parse_resume(argv: Sequence[str] | None, kind: type[Parser]) -> tuple[Setti
 def arguments(given: Mapping[str, Any]) -> list[str]:
     """Return the words of a command line that say the settings ``given``, by name of the flag.
 
+    A preset is written out, so that what is given beside it may be false too.
+
     Raises:
         InputError: a value is neither a number, a text nor true or false.
     """
     words = []
+    if isinstance(given.get("preset"), str) and given["preset"] in PRESETS:
+        given = values(given["preset"], given) | {k: v for k, v in given.items() if k != "preset"}
     for name, value in given.items():
         if isinstance(value, bool):
             words += [f"--{name.replace('_', '-')}"] * value

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from deep.checkpoint import fill, load_state, save_state
+from deep.cost import cost
 from deep.data import DATASETS, Dataset, load, restore
 from deep.distributed import World
 from deep.folder import (
@@ -74,13 +75,25 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
     if settings.compile:
         model.compile()
     generator = torch.Generator(place.device).manual_seed(stream(settings.seed, "attack"))
+    attack = settings.train_ascent
     context = Context(
-        len(data.classes), settings.attack.eps, settings.steps, generator, settings.step_size, world
+        len(data.classes),
+        settings.attack.eps,
+        attack.steps,
+        generator,
+        attack.step_size,
+        world,
+        start=attack.noise,
+        reach=attack.reach,
+        batch_norm=settings.attack_batch_norm,
+        label_smoothing=settings.label_smoothing,
     )
     method = METHODS[settings.method](settings.params, context)
     augment = DATASETS[settings.dataset].augment
     if augment and settings.padding:
         augment = dataclasses.replace(augment, fill=settings.padding)
+    if augment and settings.crop is not None:
+        augment = dataclasses.replace(augment, padding=settings.crop)
     chosen = {f.name: getattr(settings, f.name) for f in dataclasses.fields(Recipe) if f.name != "augment"}
     recipe = Recipe(augment=augment, **chosen)
     return Trainer(model, method, data, recipe, settings.attack, world)
@@ -143,13 +156,16 @@ def fit(settings: Settings, place: Place, trainer: Trainer) -> bool:
     """Train until the end, or for as long as was asked for; return whether it is the end."""
     curves = place.out / "tensorboard" if place.tensorboard else None
     shown = Monitor(settings.epochs, trainer.steps, curves) if trainer.world.rank == 0 else None
+    if shown:
+        size = cost(trainer.model, DATASETS[settings.dataset])
+        shown.begin(f"{settings.model}, width {settings.width}: {size}")
     end = settings.epochs if place.stop_after is None else min(place.stop_after, settings.epochs)
-    while trainer.epoch < end:
+    while trainer.epoch < end and not trainer.finished:
         line = trainer.train_epoch(shown.tick if shown else lambda part: None)
         if shown:
             keep(place.out, trainer)
             shown.epoch(line)
-    return trainer.epoch == settings.epochs
+    return trainer.finished
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,9 +179,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             tidy(place.out)
         print(f"run: {place.out} is finished; delete the folder to make it again")
         return 0
-    if settings.amp != "off" and place.device.type != "cuda":
-        raise InputError(f"--amp {settings.amp} needs a CUDA device, got {place.device}; use --amp off")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_num_threads(settings.threads)
     with claim(place.out, settings.id) if World.is_first() else nullcontext():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from two_processes import Normalised, trained
+from two_processes import Normalised, attacked, trained
 
 from deep import train
 from deep.checkpoint import load_state
@@ -56,6 +56,17 @@ def test_two_processes_train_as_one(pair):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-6)  # the sum over an epoch is in single precision
     for a, b in zip(first["generators"], alone["generators"], strict=True):
         assert torch.equal(a, b)  # so that either may go on from the other's checkpoint
+
+
+@pytest.mark.parametrize("kind", ["nfgsm", "free"])
+def test_attacks_of_one_step_are_those_of_the_whole_batch(pair, kind):
+    alone = attacked(World(), kind)
+    first, second = (states[kind] for states in pair)
+    assert torch.equal(flat(first), flat(second))
+    torch.testing.assert_close(flat(first), flat(alone), rtol=1e-10, atol=1e-10)
+    if kind == "free":  # so that either may go on from the other's checkpoint
+        assert first["free"].shape == (40, 1, 8, 8) and bool(first["free"][-1].any())
+        assert torch.equal(first["free"], second["free"]) and torch.equal(first["free"], alone["free"])
 
 
 def test_batch_statistics_and_averages_agree_after_each_epoch(pair):

@@ -30,6 +30,7 @@ def network(kind, *, blocks=(1, 1), channels=3, **options):
 
 NETWORKS = {
     "preact": lambda: network(PreActResNet, blocks=(2, 2)),
+    "patch": lambda: network(PreActResNet, blocks=(1, 1, 1), patch=True),
     "wide": lambda: network(PreActResNet, stem=3),
     "post": lambda: network(ResNet, blocks=(2, 1)),
     "grey": lambda: network(PreActResNet, channels=1),

@@ -4,6 +4,7 @@ import copy
 import sys
 import types
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -119,6 +120,45 @@ def test_the_optimiser_is_sgd_with_momentum_and_weight_decay():
     assert len(spy.batches) == 2
     for a, b in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_norms_and_biases_may_be_without_weight_decay_and_the_momentum_nesterovs():
+    """Two steps of one batch, against the update written out."""
+    data, model, twin = digits(), network(), network()
+    spy, made = Spy(), recipe(epochs=1, batch_size=200, lr=0.05, decay="matrices", nesterov=True)
+    fit(model, spy, data, made, ATTACK)
+    velocity = [torch.zeros_like(p) for p in twin.parameters()]
+    twin.train()
+    for x, y in spy.batches:
+        twin.zero_grad()
+        F.cross_entropy(twin(x), y).backward()
+        with torch.no_grad():
+            for p, v in zip(twin.parameters(), velocity, strict=True):
+                gradient = p.grad + 5e-4 * p * (p.dim() > 1)
+                v.mul_(0.9).add_(gradient)
+                p.sub_(0.05 * (gradient + 0.9 * v))
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_one_cycle_goes_up_as_long_as_asked_for_and_down_to_nothing():
+    made = recipe(epochs=10, schedule="one-cycle", lr_warmup=0.2)
+    rates = [made.lr_at(e, p) for e, p in ((0, 0), (1, 0), (2, 0), (6, 0), (9, 1))]
+    assert rates == pytest.approx([0, 0.05, 0.1, 0.05, 0])
+    assert recipe(epochs=10, schedule="one-cycle").lr_at(4) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", ["pgd", "trades", "frl", "dafa", "faal", "wat", "bat"])
+def test_labels_may_be_smoothed_in_what_is_trained_on(name):
+    """By the weight of the uniform label: the cross-entropy moves to the mean over all labels."""
+    made = METHODS[name](METHODS[name].Params(), context())
+    model, x, y = network().eval(), torch.rand(8, 1, 8, 8), torch.arange(8)
+    adv = torch.stack([x, x]) if name == "bat" else x  # no divergence, so the cross-entropy alone is weighed
+    losses = []
+    for smoothing in (0.0, 0.2, 1.0):
+        made.context = replace(made.context, label_smoothing=smoothing)
+        losses.append(float(made.loss(model, x, y, adv).detach()))
+    assert losses[1] == pytest.approx(0.8 * losses[0] + 0.2 * losses[2], abs=1e-5) and losses[0] != losses[2]
 
 
 @pytest.mark.parametrize("augment", [Augment(padding=4, flip=True), None])
@@ -367,20 +407,23 @@ def test_low_precision_is_only_where_it_was_asked_for(amp):
     class Watched(Method):
         def loss(self, model, x, y, adv):
             logits = model(adv)
-            seen["train"] = logits.dtype
+            seen["train"] = inner.pop()
+            assert logits.dtype == full  # what losses look at
             return F.cross_entropy(logits, y)
 
         def attack(self, model, x, y):
-            seen["attack"] = model(x).dtype
+            model(x)
+            seen["attack"] = inner.pop()
             return x
 
     model = network()
+    inner, low, full = [], torch.bfloat16, torch.float32
+    model.body.register_forward_hook(lambda module, given, out: inner.append(out.dtype))
     trainer = Trainer(model, Watched(Method.Params(), context()), digits(), recipe(epochs=1, amp=amp), ATTACK)
     trainer.method.on_epoch_end = lambda epoch: model.register_forward_hook(
-        lambda module, given, logits: seen.update(evaluation=logits.dtype)
+        lambda module, given, logits: seen.update(evaluation=inner.pop())
     )
     trainer.train_epoch()
-    low, full = torch.bfloat16, torch.float32
     assert seen == {
         "train": full if amp == "off" else low,
         "attack": low if amp == "all" else full,

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from deep.cost import cost
 from deep.data import DATASETS
 from deep.models import MODELS, Pointwise, PreActResNet, build
 from theory.inputs import InputError
@@ -21,6 +22,7 @@ SMALLEST = {name: 1 if name == "linear" else 4 for name in MODELS}
 @pytest.mark.parametrize(
     "name, width, classes, dataset, parameters",
     [
+        ("preact-resnet8-patch", 64, 10, "cifar10", 1_228_170),
         ("preact-resnet18", 64, 10, "cifar10", 11_172_170),
         ("resnet18", 64, 10, "cifar10", 11_173_962),
         ("resnet18", 64, 100, "cifar100", 11_220_132),
@@ -35,6 +37,39 @@ def test_models_have_the_published_size(name, width, classes, dataset, parameter
     with torch.device("meta"):  # nothing is allocated
         model = build(name, width, classes, DATASETS[dataset])
     assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+# By hand, as products of pixels, channels in, channels out and taps.
+PATCH = (
+    256 * 3 * 64 * 16 + 256 * 2 * 64 * 64 * 9 + 64 * 64 * 128 * (9 + 2 * 9 + 1) + 16 * 128 * 256 * 28 + 2560
+)
+SMALL = 1024 * 3 * 16 * 9 + 1024 * 2 * 16 * 16 * 9 + 256 * 16 * 32 * 28 + 320
+SIZES = {
+    "linear": 30_720,
+    "preact-resnet8-patch": PATCH,
+    "preact-small": SMALL,
+    "preact-resnet18": 555_422_720,
+    "resnet18": 555_422_720,  # 0.56 billion in the literature
+    "small-cnn": 256 * 3 * 16 * 16 + 64 * 16 * 32 * 16 + 2048 * 100 + 1000,
+    "wrn-28-10": 5_243_328_768,  # 5.2 billion
+    "wrn-34-10": 6_658_906_368,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_multiply_adds_are_those_of_the_layers(name):
+    with torch.device("meta"):
+        model = build(name, MODELS[name].width, 10, CIFAR10)
+    assert cost(model, CIFAR10).multiply_adds == SIZES[name]
+
+
+def test_counting_leaves_the_network_as_it_was():
+    model = build("preact-resnet8-patch", 4, 10, CIFAR10)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    first, second = (str(cost(model, CIFAR10)) for _ in range(2))
+    assert first == second and "parameters" in first
+    assert model.training and all(p.requires_grad for p in model.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -76,14 +111,17 @@ def test_a_pre_activation_block_leaves_the_identity_free_and_the_other_does_not(
 
 def test_resolution_halves_and_channels_double_from_stage_to_stage():
     seen = []
-    for name, width in (("preact-resnet18", 4), ("resnet18", 4), ("wrn-28-10", 16)):
+    for name, width in (
+        *(("preact-resnet18", 4), ("resnet18", 4), ("wrn-28-10", 16)),
+        ("preact-resnet8-patch", 4),
+    ):
         model = build(name, width, 10, CIFAR10)
         for block in model.body:
             block.register_forward_hook(lambda m, i, out: seen.append(tuple(out.shape[1:])))
         model(torch.rand(2, 3, 32, 32))
     eighteen = [s for c, side in ((4, 32), (8, 16), (16, 8), (32, 4)) for s in [(c, side, side)] * 2]
     wide = [s for c, side in ((16, 32), (32, 16), (64, 8)) for s in [(c, side, side)] * 4]
-    assert seen == eighteen * 2 + wide
+    assert seen == eighteen * 2 + wide + [(4, 16, 16), (8, 8, 8), (16, 4, 4)]
 
 
 def test_wide_networks_start_as_published_and_others_as_torch_does():

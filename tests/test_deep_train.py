@@ -106,7 +106,7 @@ def test_a_folder_of_another_run_is_kept(invoke, refuses, tmp_path):
         (["--device", "cuda:99"], ["cuda:99"]),
         (["--val-per-class", "1000"], ["1000"]),
         (["--ema", "1"], ["--ema", "1"]),
-        (["--amp", "train", "--device", "cpu"], ["--amp train", "CUDA", "--amp off"]),
+        (["--amp", "low"], ["--amp", "low", "train"]),
         (["--schedule", "steep"], ["steep", "cosine"]),
         (["--step-size", "0"], ["--step-size", "0"]),
         (["--init", "/nonexistent"], ["/nonexistent"]),

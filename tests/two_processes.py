@@ -1,11 +1,13 @@
 """A training whose result is written: alone, or as one of the processes that torchrun would start."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from deep.attacks import TRAIN_ATTACKS
 from deep.augment import Augment
 from deep.checkpoint import save_state
 from deep.data import load
@@ -14,6 +16,7 @@ from deep.evaluate import Attack
 from deep.loop import Trainer
 from deep.methods.base import Context
 from deep.methods.frl import FRL
+from deep.methods.pgd import PGD
 from deep.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -59,9 +62,33 @@ def trained(world, network=Plain, ema=0.0):
     return trainer.state_dict()
 
 
+def attacked(world, kind):
+    """Return the state of two epochs of PGD by an attack of one step, or by free training."""
+    torch.manual_seed(0)
+    data = load("digits", None, seed=0, val=6, train=12, test=5, device=CPU)
+    attack = TRAIN_ATTACKS[kind]
+    context = Context(10, 0.1, 1, torch.Generator().manual_seed(0), attack.step_size, world)
+    context = replace(context, start=attack.noise, reach=attack.reach)
+    recipe = Recipe(
+        epochs=2,
+        lr=0.05,
+        batch_size=40,
+        weight_decay=5e-4,
+        augment=None,
+        seed=0,
+        eps_warmup=0.5,
+        replays=3 if kind == "free" else None,
+    )
+    trainer = Trainer(Plain(), PGD(PGD.Params(), context), data, recipe, Attack(0.1, "0.1", 3), world)
+    while trainer.epoch < 2:
+        trainer.train_epoch()
+    return trainer.state_dict()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     joined = World.join(CPU)
     states = {"plain": trained(joined), "normalised": trained(joined, Normalised, ema=0.9)}
+    states |= {kind: attacked(joined, kind) for kind in ("nfgsm", "free")}
     joined.leave()
     save_state(Path(sys.argv[1]) / f"{joined.rank}.safetensors", states)

@@ -1,15 +1,16 @@
 """What a training method is: hooks that the epoch loop calls. The defaults are PGD adversarial training."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import cross_entropy, pgd
+from deep.attacks import TRAIN_ATTACKS, BatchNorm, Objective, cross_entropy, pgd
 from deep.ball import Ball
 from deep.data import Split
 from deep.distributed import World
@@ -19,6 +20,8 @@ from theory.inputs import InputError
 
 __all__ = ["Context", "Epoch", "Method"]
 
+Start = Callable[[Noise], Tensor] | None
+
 
 @dataclass(frozen=True)
 class Context:
@@ -26,11 +29,16 @@ class Context:
 
     Args:
         classes: number of classes C.
-        eps: training radius, in units of [0, 1].
+        eps: training radius, in units of [0, 1]; the loop makes it smaller while the radius is warmed up.
         steps: steps of the training attack.
         generator: the source of all of the method's random numbers, the same in every process.
         step_size: size of a step, in units of the radius.
         world: the processes that train together; what a method counts over a batch, it totals over them.
+        start: half width of the uniform noise that the attack starts from, in units of the radius; if None,
+            it starts as the method does.
+        reach: radius of the ball to which the attack is projected, in units of the radius; inf for none.
+        batch_norm: see `deep.attacks.BatchNorm`.
+        label_smoothing: weight of the uniform label in the cross-entropy that is trained on.
     """
 
     classes: int
@@ -39,6 +47,10 @@ class Context:
     generator: torch.Generator
     step_size: float = 0.25
     world: World = World()
+    start: float | None = None
+    reach: float = 1.0
+    batch_norm: BatchNorm = "eval"
+    label_smoothing: float = 0.0
 
     def per_class(self, value: float) -> Tensor:
         """Return a vector of C equal values on the device of the run."""
@@ -77,6 +89,9 @@ class Method:
     networks, numbers, texts, and dicts and lists of tensors, numbers and texts; a checkpoint keeps it.
     """
 
+    attacks: ClassVar[Collection[str]] = TRAIN_ATTACKS.keys()
+    """The training attacks, of `deep.attacks.TRAIN_ATTACKS`, that it can be trained with."""
+
     @dataclass(frozen=True)
     class Params:
         """No hyper-parameters."""
@@ -109,10 +124,28 @@ class Method:
 
         They have the shape of x, or are several sets of that shape, stacked; x itself if there is no attack.
         """
-        eps = self.eps(y)
-        ball = Ball(x, eps)
-        start = ball.uniform(self.context.noise(len(y)))
-        return pgd(model, ball, start, self.step(y, eps), self.context.steps, cross_entropy(y))
+        return self.maximise(model, x, y, cross_entropy(y), self.context.noise(len(y)))
+
+    def maximise(
+        self, model: nn.Module, x: Tensor, y: Tensor, objective: Objective, noise: Noise, start: Start = None
+    ) -> Tensor:
+        """Return what the run's training attack makes of x, within the radius of each sample.
+
+        Args:
+            model: returns logits.
+            x: inputs, shape (n, ...).
+            y: labels, shape (n,).
+            objective: what is increased.
+            noise: the random numbers of the samples.
+            start: where it starts unless the run says so, a uniform point of the ball if None.
+        """
+        eps, context = self.eps(y), self.context
+        if context.start is not None or start is None:
+            start = Ball(x, eps if context.start is None else context.start * eps).uniform
+        # Without a projection the ball is all of [0, 1]: an infinite radius, of classes of radius 0 too.
+        reach = context.reach * eps if math.isfinite(context.reach) else torch.full_like(eps, math.inf)
+        step, bn = self.step(y, eps), context.batch_norm
+        return pgd(model, Ball(x, reach), start(noise), step, context.steps, objective, batch_norm=bn)
 
     def around_step(
         self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor
@@ -122,7 +155,7 @@ class Method:
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return the scalar to descend, for inputs x, labels y and training examples adv."""
-        return F.cross_entropy(model(adv), y)
+        return F.cross_entropy(model(adv), y, label_smoothing=self.context.label_smoothing)
 
     def on_batch_end(self, model: nn.Module) -> None:
         """Update the state after a step of the optimiser."""

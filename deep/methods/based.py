@@ -5,10 +5,9 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deep.methods.base import Method
-from deep.methods.trades import TRADES, divergence
+from deep.methods.trades import TRADES, divergence, smoothed
 from theory.inputs import InputError, check_real
 
 __all__ = ["Based", "Terms", "hot_epochs"]
@@ -65,10 +64,11 @@ class Based(TRADES):
         """Return the parts of the base loss at inputs x, labels y and training examples adv."""
         if self.params.base == "pgd":
             logits = model(adv)
-            main = F.cross_entropy(logits, y, reduction="none")
+            main = smoothed(logits, y, self.context.label_smoothing)
             return Terms(main, torch.zeros_like(main), logits)
         clean, logits = model(x), model(adv)
-        return Terms(F.cross_entropy(clean, y, reduction="none"), divergence(clean, logits), logits)
+        main = smoothed(clean, y, self.context.label_smoothing)
+        return Terms(main, divergence(clean, logits), logits)
 
     def losses(self, terms: Terms) -> Tensor:
         """Return the base loss of each sample, shape (n,)."""

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from deep.attacks import attacking, kl_from, near_start, predicted
 from deep.ball import Ball
 from deep.folded import folded
-from deep.methods.trades import TRADES, divergence
+from deep.methods.trades import TRADES, divergence, smoothed
 from theory.inputs import check_real
 
 __all__ = ["BAT", "METHOD", "from_uniform", "last_and_first"]
@@ -58,6 +58,8 @@ def from_uniform(logits: Tensor) -> Tensor:
 class BAT(TRADES):
     """Balance adversarial training."""
 
+    attacks = ("pgd",)  # it looks at every iterate
+
     @dataclass(frozen=True)
     class Params(TRADES.Params):
         """Hyper-parameters."""
@@ -76,7 +78,7 @@ class BAT(TRADES):
         eps = self.eps(y)
         ball, step = Ball(x, eps), self.step(y, eps)
         iterates, wrong = [ball.project(near_start(x, self.context.noise(len(y))))], []
-        with attacking(model):
+        with attacking(model, self.context.batch_norm):
             network = folded(model)
             with torch.no_grad():
                 objective = kl_from(network(x))
@@ -91,7 +93,7 @@ class BAT(TRADES):
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return the mean loss, for x_last and x_first stacked."""
         clean, last, first = model(x), model(adv[0]), model(adv[1])
-        natural = F.cross_entropy(last, y, reduction="none")
+        natural = smoothed(last, y, self.context.label_smoothing)
         uniform = from_uniform(last) + from_uniform(first)
         return (natural + self.params.beta * divergence(clean, first) + self.params.uniform * uniform).mean()
 

@@ -140,7 +140,9 @@ class CFA(Based):
         return self.context.eps * self.radii[y]
 
     def step(self, y: Tensor, eps: Tensor) -> Tensor:
-        """Return the same step for every class."""
+        """Return the same step for every class; a one-step attack's is in units of the class's radius."""
+        if self.context.start is not None:
+            return super().step(y, eps)
         return torch.full_like(eps, self.context.step_size * self.context.eps)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:

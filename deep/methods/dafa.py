@@ -114,8 +114,10 @@ class DAFA(Based):
         """Fix the length of the warm-up: at least one epoch, to gather similarities, and one after it.
 
         Raises:
-            InputError: there is no epoch for one of them.
+            InputError: there is no epoch for one of them, or the attack cannot step twice.
         """
+        if self.params.literal and (self.context.start, self.context.reach) != (None, 1.0):
+            raise InputError("--literal of dafa steps as --train-attack pgd, give no other attack")
         if epochs < 2:
             raise InputError(f"--epochs must leave one for the warm-up and one after it, got {epochs}")
         self.warm_epochs = min(max(1, round(self.params.warm_share * epochs)), epochs - 1)
@@ -138,7 +140,8 @@ class DAFA(Based):
         eps, size = self.eps(y), self.context.step_size * self.context.eps
         ball = TwiceSteppedBall(x, eps, again=self.context.eps, step=size)
         start = ball.uniform(self.context.noise(len(y)))
-        return pgd(model, ball, start, self.step(y, eps), self.context.steps, cross_entropy(y))
+        step, bn = self.step(y, eps), self.context.batch_norm
+        return pgd(model, ball, start, step, self.context.steps, cross_entropy(y), batch_norm=bn)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return the mean of W CE + beta KL."""

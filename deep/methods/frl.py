@@ -156,7 +156,7 @@ class FRL(TRADES):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return the mean of C w_nat CE + beta C w_bndy KL."""
-        natural, boundary = surrogates(model, x, y, adv)
+        natural, boundary = surrogates(model, x, y, adv, self.context.label_smoothing)
         w_nat, w_bndy = (
             self.context.classes * class_weights(phi)[y] for phi in (self.phi_nat, self.phi_bndy)
         )

@@ -9,17 +9,18 @@ clean logits are computed once, so batch norm sees the clean batch once a step a
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import attacking, kl_from, near_start, pgd
-from deep.ball import Ball
+from deep.attacks import attacking, kl_from, near_start
 from deep.methods.base import Method
+from deep.noise import Noise
 from theory.inputs import check_real
 
-__all__ = ["METHOD", "TRADES", "divergence", "surrogates"]
+__all__ = ["METHOD", "TRADES", "divergence", "smoothed", "surrogates"]
 
 
 def divergence(clean: Tensor, attacked: Tensor) -> Tensor:
@@ -28,13 +29,20 @@ def divergence(clean: Tensor, attacked: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
-def surrogates(model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> tuple[Tensor, Tensor]:
+def smoothed(logits: Tensor, y: Tensor, smoothing: float) -> Tensor:
+    """Return the cross-entropy of each sample, shape (n,), to its label smoothed by the uniform one."""
+    return F.cross_entropy(logits, y, reduction="none", label_smoothing=smoothing)
+
+
+def surrogates(
+    model: nn.Module, x: Tensor, y: Tensor, adv: Tensor, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Return CE(f(x), y) and KL(p(x) || p(adv)) of each sample, shape (n,) each.
 
     They stand for the natural and the boundary error.
     """
     clean = model(x)
-    return F.cross_entropy(clean, y, reduction="none"), divergence(clean, model(adv))
+    return smoothed(clean, y, smoothing), divergence(clean, model(adv))
 
 
 class TRADES(Method):
@@ -52,15 +60,17 @@ class TRADES(Method):
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the inputs that maximise KL(p(x) || p(x')) within each sample's radius."""
-        eps = self.eps(y)
-        with attacking(model), torch.no_grad():
+        return self.diverge(model, x, y, self.context.noise(len(y)))
+
+    def diverge(self, model: nn.Module, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        """Return them, of given random numbers."""
+        with attacking(model, self.context.batch_norm), torch.no_grad():
             clean = model(x)
-        start = near_start(x, self.context.noise(len(y)))
-        return pgd(model, Ball(x, eps), start, self.step(y, eps), self.context.steps, kl_from(clean))
+        return self.maximise(model, x, y, kl_from(clean), noise, partial(near_start, x))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return CE + beta KL, averaged over the batch."""
-        natural, boundary = surrogates(model, x, y, adv)
+        natural, boundary = surrogates(model, x, y, adv, self.context.label_smoothing)
         return natural.mean() + self.params.beta * boundary.mean()
 
 

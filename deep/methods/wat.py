@@ -19,7 +19,7 @@ not as there:
   TRADES, and the classes' weights always have mean 1;
 - there a mean over the n validation images is a sum divided by 128 times the number of batches of 128, which
   makes the costs 2.3 % too small for n = 3000 (``--literal`` too);
-- the KL attack of the costs has the run's radius and steps.
+- the KL attack of the costs is that of training, with the run's radius and steps.
 """
 
 from dataclasses import dataclass, field
@@ -29,8 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import attacking, kl_from, near_start, pgd
-from deep.ball import Ball
+from deep.attacks import attacking
 from deep.data import Split
 from deep.methods.base import Context, Epoch
 from deep.methods.trades import TRADES, surrogates
@@ -106,11 +105,7 @@ class WAT(TRADES):
         for begin in range(0, len(split), BATCH):
             part = slice(begin, begin + BATCH)
             x, y = split.inputs(part), split.labels[part]
-            with attacking(model), torch.no_grad():
-                clean = model(x)
-            eps = self.eps(y)
-            start = near_start(x, Noise(seed, split.index[part]))
-            adv = pgd(model, Ball(x, eps), start, self.step(y, eps), self.context.steps, kl_from(clean))
+            adv = self.diverge(model, x, y, Noise(seed, split.index[part]))
             with attacking(model), torch.no_grad():
                 natural, boundary = surrogates(model, x, y, adv)
             losses.append(natural.double() + self.params.beta * boundary.double())
@@ -122,7 +117,7 @@ class WAT(TRADES):
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return the mean of the class's weight times CE + beta KL."""
-        natural, boundary = surrogates(model, x, y, adv)
+        natural, boundary = surrogates(model, x, y, adv, self.context.label_smoothing)
         losses = natural + self.params.beta * boundary
         return (self.class_weights().to(losses)[y] * losses).mean()
 
