@@ -260,7 +260,7 @@ def subject(finished, model=None, **settings):
     return Subject.of(wrapped, 5, 200)
 
 
-@pytest.mark.filterwarnings("default::theory.inputs.DoubtWarning")
+@pytest.mark.filterwarnings("ignore::theory.inputs.DoubtWarning")
 @pytest.mark.parametrize("name", ["black_box", "random_search", "zero_gradient", "binarised"])
 def test_masked_gradients_fail(finished, name):
     found = getattr(checks, name)(subject(finished, Masked))
@@ -279,7 +279,7 @@ class Deaf(nn.Module):
         return 0 * self.model(x) + torch.eye(10)[3]
 
 
-@pytest.mark.filterwarnings("default::theory.inputs.DoubtWarning")
+@pytest.mark.filterwarnings("ignore::theory.inputs.DoubtWarning")
 def test_what_withstands_everything_fails(finished):
     found = checks.unbounded(subject(finished, Deaf))
     assert not found.passed and found.per_class["3"] == 1.0 and found.overall == 0.1
