@@ -165,8 +165,8 @@ def test_a_damaged_measurement_is_made_again(invoke, copied, damage):
     assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10), most=1 << 24) is None
     assert invoke(link_cli.main, folder, *FEW)[0] == 0
     assert content(folder) == first
-    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10)) is not None
-    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 11)) is None
+    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10), most=1 << 24) is not None
+    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 11), most=1 << 24) is None
 
 
 def test_another_radius_is_evaluated_anew(invoke, copied):
