@@ -123,6 +123,11 @@ def test_the_command_line_predicts_and_compares(invoke, copied):
         found["trades"]["directions"], before, found["trades"]["measured"]["natural_error"], strict=True
     ):
         assert change["measured"]["value"] == pytest.approx(new - old)
+    result.pop("sha256")  # as versions before this one left it
+    (copied / "trades" / "result.json").write_text(json.dumps(result))
+    code, _, err = invoke(link_cli.main, copied / "trades", *FEW)
+    assert code == 0 and err.startswith("warning: ") and err.count("\n") == 1
+    assert len(content(copied / "trades")["warnings"]) == 1 and found["trades"]["warnings"] == []
     assert invoke(link_cli.main, copied / "natural", *FEW)[0] == 0
     assert content(copied / "natural") == found["natural"]
 
@@ -160,8 +165,8 @@ def test_a_damaged_measurement_is_made_again(invoke, copied, damage):
     assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10), most=1 << 24) is None
     assert invoke(link_cli.main, folder, *FEW)[0] == 0
     assert content(folder) == first
-    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10)) is not None
-    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 11)) is None
+    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10), most=1 << 24) is not None
+    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 11), most=1 << 24) is None
 
 
 def test_another_radius_is_evaluated_anew(invoke, copied):

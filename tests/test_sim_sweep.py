@@ -110,6 +110,8 @@ def test_a_damaged_or_foreign_file_is_refused(finished, tmp_path, refuses):
     "argv, says",
     [
         (["--study", "nonsense"], ["nonsense", "frl"]),
+        (["--K", "1e-320"], ["double precision"]),
+        (["--K", "1e160", "--sigma", "1e160"], ["double precision"]),
         (["--study", "frl", "--K", "2"], ["--study"]),
         (["--study", "frl", "--settings", "0"], ["0"]),
         (["--backend", "mpi"], ["mpi", "loky"]),

@@ -65,6 +65,7 @@ def test_many_settings_in_order(invoke, tmp_path):
         ("dim", "1.5"),
         ("eta", "inf"),
         ("sigma", "-1"),
+        ("eps", "0." + "1" * 39),
         *((flag, v) for flag in ("dim", "K", "eps") for v in ODD),
     ],
 )

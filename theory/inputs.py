@@ -33,6 +33,8 @@ DEEPEST = 32
 WHOLE = re.compile("[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Numbers as a person writes them: Python reads 1_000, " 5 ", infinity and the digits of every script too."""
+LONGEST_RADIUS = 40
+"""Characters: names of attacks have the text of their radius."""
 
 
 class InputError(ValueError):
@@ -114,8 +116,11 @@ def parse_radius(text: str) -> float:
             value = parse_number(text)
     except (ValueError, OverflowError):
         value = math.nan
-    if not 0 <= value < math.inf:
-        raise InputError(f"eps must be a number >= 0 such as 0.05 or 8/255, got {text!r:.60}")
+    if not 0 <= value < math.inf or len(text) > LONGEST_RADIUS:
+        raise InputError(
+            f"eps must be a number >= 0 such as 0.05 or 8/255, of {LONGEST_RADIUS} characters at most, "
+            f"got {text!r:.60}"
+        )
     return abs(value)  # no -0.0
 
 

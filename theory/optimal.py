@@ -150,12 +150,12 @@ class _Problem:
         given = (np.asarray(v, dtype=np.float64) for v in (margin, sigma, K, log_odds))
         m, sigma, K, odds = np.broadcast_arrays(*given)
         swapped = K < 1
-        excess = np.where(swapped, (1 - K) / K, K - 1)
         odds = np.where(swapped, -odds, odds)
-        level = np.log1p(excess) - odds
-        narrow = np.where(swapped, K * sigma, sigma)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # callers refuse what is not finite
+            excess = np.where(swapped, (1 - K) / K, K - 1)
             kappa = excess * (2 + excess)
+            narrow = np.where(swapped, K * sigma, sigma)
+        level = np.log1p(excess) - odds
         return cls(m, narrow, 1 + excess, kappa, level, odds, swapped)
 
     @property
