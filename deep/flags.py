@@ -3,7 +3,9 @@
 import argparse
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,12 +13,12 @@ from deep.attacks import BATCH_NORM, TRAIN_ATTACKS
 from deep.data import DATASETS
 from deep.methods import METHODS
 from deep.models import MODELS
-from deep.presets import PRESETS
+from deep.presets import PRESETS, values
 from deep.recipe import AMP, CRITERIA, DECAYS, ON_COLLAPSE, SCHEDULES
 from theory.cli import Parser, add_fields, one_of, radius, real, whole
 from theory.inputs import InputError
 
-__all__ = ["add_place", "parser_of", "to_device"]
+__all__ = ["add_place", "arguments", "parser_of", "to_device"]
 
 LARGEST_SEED = 2**63 - 1
 REPORT = ("last", "best")
@@ -184,3 +186,24 @@ def to_device(name: str) -> torch.device:
     if kind == "cuda" and int(index or 0) >= there:
         raise InputError(f"--device {name} is not there, only {there} CUDA devices are; use auto or cpu")
     return torch.device(kind, int(index)) if index else torch.device(kind)
+
+
+def arguments(given: Mapping[str, Any]) -> list[str]:
+    """Return the words of a command line that say the settings ``given``, by name of the flag.
+
+    A preset is written out, so that what is given beside it may be false too.
+
+    Raises:
+        InputError: a value is neither a number, a text nor true or false.
+    """
+    words = []
+    if isinstance(given.get("preset"), str) and given["preset"] in PRESETS:
+        given = values(given["preset"], given) | {k: v for k, v in given.items() if k != "preset"}
+    for name, value in given.items():
+        if isinstance(value, bool):
+            words += [f"--{name.replace('_', '-')}"] * value
+        elif isinstance(value, int | float | str):
+            words.append(f"--{name.replace('_', '-')}={value}")
+        else:
+            raise InputError(f"{name} must be a number, a text, true or false, got {value!r:.60}")
+    return words

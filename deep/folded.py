@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.models import Pointwise, PostActBlock, PreActBlock, PreActResNet, ResNet
+from deep.blocks import Pointwise, PostActBlock, PreActBlock
+from deep.models import PreActResNet, ResNet
 from deep.winograd import Filters, convolve
 
 __all__ = ["folded"]

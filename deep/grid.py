@@ -38,8 +38,9 @@ from typing import Any, Self
 
 import torch
 
+from deep.flags import arguments
 from deep.folder import CHECKPOINT, is_finished
-from deep.settings import arguments, checked
+from deep.settings import checked
 from theory.cli import PARENT, Parser, add_jobs, run, workers
 from theory.inputs import InputError, parse_number, read_text
 from theory.owner import own_folder

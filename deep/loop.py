@@ -1,7 +1,6 @@
 """The epoch loop: it knows what a method is and knows no method."""
 
 import copy
-import json
 import math
 import time
 import warnings
@@ -19,6 +18,7 @@ from deep.data import Dataset
 from deep.distributed import World
 from deep.evaluate import Attack, evaluate
 from deep.free import Perturbation
+from deep.history import QUANTITIES, check_history
 from deep.methods.base import Epoch, Method
 from deep.recipe import CRITERIA, Recipe
 from deep.seeds import stream
@@ -26,8 +26,6 @@ from theory.errors import ClassErrors
 from theory.inputs import DoubtWarning, InputError, check_real
 
 __all__ = ["Trainer"]
-
-QUANTITIES = ("natural_error", "robust_error")
 
 
 class Trainer:
@@ -323,7 +321,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"], self.device)
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
-        _check_history(self.epoch, self.recipe.epochs, self.history)
+        check_history(self.epoch, self.recipe.epochs, self.history)
         if self.recipe.on_collapse == "stop":
             self.kept, self.stopped = state["kept"], state["stopped"]
         if self.best is not None:
@@ -333,21 +331,3 @@ class Trainer:
 
     def _generators(self) -> tuple[torch.Generator, torch.Generator]:
         return self.shuffle, self.method.context.generator
-
-
-def _check_history(epoch: object, epochs: int, history: object) -> None:
-    """Refuse a history that is not of so many epochs."""
-    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch <= epochs:
-        raise InputError(f"epoch must be from 0 to {epochs}, got {epoch!r:.60}")
-    good = isinstance(history, list) and all(isinstance(line, dict) for line in history)
-    if not good or [line.get("epoch") for line in history] != [*range(1, epoch + 1)]:
-        raise InputError(f"the history must have the {epoch} epochs that are done")
-    json.dumps(history)  # a tensor is refused
-    for line in history:
-        check_real("a loss", line.get("loss"), low=-math.inf)
-        check_real("seconds", line.get("seconds"), low=0)
-        for errors in (line[q] for q in QUANTITIES if q in line):
-            if not isinstance(errors, list) or not errors or set(QUANTITIES) - set(line):
-                raise InputError(f"the history must have the errors of every class, got {errors!r:.60}")
-            for error in errors:
-                check_real("an error", error, low=0, high=1)

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deep.flags import arguments
 from deep.folder import CONFIG, FLAGS, HISTORY, RECORDS, RESULT, is_finished, read_config
-from deep.settings import Settings, arguments, checked, resumed
+from deep.settings import Settings, checked, resumed
 from theory.cli import Parser, run, writable_folder
 from theory.evaluation import Evaluation
 from theory.inputs import InputError, parse_object, read_lines, read_text

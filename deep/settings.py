@@ -12,7 +12,7 @@ import torch
 from deep.attacks import TRAIN_ATTACKS, BatchNorm, TrainAttack
 from deep.data import DATASETS
 from deep.evaluate import Attack
-from deep.flags import add_place, parser_of, to_device
+from deep.flags import add_place, arguments, parser_of, to_device
 from deep.folder import CONFIG, origin, read_config
 from deep.methods import METHODS
 from deep.models import MODELS
@@ -21,7 +21,7 @@ from theory.cli import Parser, one_line, one_of
 from theory.inputs import InputError, check_real, parse_radius
 from theory.record import setting_id
 
-__all__ = ["Place", "Settings", "arguments", "checked", "parse", "resumed"]
+__all__ = ["Place", "Settings", "checked", "parse", "resumed"]
 
 
 ORIGIN = {"run", "recipe", "weights"}
@@ -248,27 +248,6 @@ def _parse_resume(argv: Sequence[str] | None, kind: type[Parser]) -> tuple[Setti
     if args.pop("out"):
         raise InputError("--resume RUN takes no --out: the run stays in its folder")
     return resumed(read_config(run), run, **args)
-
-
-def arguments(given: Mapping[str, Any]) -> list[str]:
-    """Return the words of a command line that say the settings ``given``, by name of the flag.
-
-    A preset is written out, so that what is given beside it may be false too.
-
-    Raises:
-        InputError: a value is neither a number, a text nor true or false.
-    """
-    words = []
-    if isinstance(given.get("preset"), str) and given["preset"] in PRESETS:
-        given = values(given["preset"], given) | {k: v for k, v in given.items() if k != "preset"}
-    for name, value in given.items():
-        if isinstance(value, bool):
-            words += [f"--{name.replace('_', '-')}"] * value
-        elif isinstance(value, int | float | str):
-            words.append(f"--{name.replace('_', '-')}={value}")
-        else:
-            raise InputError(f"{name} must be a number, a text, true or false, got {value!r:.60}")
-    return words
 
 
 def checked(given: Mapping[str, Any]) -> tuple[Settings, Place]:

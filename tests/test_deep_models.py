@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from deep.blocks import Pointwise
 from deep.cost import cost
 from deep.data import DATASETS
-from deep.models import MODELS, Pointwise, PreActResNet, build
+from deep.models import MODELS, PreActResNet, build
 from theory.inputs import InputError
 
 CIFAR10 = DATASETS["cifar10"]

@@ -80,6 +80,9 @@ ELSEWHERE = {
     "python -m sim.sweep --study ours_ratio_above_K": "test_sim_sweep.py",
     "python -m sim.features --data-dir DIR --pair 5 6": "test_sim_features.py",
     "python -m deep.train --method frl": "test_deep_train.py",
+    "python -m deep.train --train-attack nfgsm": "test_deep_train_attacks.py",
+    "python -m deep.train --method trades --train-attack fgsm-rs "
+    "--on-collapse stop": "test_deep_train_attacks.py",
     "python -m deep.report RUN --attacks autoattack": "test_deep_sanity.py",
     "python -m deep.report RUN --attacks pgd targeted autoattack": "test_deep_sanity.py",
     "python -m deep.sanity RUN": "test_deep_sanity.py",
