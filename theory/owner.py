@@ -57,13 +57,21 @@ def _owner(file: Path) -> str:
     """Return who holds a lock; its file may be of an earlier owner that was killed, or half written."""
     try:
         pid, host, since = file.read_text(encoding="utf-8").split()
-        if host == socket.gethostname():
-            os.kill(int(pid), 0)
-    except PermissionError:  # it is there, and another user's
-        pass
-    except (OSError, ValueError, OverflowError):
+        if host == socket.gethostname() and not _is_alive(int(pid)):
+            return "another process"
+    except (OSError, ValueError):
         return "another process"
     return f"process {pid} on {host}, since {since},"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # of another user
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _drop_partial(path: Path) -> None:
