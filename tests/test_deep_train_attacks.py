@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from deep import train
-from deep.attacks import TRAIN_ATTACKS
+from deep.attacks import TRAIN_ATTACKS, kl_from
 from deep.ball import Ball
 from deep.data import load
 from deep.evaluate import Attack
@@ -157,6 +157,17 @@ def test_batch_statistics_may_make_the_attack_and_stay_as_they_were(name):
     assert not torch.equal(own, of_batch)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert model.training and all(p.grad is None for p in model.parameters())
+
+
+def test_the_clean_output_of_the_kl_attack_is_by_the_same_statistics(monkeypatch):
+    model, (x, y), seen = network(), batch(), []
+    monkeypatch.setattr("deep.methods.trades.kl_from", lambda clean: seen.append(clean) or kl_from(clean))
+    for mode in ("eval", "train"):
+        made = method("trades")
+        made.context = dataclasses.replace(made.context, batch_norm=mode)
+        made.attack(model, x, y)
+    torch.testing.assert_close(seen[0], model.eval()(x))
+    torch.testing.assert_close(seen[1], model.train()(x))
 
 
 def data():
