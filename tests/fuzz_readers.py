@@ -40,10 +40,10 @@ from paper_figs.figures import confusion, multipliers, predicted_vs_measured
 from paper_figs.leanings import read_leanings
 from sim import images, sweep
 from theory.arrays import packed
-from theory.cli import claim_folder
 from theory.evaluation import Evaluation
 from theory.inputs import InputError
 from theory.measured import read_measured
+from theory.owner import claim_folder
 from theory.record import read_records
 from theory.settings import class_errors, read_settings
 
@@ -195,6 +195,12 @@ def mat(rng, raw):
     return rng.choice([raw[:128] + element, raw + element, raw[:128] + element * 3, raw[:128] + bytes(10**6)])
 
 
+def claim(folder, name):
+    """Own a folder for a moment."""
+    with claim_folder(folder, name, ("result.json",)):
+        pass
+
+
 class Cases:
     """Readers with a good file each, made once; `reader` by name is (file, ways to damage it, function)."""
 
@@ -229,8 +235,7 @@ class Cases:
         self.add("resume", run / "config.json", lambda: parse(["--resume", str(run)]), text)
         (run / "result.json").write_text(json.dumps({"id": settings.id, "x": [1, 2]}))
         self.add("result", run / "result.json", lambda: is_finished(run, settings.id), text)
-        claim = functools.partial(claim_folder, run, settings.id, ("result.json",))
-        self.add("claim", run / "result.json", claim, text)
+        self.add("claim", run / "result.json", functools.partial(claim, run, settings.id), text)
         data = load("digits", None, seed=0, val=5, train=5, test=5, device=CPU)
         (run / "split.json").write_text(data.to_json())
         self.add("split", run / "split.json", lambda: restore(run / "split.json", None, CPU), text)
