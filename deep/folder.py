@@ -68,9 +68,11 @@ def read_config(run: Path) -> Mapping[str, Any]:
         InputError: there is none, or it is damaged.
     """
     path = run / CONFIG
-    if not path.is_file():
-        raise InputError(f"{run} is not the folder of a run: it has no {CONFIG}")
-    config = parse_object(read_text(path), str(path))
+    try:
+        text = read_text(path)
+    except InputError as error:
+        raise InputError(f"{str(run):.200} is not the folder of a run: {error}") from None
+    config = parse_object(text, str(path))
     for name, kind in {"id": str, "settings": dict, "data_sha256": str, "split_sha256": str}.items():
         if not isinstance(config.get(name), kind):
             raise InputError(
@@ -164,10 +166,9 @@ def weights_sha256(run: Path) -> tuple[str, str]:
     path, result = run / WEIGHTS, run / RESULT
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
-        text = result.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise InputError(f"cannot read {error.filename}: {error.strerror}") from None
-    named = parse_object(text, str(result)).get("sha256")
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    named = parse_object(read_text(result), str(result)).get("sha256")
     if named is None:
         return found, f"{result} is of an older version: nothing says whether {WEIGHTS} is still of that run"
     if not isinstance(named, dict) or named.get(WEIGHTS) != found:

@@ -204,7 +204,7 @@ def _key(folder: Path, attacks: tuple[Attack, ...], per_class: int) -> str:
     return digest.hexdigest()
 
 
-def _kept(path: Path, key: str, *, most: int) -> Arrays | None:
+def _kept(path: Path, key: str, most: int = 1 << 24) -> Arrays | None:
     """Return a measurement that is there, or None if it is another one or damaged: then it is made again."""
     try:
         found = read_arrays(path, most)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sim.compare import BUDGET
 from sim.study import Study, studies
+from theory import inputs
 from theory.inputs import InputError, parse_object
 from theory.record import Record, to_jsonl, write_atomic
 from theory.table import Table
@@ -66,19 +67,43 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of a file of verdicts.
 
     Raises:
-        InputError: a line is not JSON, or of the task of a line before it (file and line are named).
+        InputError: a line is not of a sweep, or of the task of a line before it (file and line are named).
     """
     lines: dict[object, int] = {}
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, text in enumerate(file, 1):
-            line = dict(parse_object(text, f"{path}, line {number}"))
-            first = lines.setdefault(line.get("task"), number)
-            if first != number:
-                raise InputError(
-                    f"{path}, line {number} has the task of line {first}, which is twice there: two "
-                    "sweeps have written to it; delete it and give the command again"
-                )
-            yield line
+    for number, text in inputs.read_lines(path):
+        line = dict(parse_object(text, f"{path}, line {number}"))
+        if not _is_task(line):
+            raise InputError(f"{path}, line {number} is not one of sim.sweep")
+        first = lines.setdefault(line["task"], number)
+        if first != number:
+            raise InputError(
+                f"{path}, line {number} has the task of line {first}, which is twice there: two "
+                "sweeps have written to it; delete it and give the command again"
+            )
+        yield line
+
+
+def _is_task(line: Mapping[str, Any]) -> bool:
+    task, verdicts, records = line.get("task"), line.get("verdicts"), line.get("records", [])
+    return (
+        isinstance(task, str)
+        and task.split()[:1] in [[name] for name in studies()]
+        and isinstance(line.get("setting"), dict)
+        and isinstance(line.get("seconds"), (int, float))
+        and isinstance(verdicts, list)
+        and all(map(_is_verdict, verdicts))
+        and isinstance(records, list)
+        and all(isinstance(r, dict) for r in records)
+    )
+
+
+def _is_verdict(row: Any) -> bool:
+    if not isinstance(row, dict) or row.get("verdict") not in KINDS or not isinstance(row.get("claim"), bool):
+        return False
+    ends = row.get("interval")
+    numbers = [row.get(k) for k in ("predicted", "measured", "p_value", "detectable")]
+    numbers += ends if isinstance(ends, list) and len(ends) == 2 else [None]
+    return isinstance(row.get("what"), str) and all(isinstance(v, (int, float)) for v in numbers)
 
 
 def report(folder: Path) -> int:
@@ -91,7 +116,7 @@ def report(folder: Path) -> int:
         print(_details(path).text() + "\n")
     print(_table(found).text())
     print(_sentence(found))
-    written = [Record(**r) for line in read_lines(path) for r in line.get("records", ())]
+    written = [Record.of(r) for line in read_lines(path) for r in line.get("records", ())]
     if written:
         write_atomic(folder / "records.jsonl", to_jsonl(written))
         print(f"records: {folder / 'records.jsonl'}")

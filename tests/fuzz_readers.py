@@ -1,9 +1,10 @@
 """``python tests/fuzz_readers.py SEED COUNT``: malformed files for every reader; what came of it as JSON.
 
 A process of its own, so that its memory can be measured. Only `InputError` may come out of a reader, and none
-may take longer than `SECONDS`. The test asserts how much memory they took together.
+may compute for longer than `SECONDS`. The test asserts how much memory they took together.
 """
 
+import contextlib
 import dataclasses
 import functools
 import gzip
@@ -195,12 +196,6 @@ def mat(rng, raw):
     return rng.choice([raw[:128] + element, raw + element, raw[:128] + element * 3, raw[:128] + bytes(10**6)])
 
 
-def claim(folder, name):
-    """Own a folder for a moment."""
-    with claim_folder(folder, name, ("result.json",)):
-        pass
-
-
 class Cases:
     """Readers with a good file each, made once; `reader` by name is (file, ways to damage it, function)."""
 
@@ -212,7 +207,8 @@ class Cases:
         self._data()
 
     def add(self, name, path, read, *ways):
-        read()  # the good file is read
+        with contextlib.redirect_stdout(io.StringIO()):
+            read()  # the good file is read
         self.reader[name] = path, (damaged, *ways), read
 
     def copied(self, *places):
@@ -235,7 +231,12 @@ class Cases:
         self.add("resume", run / "config.json", lambda: parse(["--resume", str(run)]), text)
         (run / "result.json").write_text(json.dumps({"id": settings.id, "x": [1, 2]}))
         self.add("result", run / "result.json", lambda: is_finished(run, settings.id), text)
-        self.add("claim", run / "result.json", functools.partial(claim, run, settings.id), text)
+        self.add(
+            "claim",
+            run / "result.json",
+            lambda: _entered(claim_folder(run, settings.id, ["result.json"])),
+            text,
+        )
         data = load("digits", None, seed=0, val=5, train=5, test=5, device=CPU)
         (run / "split.json").write_text(data.to_json())
         self.add("split", run / "split.json", lambda: restore(run / "split.json", None, CPU), text)
@@ -285,6 +286,7 @@ class Cases:
         self.add(
             "sweep", found / "verdicts.jsonl", lambda: sweep.resume(found / "verdicts.jsonl", tasks), text
         )
+        self.add("sweep report", found / "verdicts.jsonl", lambda: sweep.report(found), text, text)
         settings = self.folder / "settings.jsonl"
         line = {
             "dim": 20,
@@ -336,6 +338,11 @@ class Cases:
                 self.add("sim idx.gz", zipped, pair, bomb, bomb)
 
 
+def _entered(context):
+    with context:
+        pass
+
+
 def _written(name, x, y, parts):
     if name == "mnist":
         for array in (x[:, 0], y):
@@ -377,10 +384,12 @@ def throw(cases, rng):
     good = path.read_bytes()
     bad = rng.choice(ways)(rng, good)
     path.write_bytes(bad)
-    begun = time.perf_counter()
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    begun, shown = time.process_time(), contextlib.redirect_stdout(io.StringIO())
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, 10 * SECONDS)
     try:
-        read()
+        with shown:
+            read()
         found = "read"
     except InputError as error:
         found = (
@@ -389,15 +398,17 @@ def throw(cases, rng):
     except (Exception, TooLong) as error:
         found = f"{type(error).__name__}: {error}"[:300]
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         path.write_bytes(good)
-    return name, found, time.perf_counter() - begun, bad
+    return name, found, time.process_time() - begun, bad
 
 
 def main(seed, count, keep=None):
     """Throw ``count`` inputs and print what came of them."""
     warnings.simplefilter("error")
     signal.signal(signal.SIGALRM, expire)
+    signal.signal(signal.SIGPROF, expire)
     specs._embedded_digits = functools.cache(specs._embedded_digits)
     rng, faults, outcomes, slowest = random.Random(seed), [], Counter(), (0.0, "")
     with tempfile.TemporaryDirectory() as folder:

@@ -162,7 +162,7 @@ def test_a_damaged_measurement_is_made_again(invoke, copied, damage):
     assert invoke(link_cli.main, folder, *FEW)[0] == 0
     first, path = content(folder), folder / "link.npz"
     path.write_bytes(damage(path.read_bytes()))
-    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10), most=1 << 24) is None
+    assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10)) is None
     assert invoke(link_cli.main, folder, *FEW)[0] == 0
     assert content(folder) == first
     assert linked._kept(path, linked._key(folder, load_run(folder).attacks, 10), most=1 << 24) is not None

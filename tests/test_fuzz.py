@@ -8,7 +8,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COUNT = 3000 if os.environ.get("THOROUGH") else 250
-READERS = 29
+READERS = 30
 ROOM = 200 << 20
 
 

@@ -230,6 +230,7 @@ def test_the_lowest_versions_that_are_allowed_are_those_that_are_tried():
     needed += [word for word in more["dev"] if word.startswith("foolbox")]
     tried = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (root / "constraints-floor.txt").read_text(), re.M))
     lowest = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", word).groups() for word in needed)
+    del tried["pyparsing"]  # not ours, see there
     assert {k: f"{v}.0.0".split(".")[:3] for k, v in lowest.items()} == {
         k: v.split(".") for k, v in tried.items()
     }

@@ -155,7 +155,7 @@ def _reading(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a path that cannot be one
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
+        raise InputError(f"cannot read {str(path):.300}: {getattr(error, 'strerror', error)}") from None
 
 
 def _decoded(raw: bytes, most: int, where: str) -> str:

@@ -1,7 +1,6 @@
 """Runs of ``deep.train`` as they are compared: their records, and what lies beside those."""
 
 import itertools
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -71,7 +70,7 @@ class Measured:
     def provenance(self, name: str) -> float | None:
         """Return a number of the provenance, such as "passes", or None."""
         value = self.records[0].provenance.get(name)
-        return float(value) if isinstance(value, (int, float)) and np.isfinite(value) else None
+        return float(value) if isinstance(value, (int, float)) else None
 
 
 def read_measured(paths: Iterable[Path]) -> list[Measured]:
@@ -141,8 +140,6 @@ def _runs(file: Path, records: Iterable[Record]) -> Iterator[Measured]:
     found: dict[tuple[str, ...], list[Record]] = {}
     for r in records:
         if r.source == "deep":
-            if not _is_json(r.setting):
-                raise InputError(f"{file}: the setting of a record has a number that is not finite")
             told = (r.method, r.seed, r.setting, r.attack, r.provenance.get(DATA))
             found.setdefault(tuple(map(str, told)), []).append(r)
     if len(found) != 1:
@@ -160,14 +157,6 @@ def _runs(file: Path, records: Iterable[Record]) -> Iterator[Measured]:
     if report and not _belongs(report, run, evaluation):
         raise InputError(f"{file.parent / REPORT} is not of the run of {file}: its samples are others")
     yield Measured(run.name, run.records, evaluation, report, _validation(history, len(run.classes)))
-
-
-def _is_json(value: object) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
 
 
 def _fits(evaluation: Evaluation, run: Measured) -> bool:

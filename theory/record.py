@@ -163,6 +163,22 @@ class Record:
         if not n or not math.isclose(self.value, errors / n, abs_tol=1e-12):
             raise InputError(f"value must be errors / n, got {self.value!r}, {errors} and {n}")
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "Record":
+        """Return the record of an object that was read.
+
+        Raises:
+            InputError: it has other fields, or see above.
+        """
+        fields = dataclasses.fields(cls)
+        names = {f.name for f in fields}
+        needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
+        if not needed <= set(given) <= names:
+            raise InputError(
+                f"it needs {', '.join(sorted(needed))}, and nothing but {', '.join(sorted(names))}"
+            )
+        return cls(**given)
+
     def to_json(self) -> str:
         """Return the record as one line of strict JSON."""
         fields = {k: v for k, v in dataclasses.asdict(self).items() if v is not None and v != {}}
@@ -291,16 +307,8 @@ def read_records(path: Path) -> list[Record]:
 
 
 def _read_file(path: Path) -> Iterator[Record]:
-    names = {f.name for f in dataclasses.fields(Record)}
-    needed = {f.name for f in dataclasses.fields(Record) if f.default is dataclasses.MISSING}
-    needed -= {"provenance", "extra"}
     for number, line in read_lines(path):
         try:
-            fields = parse_object(line, "it")
-            if not needed <= set(fields) <= names:
-                raise InputError(
-                    f"it needs {', '.join(sorted(needed))}, and nothing but {', '.join(sorted(names))}"
-                )
-            yield Record(**fields)
+            yield Record.of(parse_object(line, "it"))
         except InputError as error:
             raise InputError(f"{path}, line {number} is not a record: {error}") from None
