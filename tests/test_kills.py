@@ -155,9 +155,10 @@ def test_a_killed_command_goes_on_to_the_same(name, run, tmp_path):
     left, longest = [], 0.0
     while kills < KILLS:
         fresh(name, run, out)
-        rounds += 1
+        rounds, before = rounds + 1, kills
         while True:
             process = started(name, out)
+            begun = time.monotonic()
             if works(process, out) and kills < KILLS:
                 time.sleep(rng.uniform(0, span))
             else:
@@ -171,6 +172,8 @@ def test_a_killed_command_goes_on_to_the_same(name, run, tmp_path):
             longest = max(longest, time.monotonic() - asked)
         assert process.returncode == 0, (tmp_path / "log").read_text()
         assert content(out) == whole
+        if kills == before:  # the machine was busier when the first was timed
+            span = min(span, time.monotonic() - begun)
     deadline = time.monotonic() + 30
     while any(map(running, left)) and time.monotonic() < deadline:
         time.sleep(0.05)
