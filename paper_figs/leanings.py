@@ -51,7 +51,9 @@ def read_leanings(folder: Path) -> Iterator[Leanings]:
             yield _read(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path} and features.npz are not those of sim.features: {reason:.200}") from None
+            raise InputError(
+                f"{path} and features.npz are not those of sim.features: {reason:.200}"
+            ) from None
 
 
 def _read(path: Path) -> Leanings:
