@@ -22,8 +22,8 @@ from tqdm import tqdm
 from sim.compare import BUDGET
 from sim.report import read_lines, report
 from sim.studies.grid import DEFAULT, settings_of
-from sim.study import Task, studies, tasks
-from sim.worker import work
+from sim.study import Task, execute, studies, tasks
+from sim.worker import end_with
 from theory.cli import Parser, add_jobs, one_of, radius, real, run, whole, workers
 from theory.inputs import InputError
 from theory.owner import claim_folder
@@ -118,14 +118,15 @@ def _results(todo: Sequence[Task], jobs: int, backend: str) -> Iterator[dict[str
     """Yield the lines of tasks in their order."""
     with _backend(backend, jobs):
         if backend == "loky":
-            yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(map(_delayed, todo))
+            ends = {"initializer": end_with, "initargs": (os.getpid(),)}
+            yield from joblib.Parallel(n_jobs=jobs, return_as="generator", **ends)(map(_delayed, todo))
             return
         for begin in range(0, len(todo), 8 * jobs):  # these backends return lists
             yield from joblib.Parallel(n_jobs=jobs)(map(_delayed, todo[begin : begin + 8 * jobs]))
 
 
 def _delayed(task: Task) -> Any:
-    return joblib.delayed(work)(task, os.getpid())
+    return joblib.delayed(execute)(task)
 
 
 @contextmanager

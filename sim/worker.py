@@ -1,32 +1,19 @@
-"""What a worker process of a sweep does."""
+"""What a worker process of a sweep does besides its tasks."""
 
 import os
 import time
-from functools import cache
 from threading import Thread
-from typing import Any
 
-from sim.study import Task, execute
-
-__all__ = ["work"]
+__all__ = ["end_with"]
 
 
-def work(task: Task, sweep: int) -> dict[str, Any]:
-    """Return the line of a task; a worker that the sweep itself has started ends when the sweep does.
+def end_with(sweep: int) -> None:
+    """End this worker when its sweep ends: where that is killed, loky's workers wait 5 minutes for more.
 
     Args:
-        task: the task.
-        sweep: process of the sweep.
+        sweep: process of the sweep, which has started this one.
     """
-    if os.getppid() == sweep:
-        _end_with_parent()
-    return execute(task)
-
-
-@cache
-def _end_with_parent() -> None:
-    """Watch for the end of the process that started this one: a worker of loky waits 5 minutes for more."""
-    Thread(target=_watch, args=[os.getppid()], daemon=True).start()
+    Thread(target=_watch, args=[sweep], daemon=True).start()
 
 
 def _watch(parent: int) -> None:
