@@ -99,7 +99,7 @@ def _scalars(line: Mapping[str, Any]) -> dict[str, float]:
     flat: dict[str, float] = {}
     for name, value in line.items():
         if isinstance(value, list):
-            flat |= {f"{name}/{i}": v for i, v in enumerate(value)}
+            flat |= {f"{name}/{i}": v for i, v in enumerate(value) if not isinstance(v, str)}
         elif isinstance(value, int | float) and name != "epoch":
             flat[name] = float(value)
     return flat

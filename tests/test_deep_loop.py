@@ -457,8 +457,10 @@ def test_curves_need_tensorboard(monkeypatch, tmp_path):
     )
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stub)
     line = {"epoch": 2, "loss": 1.25, "images_per_second": 1.0, "seconds": 3.0, "phi_nat": [0.1, 0.2]}
+    line |= {"alarm": "it is stuck", "alarm_kinds": ["nothing learnt"]}
     Monitor(epochs=3, steps=1, curves=tmp_path).epoch(line)
     assert ("loss", 1.25, 2) in written and ("phi_nat/1", 0.2, 2) in written
+    assert all(isinstance(value, float) for _, value, _ in written)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(InputError, match=r"robust-fairness\[track\]"):
         Monitor(epochs=3, steps=1, curves=tmp_path)
