@@ -113,7 +113,8 @@ def test_natural_logistic_training_is_logistic_regression():
     linear_model = pytest.importorskip("sklearn.linear_model")
     plus, minus = sample(6)
     x, y = np.concatenate([plus, minus]), np.repeat([1, -1], [len(plus), len(minus)])
-    oracle = linear_model.LogisticRegression(C=1 / (len(x) * 0.05), tol=1e-10, max_iter=1000).fit(x, y)
+    model = linear_model.LogisticRegression(C=1 / (len(x) * 0.05), tol=1e-10, solver="newton-cholesky")
+    oracle = model.fit(x, y)
     found = solve(plus, minus, l2=0.05).classifier
     np.testing.assert_allclose(found.weights, oracle.coef_[0], atol=1e-4)
     assert found.bias == pytest.approx(float(oracle.intercept_[0]), abs=1e-4)

@@ -27,13 +27,15 @@ def flat(table):
 
 
 @given(tables())
+@example(Table("", ("", ""), [("", "<<1")], ""))
 def test_markdown_shows_every_cell_as_text(table):
     lines = [line for line in table.markdown().split("\n") if line.startswith("| ")]
     rows = flat(table)
     shown = lines[-len(rows) :]
     for line, row in zip(shown, rows, strict=True):
         bare = re.sub(r"\\.", "", line)
-        assert bare.count("|") == 3 and not re.search(r"[*`$~\\]|<\w|&#?\w+;|\]\(|(?<!\w)_\w|\w_(?!\w)", bare)
+        assert not re.search(r"(?<!\\)<\w", line)  # of "<<a" only the second begins a tag
+        assert bare.count("|") == 3 and not re.search(r"[*`$~\\]|&#?\w+;|\]\(|(?<!\w)_\w|\w_(?!\w)", bare)
         assert re.sub(r"\\([!-/:-@[-`{-~])", r"\1", line) == f"| {row[0]} | {row[1]} |"
 
 
