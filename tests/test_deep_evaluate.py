@@ -76,8 +76,8 @@ def test_batch_size_does_not_change_decisions(trained):
         for size in (1, 7, 64)
     )
     assert (one == all_[:2]).mean() >= 0.999 and (seven == all_).mean() >= 0.999
-    other_seed = evaluate(model, test, Attack(0.05, "0.05", 1), seed=1).ok
-    assert (other_seed != evaluate(model, test, Attack(0.05, "0.05", 1), seed=0).ok).any()  # starts matter
+    seeds = [evaluate(model, test, Attack(0.05, "0.05", 1), seed=seed).ok for seed in range(6)]
+    assert any((ok != seeds[0]).any() for ok in seeds)  # starts matter
 
 
 def test_a_subset_in_another_order_gets_the_same_decisions(trained):
