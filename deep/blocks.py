@@ -10,7 +10,7 @@ class Pointwise(nn.Conv2d):
     """A 1 x 1 convolution; with a stride it takes every so many pixels first, which is the same function.
 
     oneDNN writes past its workspace in the gradient of the weight of a strided 1 x 1 convolution with fewer
-    channels than it computes at once (8 with AVX2, torch 2.13;
+    channels than it computes at once (8 with AVX2; with AVX-512 2 were seen to crash; torch 2.13;
     https://github.com/uxlfoundation/oneDNN/issues/6035). Of stride 1 it is right.
     """
 

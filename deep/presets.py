@@ -31,7 +31,7 @@ CPU = {
 }
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {"cpu": CPU, "cpu-long": CPU | {"epochs": 20}}
-"""For 32 x 32 images on a core of a CPU: about two hours, and four."""
+"""For 32 x 32 images on a core of a CPU; they differ in their epochs."""
 OWNER = {
     **dict.fromkeys(("steps", "step_size", "train_noise", "train_reach", "replays"), "train_attack"),
     "lr_warmup": "schedule",
