@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from theory.files import write_atomic
 from theory.inputs import InputError, parse_object
-from theory.record import write_atomic
 
 __all__ = ["all_finite", "fill", "load_state", "load_weights", "save_state", "save_weights"]
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from theory.cli import Parser, caution, run
 from theory.comparison import comparisons
+from theory.files import write_atomic
 from theory.foretold import predictions, theory_table
 from theory.inputs import InputError
 from theory.measured import left_out, read_measured, refuse_mixed
 from theory.owner import own_folder
-from theory.record import provenance, write_atomic
+from theory.record import provenance
 from theory.remedies import Study, study_of
 from theory.table import Table, paragraph
 from theory.verdicts import findings, paired_tables, sentences

@@ -27,8 +27,8 @@ from deep.ball import UNIT, Ball, Bounds, Norm
 from deep.data import Split
 from deep.noise import Noise
 from theory.evaluation import CLEAN, Evaluation
+from theory.files import write_atomic
 from theory.inputs import DoubtWarning, InputError
-from theory.record import write_atomic
 
 __all__ = ["Attack", "Attacker", "Evaluation", "evaluate", "reported"]
 

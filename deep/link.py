@@ -26,9 +26,10 @@ from deep.run_folder import Run, load_run
 from theory.cli import Parser, caution, radius, run, whole
 from theory.direction import Change
 from theory.errors import exact_interval
+from theory.files import write_atomic
 from theory.inputs import InputError, parse_radius
 from theory.owner import own_folder
-from theory.record import provenance, write_atomic
+from theory.record import provenance
 
 __all__: list[str] = []
 

@@ -20,9 +20,9 @@ from theory.agreement import Agreement, agreement, explained_variance, pair_rati
 from theory.arrays import packed, read_arrays
 from theory.errors import ClassErrors
 from theory.evaluation import CLEAN, Evaluation
+from theory.files import write_atomic
 from theory.inputs import InputError, parse_radius
 from theory.link import PREDICTORS, MarginSamples, Prediction, predict
-from theory.record import write_atomic
 
 __all__ = ["QUANTITIES", "Link", "link"]
 

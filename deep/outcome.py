@@ -14,7 +14,8 @@ from deep.loop import Trainer
 from deep.seeds import stream
 from deep.settings import Place, Settings
 from theory.errors import exact_interval
-from theory.record import provenance, records_of, to_jsonl, write_atomic
+from theory.files import write_atomic
+from theory.record import provenance, records_of, to_jsonl
 
 __all__ = ["Outcome", "measure", "report", "save"]
 

@@ -26,9 +26,10 @@ from deep.run_folder import Run, load_run
 from theory.arrays import packed
 from theory.cli import Parser, caution, real, run, whole
 from theory.comparison import comparisons
+from theory.files import write_atomic
 from theory.inputs import InputError, check_real
 from theory.owner import own_folder
-from theory.record import read_records, write_atomic
+from theory.record import read_records
 
 __all__ = ["gradients", "portrait"]
 

@@ -17,10 +17,11 @@ from deep.folder import CONFIG, FLAGS, HISTORY, RECORDS, RESULT, is_finished, re
 from deep.settings import Settings, checked, resumed
 from theory.cli import Parser, run, writable_folder
 from theory.evaluation import Evaluation
+from theory.files import write_atomic
 from theory.inputs import InputError, parse_object, read_lines, read_text
 from theory.measured import REPORT
 from theory.owner import own_folder
-from theory.record import read_records, to_jsonl, write_atomic
+from theory.record import read_records, to_jsonl
 
 __all__ = ["LINK", "command", "promoted"]
 

@@ -23,9 +23,10 @@ from deep.seeds import stream
 from theory.cli import Parser, radius, run, whole
 from theory.digits import percent
 from theory.evaluation import CLEAN, paired_table
+from theory.files import write_atomic
 from theory.inputs import InputError, parse_radius
 from theory.owner import own_folder
-from theory.record import provenance, write_atomic
+from theory.record import provenance
 from theory.table import Table
 
 __all__ = ["attacks_of", "tables"]

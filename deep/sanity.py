@@ -16,8 +16,8 @@ from tqdm import tqdm
 from deep.checks import CHECKS, OF_A_CLASS, OVERALL, Subject, every_check
 from deep.run_folder import load_run
 from theory.cli import Parser, caution, run, whole
+from theory.files import write_atomic
 from theory.owner import own_folder
-from theory.record import write_atomic
 from theory.table import Table
 
 __all__: list[str] = []

@@ -45,9 +45,10 @@ from deep.recipe import Recipe
 from deep.seeds import stream
 from deep.settings import Place, Settings, parse
 from theory.cli import caution, run
+from theory.files import write_atomic
 from theory.inputs import InputError
 from theory.owner import own_folder
-from theory.record import provenance, write_atomic
+from theory.record import provenance
 
 __all__ = ["network"]
 

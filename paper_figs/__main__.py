@@ -21,11 +21,12 @@ from paper_figs.archive import Archive, read_archive
 from paper_figs.claims import claim_table, read_verdicts
 from paper_figs.report import Drawn, Missing, Section, commands, page, verdict_table
 from theory.cli import Parser, caution, run
+from theory.files import write_atomic
 from theory.foretold import predictions, theory_table
 from theory.inputs import InputError
 from theory.measured import left_out, read_measured
 from theory.owner import own_folder
-from theory.record import Record, write_atomic
+from theory.record import Record
 from theory.remedies import study_of
 from theory.table import Table
 from theory.verdicts import findings, paired_tables, sentences

@@ -22,10 +22,11 @@ from sim.solve import solve
 from theory.arrays import packed
 from theory.cli import Parser, one_of, radius, real, run, whole
 from theory.errors import ClassErrors, exact_interval
+from theory.files import write_atomic
 from theory.inputs import InputError, check_real, parse_radius
 from theory.linear import LinearClassifier
 from theory.owner import claim_folder
-from theory.record import provenance, setting_id, write_atomic
+from theory.record import provenance, setting_id
 from theory.table import Table
 
 __all__ = ["Leaning", "Result", "correlations", "leaning", "main", "study"]

@@ -8,8 +8,9 @@ from typing import Any
 from sim.compare import BUDGET
 from sim.study import Study, studies
 from theory import inputs
+from theory.files import write_atomic
 from theory.inputs import InputError, parse_object
-from theory.record import Record, to_jsonl, write_atomic
+from theory.record import Record, to_jsonl
 from theory.table import Table
 
 __all__ = ["Summary", "read_lines", "report"]

@@ -25,9 +25,10 @@ from sim.studies.grid import DEFAULT, settings_of
 from sim.study import Task, execute, studies, tasks
 from sim.worker import end_with
 from theory.cli import Parser, add_jobs, one_of, radius, real, run, whole, workers
+from theory.files import naming, write_atomic
 from theory.inputs import InputError
 from theory.owner import claim_folder
-from theory.record import naming, provenance, setting_id, write_atomic
+from theory.record import provenance, setting_id
 from theory.statement import statements
 
 FILES = ("records.jsonl", "verdicts.jsonl", "sweep.json")

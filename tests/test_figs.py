@@ -18,8 +18,9 @@ from paper_figs.claims import read_verdicts
 from paper_figs.report import verdict_table
 from sim import experiment, sweep
 from theory.comparison import comparisons
+from theory.files import write_atomic
 from theory.measured import read_measured
-from theory.record import read_records, to_jsonl, write_atomic
+from theory.record import read_records, to_jsonl
 from theory.remedies import study_of
 from theory.statement import statements
 

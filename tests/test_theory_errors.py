@@ -8,8 +8,9 @@ from scipy.stats import binomtest, t
 
 from theory.comparison import Comparison, comparisons
 from theory.errors import QUANTITIES, ClassErrors, exact_interval, mean_interval
+from theory.files import write_atomic
 from theory.inputs import InputError
-from theory.record import Record, provenance, read_records, records_of, setting_id, to_jsonl, write_atomic
+from theory.record import Record, provenance, read_records, records_of, setting_id, to_jsonl
 
 COUNTS = ClassErrors(("a", "b"), (10, 20), (1, 4), (5, 4))
 
@@ -144,7 +145,7 @@ def test_what_is_no_record_is_refused(tmp_path, text):
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomic(path, "old")
-    monkeypatch.setattr("theory.record.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("theory.files.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_atomic(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

@@ -19,9 +19,9 @@ from paper_figs import __main__ as page
 from sim import features, sweep
 from theory import owner
 from theory.cli import PARENT, workers
+from theory.files import write_atomic
 from theory.inputs import InputError
 from theory.owner import LOCK, own_folder
-from theory.record import write_atomic
 
 OWNER = """
 import os, subprocess, sys, time

@@ -11,8 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from theory.cli import writable_folder
+from theory.files import naming
 from theory.inputs import InputError, parse_object, read_text
-from theory.record import naming
 
 __all__ = ["claim_folder", "own_folder"]
 
@@ -20,7 +20,7 @@ LOCK = ".lock"
 GRACE = 2.0
 """Seconds to wait for a lock: a run whose grid was killed takes some to end, and may be started again."""
 LEFT = re.compile(r"\..+\.\d+\.partial")
-"""Names of what `theory.record.write_atomic` leaves where its process is killed."""
+"""Names of what `theory.files.write_atomic` leaves where its process is killed."""
 
 
 @contextmanager

@@ -6,16 +6,13 @@ them.
 """
 
 import dataclasses
-import errno
 import hashlib
 import json
 import math
-import os
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -27,13 +24,11 @@ from theory.inputs import InputError, check_real, parse_object, read_lines
 
 __all__ = [
     "Record",
-    "naming",
     "provenance",
     "read_records",
     "records_of",
     "setting_id",
     "to_jsonl",
-    "write_atomic",
 ]
 
 SCHEMA = 1
@@ -243,47 +238,6 @@ def setting_id(setting: Mapping[str, Any]) -> str:
     """Return 12 hexadecimal digits that name a setting: a hash of its canonical JSON."""
     text = json.dumps(setting, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, never a part.
-
-    The content is on the disk before it has the name, and the name before this returns.
-
-    Raises:
-        OSError: it cannot be written, for a disk that is full, say; it names the file, which is as it was.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with naming(path):
-        try:
-            with partial.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # of file systems that do not know it, as some over a network
-            raise
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Make a failure to write name the file ``path``, as one for lack of space does not by itself."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def to_jsonl(records: Iterable[Record]) -> str:

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from deep.data.formats import Arrays, Bytes, Source
 from theory.cli import one_line, writable_folder
+from theory.files import write_atomic
 from theory.inputs import InputError
-from theory.record import write_atomic
 
 __all__ = ["Download", "Files", "Raw", "sha256"]
 
