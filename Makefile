@@ -82,11 +82,11 @@ demo: $(READY)
 
 demo-runs: $(NETWORKS)
 
-$(DEMO)/sim/records.jsonl: $(wildcard theory/*.py sim/*.py sim/*/*.py)
+$(DEMO)/sim/records.jsonl: $(wildcard theory/*.py theory/*/*.py sim/*.py sim/*/*.py)
 	@rm -rf $(@D) && mkdir -p $(@D)
 	@$(PY) -m sim.sweep --jobs $(JOBS) --out $(@D) > $(@D)/verdicts.txt || { cat $(@D)/verdicts.txt; exit 1; }
 
-$(DEMO)/deep/%/result.json: $(wildcard theory/*.py deep/*.py deep/*/*.py)
+$(DEMO)/deep/%/result.json: $(wildcard theory/*.py theory/*/*.py deep/*.py deep/*/*.py)
 	@rm -rf $(@D) && mkdir -p $(@D)
 	@OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) -m deep.train --method $(word 1,$(subst -, ,$*)) \
 		--seed $(word 2,$(subst -, ,$*)) $(FLAGS_$(word 1,$(subst -, ,$*))) --out $(@D) > $(@D)/table.txt

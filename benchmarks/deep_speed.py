@@ -6,7 +6,7 @@ time is that of the process with one thread; on a GPU it is wall time, and train
 
 The published operations (Xu et al., ICML 2021, code of the authors), written from their description: the
 network is laid out NCHW, does not normalise its inputs, and its ReLUs are out of place (its strided shortcuts
-are ours, since theirs are not safe in oneDNN: see `deep.models.Pointwise`); every attack step
+are ours, since theirs are not safe in oneDNN: see `deep.nets.networks.Pointwise`); every attack step
 computes the natural softmax anew, with its graph; the loss runs the natural batch twice; every step of the
 evaluation backpropagates through all parameters. Its random starts are drawn outside the time that counts.
 Ours does none of this, folds batch norm, runs in channels_last, and attacks wide layers on a CPU by tiles of
@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from deep.attacks import attacking
-from deep.evaluate import Attack
+from deep.attacks.evaluate import Attack
+from deep.attacks.noise import Noise
+from deep.attacks.pgd import attacking
 from deep.methods.base import Context
 from deep.methods.trades import TRADES
-from deep.models import PreActResNet
-from deep.noise import Noise
+from deep.nets.networks import PreActResNet
 
 EPS = float(torch.tensor(8 / 255))
 BETA = 6.0

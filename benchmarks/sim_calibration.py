@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from sim.trials import Sizes, attempt
-from theory.errors import exact_interval
-from theory.fairness import fair_bias
-from theory.optimal import optimal_bias
-from theory.statement import Statement, statements
-from theory.surrogate import exponential_optimum, hinge_optimum
-from theory.trial import Law, Training, Trial, rates_of
+from sim.studies.simulations import Sizes, attempt
+from theory.claims.simulation import Law, Training, Trial, rates_of
+from theory.claims.statement import Statement
+from theory.gaussian.fairness import fair_bias
+from theory.gaussian.optimal import optimal_bias
+from theory.gaussian.surrogate import exponential_optimum, hinge_optimum
+from theory.results.counts import exact_interval
+from theory.theorems import statements
 
 LEVEL = 0.15
 """Alpha of each trial: 0.05 for each of its two rates, and for its claim."""

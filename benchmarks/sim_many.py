@@ -17,8 +17,8 @@ from scipy.special import expit
 from sim_speed import MEANS, sample
 from threadpoolctl import threadpool_limits
 
-from sim.batch import solve_many
-from sim.solve import Solution
+from sim.solvers.batch import solve_many
+from sim.solvers.solve import Solution
 
 Array = npt.NDArray[np.float64]
 Setting = tuple[tuple[float, float], tuple[float, float]]

@@ -9,8 +9,8 @@ disturb less than wall time; medians are compared.
   attack of one step, at most 500 epochs, stopped after 50 without a better natural validation loss. Its
   gradients add those of the clean loss, which crafting the attack leaves behind; so it is also run without
   them. Each is compared at the objective that it minimises: for the sum of both losses the exact side is
-  L-BFGS-B, since `sim.solve` minimises the adversarial loss alone. The same arithmetic in numpy shows how
-  much of the ratio is due to torch.
+  L-BFGS-B, since `sim.solvers.solve` minimises the adversarial loss alone. The same arithmetic in numpy
+  shows how much of the ratio is due to torch.
 """
 
 import statistics
@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from sim.solve import solve
+from sim.solvers.solve import solve
 
 Array = npt.NDArray[np.float64]
 Data = tuple[Array, Array]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtr
 
-from theory.optimal import optimal_z_scores
+from theory.gaussian.optimal import optimal_z_scores
 
 N = 1_000_000
 REPEATS = 7

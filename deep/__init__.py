@@ -1,5 +1,5 @@
 """Adversarial training of networks, the fairness remedies, and the errors of every class."""
 
-from theory.cli import refuse_without_extras
+from theory.common.cli import refuse_without_extras
 
 refuse_without_extras()

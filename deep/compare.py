@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from theory.cli import Parser, caution, run
-from theory.comparison import comparisons
-from theory.files import write_atomic
-from theory.foretold import predictions, theory_table
-from theory.inputs import InputError
-from theory.measured import left_out, read_measured, refuse_mixed
-from theory.owner import own_folder
-from theory.record import provenance
-from theory.remedies import Study, study_of
-from theory.table import Table, paragraph
-from theory.verdicts import findings, paired_tables, sentences
+from theory.common.cli import Parser, caution, run
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError
+from theory.common.owner import own_folder
+from theory.common.table import Table, paragraph
+from theory.networks.predictions import predictions, theory_table
+from theory.results.findings import findings, paired_tables, sentences
+from theory.results.protocols import comparisons
+from theory.results.records import provenance
+from theory.results.runs import left_out, read_measured, refuse_mixed
+from theory.results.study import Study, study_of
 
 COLUMNS = ("protocol", "method", "seed", "name", "value")
 

@@ -38,12 +38,12 @@ from typing import Any, Self
 
 import torch
 
-from deep.flags import arguments
-from deep.folder import CHECKPOINT, is_finished
-from deep.settings import checked
-from theory.cli import PARENT, Parser, add_jobs, run, workers
-from theory.inputs import InputError, parse_number, read_text
-from theory.owner import own_folder
+from deep.runs.flags import arguments
+from deep.runs.folder import CHECKPOINT, is_finished
+from deep.runs.settings import checked
+from theory.common.cli import PARENT, Parser, add_jobs, run, workers
+from theory.common.inputs import InputError, parse_number, read_text
+from theory.common.owner import own_folder
 
 LARGEST = 10_000
 """Largest number of runs of a file."""

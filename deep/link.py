@@ -1,12 +1,12 @@
 """``python -m deep.link RUN...``: does the theory of Gaussian margins predict the errors of trained networks?
 
-Of each run, the Gaussian-margin model (`theory.link`) is fitted to the validation split, or to half of the
-test split where a class has too few validation images, and its class errors are compared with those counted
-on the rest of the test split. With a natural run of the same split, the first of them, the change of each
-class's natural error in each other run is compared with what the theory says of adversarial training; where a
-method gives classes weights or radii of their own, as FRL does, so is what it changes of a PGD or TRADES run
-that is its base. All is kept in RUN/link.json once the run is done, and in RUN/link.npz what was measured of
-its network: a command that was interrupted goes on where it was.
+Of each run, the Gaussian-margin model (`theory.networks.margin_model`) is fitted to the validation split,
+or to half of the test split where a class has too few validation images, and its class errors are compared
+with those counted on the rest of the test split. With a natural run of the same split, the first of them,
+the change of each class's natural error in each other run is compared with what the theory says of
+adversarial training; where a method gives classes weights or radii of their own, as FRL does, so is what it
+changes of a PGD or TRADES run that is its base. All is kept in RUN/link.json once the run is done, and in
+RUN/link.npz what was measured of its network: a command that was interrupted goes on where it was.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from deep.link_changes import directions
-from deep.link_tables import direction_tables, run_tables, summary_tables
-from deep.linked import QUANTITIES, Link, link
-from deep.run_folder import Run, load_run
-from theory.cli import Parser, caution, radius, run, whole
-from theory.direction import Change
-from theory.errors import exact_interval
-from theory.files import write_atomic
-from theory.inputs import InputError, parse_radius
-from theory.owner import own_folder
-from theory.record import provenance
+from deep.margins.fit import QUANTITIES, Link, link
+from deep.margins.link_tables import direction_tables, run_tables, summary_tables
+from deep.margins.resolved_changes import directions
+from deep.runs.reload import Run, load_run
+from theory.common.cli import Parser, caution, radius, run, whole
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError, parse_radius
+from theory.common.owner import own_folder
+from theory.networks.changes import Change
+from theory.results.counts import exact_interval
+from theory.results.records import provenance
 
 __all__: list[str] = []
 

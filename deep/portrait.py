@@ -18,18 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import attacking, cross_entropy, gradient_of, pgd, predicted
-from deep.ball import Ball
+from deep.attacks.ball import Ball
+from deep.attacks.pgd import attacking, cross_entropy, gradient_of, pgd, predicted
 from deep.data import Split
-from deep.folder import RECORDS
-from deep.run_folder import Run, load_run
-from theory.arrays import packed
-from theory.cli import Parser, caution, real, run, whole
-from theory.comparison import comparisons
-from theory.files import write_atomic
-from theory.inputs import InputError, check_real
-from theory.owner import own_folder
-from theory.record import read_records
+from deep.runs.folder import RECORDS
+from deep.runs.reload import Run, load_run
+from theory.common.arrays import packed
+from theory.common.cli import Parser, caution, real, run, whole
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError, check_real
+from theory.common.owner import own_folder
+from theory.results.protocols import comparisons
+from theory.results.records import read_records
 
 __all__ = ["gradients", "portrait"]
 

@@ -12,16 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deep.flags import arguments
-from deep.folder import CONFIG, FLAGS, HISTORY, RECORDS, RESULT, is_finished, read_config
-from deep.settings import Settings, checked, resumed
-from theory.cli import Parser, run, writable_folder
-from theory.evaluation import Evaluation
-from theory.files import write_atomic
-from theory.inputs import InputError, parse_object, read_lines, read_text
-from theory.measured import REPORT
-from theory.owner import own_folder
-from theory.record import read_records, to_jsonl
+from deep.runs.flags import arguments
+from deep.runs.folder import CONFIG, FLAGS, HISTORY, RECORDS, RESULT, is_finished, read_config
+from deep.runs.settings import Settings, checked, resumed
+from theory.common.cli import Parser, run, writable_folder
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError, parse_object, read_lines, read_text
+from theory.common.owner import own_folder
+from theory.results.flags import Evaluation
+from theory.results.records import read_records, to_jsonl
+from theory.results.runs import REPORT
 
 __all__ = ["LINK", "command", "promoted"]
 
@@ -37,7 +37,7 @@ def command(config: Mapping[str, Any], folder: Path) -> list[str]:
     """Return the words of the shortest command that makes a run.
 
     Args:
-        config: see `deep.folder.read_config`.
+        config: see `deep.runs.folder.read_config`.
         folder: the folder of the run.
 
     Raises:

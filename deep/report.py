@@ -15,19 +15,19 @@ from typing import Any
 
 import torch
 
-from deep.autoattack import AutoAttack
-from deep.evaluate import Attacker, Evaluation, evaluate
-from deep.folder import read_config
-from deep.run_folder import Run, load_run
-from deep.seeds import stream
-from theory.cli import Parser, radius, run, whole
-from theory.digits import percent
-from theory.evaluation import CLEAN, paired_table
-from theory.files import write_atomic
-from theory.inputs import InputError, parse_radius
-from theory.owner import own_folder
-from theory.record import provenance
-from theory.table import Table
+from deep.attacks.autoattack import AutoAttack
+from deep.attacks.evaluate import Attacker, Evaluation, evaluate
+from deep.runs.folder import read_config
+from deep.runs.reload import Run, load_run
+from deep.training.seeds import stream
+from theory.common.cli import Parser, radius, run, whole
+from theory.common.digits import percent
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError, parse_radius
+from theory.common.owner import own_folder
+from theory.common.table import Table
+from theory.results.flags import CLEAN, paired_table
+from theory.results.records import provenance
 
 __all__ = ["attacks_of", "tables"]
 

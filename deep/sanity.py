@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from deep.checks import CHECKS, OF_A_CLASS, OVERALL, Subject, every_check
-from deep.run_folder import load_run
-from theory.cli import Parser, caution, run, whole
-from theory.files import write_atomic
-from theory.owner import own_folder
-from theory.table import Table
+from deep.runs.reload import load_run
+from deep.strength.checks import CHECKS, OF_A_CLASS, OVERALL, Subject, every_check
+from theory.common.cli import Parser, caution, run, whole
+from theory.common.files import write_atomic
+from theory.common.owner import own_folder
+from theory.common.table import Table
 
 __all__: list[str] = []
 

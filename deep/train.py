@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from deep.checkpoint import fill, load_state, save_state
-from deep.cost import cost
 from deep.data import DATASETS, Dataset, load, restore
-from deep.distributed import World
-from deep.folder import (
+from deep.data.distributed import World
+from deep.methods import METHODS
+from deep.methods.base import Context
+from deep.runs.folder import (
     CHECKPOINT,
     CONFIG,
     HISTORY,
@@ -35,28 +35,20 @@ from deep.folder import (
     tidy,
     weights_sha256,
 )
-from deep.loop import Trainer
-from deep.methods import METHODS
-from deep.methods.base import Context
-from deep.models import build
-from deep.monitor import Monitor
-from deep.outcome import measure, report, save
-from deep.recipe import Recipe
-from deep.seeds import stream
-from deep.settings import Place, Settings, parse
-from theory.cli import caution, run
-from theory.files import write_atomic
-from theory.inputs import InputError
-from theory.owner import own_folder
-from theory.record import provenance
-
-__all__ = ["network"]
-
-
-def network(settings: Settings, data: Dataset) -> torch.nn.Module:
-    """Return the untrained network of a run."""
-    torch.manual_seed(stream(settings.seed, "weights"))
-    return build(settings.model, settings.width, len(data.classes), DATASETS[settings.dataset])
+from deep.runs.outcome import measure, report, save
+from deep.runs.reload import network
+from deep.runs.settings import Place, Settings, parse
+from deep.training.checkpoint import fill, load_state, save_state
+from deep.training.cost import cost
+from deep.training.loop import Trainer
+from deep.training.monitor import Monitor
+from deep.training.recipe import Recipe
+from deep.training.seeds import stream
+from theory.common.cli import caution, run
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError
+from theory.common.owner import own_folder
+from theory.results.records import provenance
 
 
 def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) -> Trainer:

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from theory import symbolic  # noqa: E402
-from theory.statement import Statement, statements  # noqa: E402
+from theory.claims.statement import Statement, statements  # noqa: E402
 
 project = "robust-fairness"
 author = "the authors of robust-fairness"

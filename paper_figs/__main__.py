@@ -16,20 +16,21 @@ from typing import Any
 
 import matplotlib.style
 
-from paper_figs import explorer, figures
+from paper_figs import figures
 from paper_figs.archive import Archive, read_archive
-from paper_figs.claims import claim_table, read_verdicts
-from paper_figs.report import Drawn, Missing, Section, commands, page, verdict_table
-from theory.cli import Parser, caution, run
-from theory.files import write_atomic
-from theory.foretold import predictions, theory_table
-from theory.inputs import InputError
-from theory.measured import left_out, read_measured
-from theory.owner import own_folder
-from theory.record import Record
-from theory.remedies import study_of
-from theory.table import Table
-from theory.verdicts import findings, paired_tables, sentences
+from paper_figs.page import explorer
+from paper_figs.page.claim_table import claim_table, read_verdicts
+from paper_figs.page.page import Drawn, Missing, Section, commands, page, verdict_table
+from theory.common.cli import Parser, caution, run
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError
+from theory.common.owner import own_folder
+from theory.common.table import Table
+from theory.networks.predictions import predictions, theory_table
+from theory.results.findings import findings, paired_tables, sentences
+from theory.results.records import Record
+from theory.results.runs import left_out, read_measured
+from theory.results.study import study_of
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 RECORDS = Path(__file__).with_name("records")

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from paper_figs.leanings import Leanings, read_leanings
-from theory.arrays import read_arrays
-from theory.comparison import Comparison, comparisons
-from theory.inputs import InputError, parse_object, read_lines, read_text
-from theory.measured import record_files
-from theory.record import Record, read_records, setting_id
-from theory.remedies import own_bases
+from theory.common.arrays import read_arrays
+from theory.common.inputs import InputError, parse_object, read_lines, read_text
+from theory.results.protocols import Comparison, comparisons
+from theory.results.records import Record, read_records, setting_id
+from theory.results.runs import record_files
+from theory.results.study import own_bases
 
 __all__ = ["Archive", "Portrait", "RunFiles", "Trained", "read_archive"]
 
@@ -120,7 +120,7 @@ class Trained:
 
     @property
     def base_of(self) -> dict[str, str]:
-        """Return the base of each remedy that has one, as `theory.remedies.own_bases` says."""
+        """Return the base of each remedy that has one, as `theory.results.study.own_bases` says."""
         own = own_bases(self.comparison)
         return {m: own[m] for m in self.remedies if m in own}
 

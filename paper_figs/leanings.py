@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from theory.arrays import read_arrays
-from theory.inputs import InputError, check_array, check_real, parse_object, read_text
+from theory.common.arrays import read_arrays
+from theory.common.inputs import InputError, check_array, check_real, parse_object, read_text
 
 __all__ = ["PARTS", "TRAININGS", "Leanings", "read_leanings"]
 

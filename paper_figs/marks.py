@@ -1,12 +1,15 @@
 """What tells things apart besides their colour, for grey prints and for people who see fewer colours."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 
 __all__ = ["HATCHES", "MARKERS", "error_bars", "legend_name", "rotation"]
 
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
 
@@ -33,3 +36,26 @@ def rotation(names: tuple[str, ...], *, longest: int) -> Mapping[str, object]:
     """Return how names are set below an axis that has room for so many letters each."""
     turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
     return turned if max(map(len, names)) > longest else {}
+
+
+def points(ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, **style: Any) -> None:
+    """Draw points in percent with their intervals.
+
+    Args:
+        ax: where.
+        x: places, shape (n,), or (value, low, high) as fractions, shape (n, 3).
+        y: (value, low, high) as fractions, shape (n, 3).
+        style: of matplotlib's errorbar.
+    """
+    across, up = np.asarray(x, np.float64), 100 * np.asarray(y, np.float64)
+    error = {"yerr": arms(up)}
+    if across.ndim == 2:
+        across = 100 * across
+        error["xerr"], across = arms(across), across[:, 0]
+    ax.errorbar(across, up[:, 0], **error, **{"ls": "", "zorder": 4, **style})
+
+
+def arms(triples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the lengths of error bars, shape (2, n), of rows of (value, low, high)."""
+    value, low, high = triples.T
+    return np.maximum([value - low, high - value], 0)

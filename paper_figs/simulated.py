@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from theory.errors import ClassErrors, exact_interval
-from theory.inputs import InputError, check_real
-from theory.mixture import CLASSES, GaussianMixture
-from theory.optimal import optimal_classifier
-from theory.record import Record
-from theory.surrogate import logistic_optimum
+from theory.common.inputs import InputError, check_real
+from theory.gaussian.mixture import CLASSES, GaussianMixture
+from theory.gaussian.optimal import optimal_classifier
+from theory.gaussian.surrogate import logistic_optimum
+from theory.results.counts import ClassErrors, exact_interval
+from theory.results.records import Record
 
 __all__ = [
     "BOTH",

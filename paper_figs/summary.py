@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from theory.comparison import Comparison
-from theory.errors import exact_interval, mean_interval
+from theory.results.counts import exact_interval, mean_interval
+from theory.results.protocols import Comparison
 
 __all__ = ["ENOUGH", "TOGETHER", "interval", "percent", "whiskers"]
 

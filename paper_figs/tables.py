@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from paper_figs.archive import Trained, read_archive
-from theory.cli import Parser, run
-from theory.comparison import comparisons
-from theory.digits import exact_mean, percent, rounded
-from theory.errors import mean_interval
-from theory.evaluation import Evaluation
-from theory.inputs import InputError
-from theory.measured import Measured, read_measured
-from theory.remedies import Study, study_of
-from theory.table import Code, Strong, Table
-from theory.verdicts import ROBUST, WORST, Finding, findings, interval
+from theory.common.cli import Parser, run
+from theory.common.digits import exact_mean, percent, rounded
+from theory.common.inputs import InputError
+from theory.common.table import Code, Strong, Table
+from theory.results.counts import mean_interval
+from theory.results.findings import ROBUST, WORST, Finding, findings, interval
+from theory.results.flags import Evaluation
+from theory.results.protocols import comparisons
+from theory.results.runs import Measured, read_measured
+from theory.results.study import Study, study_of
 
 __all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "studies", "summary", "tables"]
 

@@ -16,18 +16,18 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from sim.experiment import count
-from sim.images import DATA, Images, load
-from sim.solve import solve
-from theory.arrays import packed
-from theory.cli import Parser, one_of, radius, real, run, whole
-from theory.errors import ClassErrors, exact_interval
-from theory.files import write_atomic
-from theory.inputs import InputError, check_real, parse_radius
-from theory.linear import LinearClassifier
-from theory.owner import claim_folder
-from theory.record import provenance, setting_id
-from theory.table import Table
+from sim.sampling.images import DATA, Images, load
+from sim.solvers.solve import solve
+from sim.studies.grid_runs import count
+from theory.common.arrays import packed
+from theory.common.cli import Parser, one_of, radius, real, run, whole
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError, check_real, parse_radius
+from theory.common.owner import claim_folder
+from theory.common.table import Table
+from theory.gaussian.linear import LinearClassifier
+from theory.results.counts import ClassErrors, exact_interval
+from theory.results.records import provenance, setting_id
 
 __all__ = ["Leaning", "Result", "correlations", "leaning", "main", "study"]
 

@@ -19,17 +19,18 @@ from typing import Any
 import joblib
 from tqdm import tqdm
 
-from sim.compare import BUDGET
-from sim.report import read_lines, report
+from sim.studies import studies
 from sim.studies.grid import DEFAULT, settings_of
-from sim.study import Task, execute, studies, tasks
+from sim.studies.tasks import Task, execute, tasks
+from sim.testing.bands import BUDGET
+from sim.verdicts import read_lines, report
 from sim.worker import end_with
-from theory.cli import Parser, add_jobs, one_of, radius, real, run, whole, workers
-from theory.files import naming, write_atomic
-from theory.inputs import InputError
-from theory.owner import claim_folder
-from theory.record import provenance, setting_id
-from theory.statement import statements
+from theory.common.cli import Parser, add_jobs, one_of, radius, real, run, whole, workers
+from theory.common.files import naming, write_atomic
+from theory.common.inputs import InputError
+from theory.common.owner import claim_folder
+from theory.results.records import provenance, setting_id
+from theory.theorems import statements
 
 FILES = ("records.jsonl", "verdicts.jsonl", "sweep.json")
 BACKENDS = ("loky", "dask", "ray")

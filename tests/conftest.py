@@ -9,7 +9,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch load: small proble
 import pytest
 from hypothesis import settings
 
-from theory.cli import run
+from theory.common.cli import run
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100)
 settings.register_profile("dev", deadline=None, max_examples=50)

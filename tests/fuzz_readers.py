@@ -29,24 +29,25 @@ import scipy.io
 import torch
 
 from deep import grid
-from deep.checkpoint import fill, load_state, save_state, save_weights
 from deep.data import DATASETS, load, restore, specs
-from deep.folder import is_finished, read_config
-from deep.linked import _kept
-from deep.settings import checked, parse, resumed
+from deep.margins.fit import _kept
+from deep.runs.folder import is_finished, read_config
+from deep.runs.settings import checked, parse, resumed
+from deep.training.checkpoint import fill, load_state, save_state, save_weights
 from paper_figs import tables
 from paper_figs.archive import read_archive
-from paper_figs.claims import read_verdicts
 from paper_figs.figures import confusion, multipliers, predicted_vs_measured
 from paper_figs.leanings import read_leanings
-from sim import images, sweep
-from theory.arrays import packed
-from theory.evaluation import Evaluation
-from theory.inputs import InputError
-from theory.measured import read_measured
-from theory.owner import claim_folder
-from theory.record import read_records
-from theory.settings import class_errors, read_settings
+from paper_figs.page.claim_table import read_verdicts
+from sim import sweep
+from sim.sampling import images
+from theory.common.arrays import packed
+from theory.common.inputs import InputError
+from theory.common.owner import claim_folder
+from theory.gaussian.error_settings import class_errors, read_settings
+from theory.results.flags import Evaluation
+from theory.results.records import read_records
+from theory.results.runs import read_measured
 
 SECONDS = 10
 RECORDS = Path(__file__).parent.parent / "paper_figs" / "records"

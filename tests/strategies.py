@@ -5,7 +5,7 @@ import math
 import mpmath as mp
 from hypothesis import strategies as st
 
-from theory.mixture import GaussianMixture
+from theory.gaussian.mixture import GaussianMixture
 
 K_ABOVE_1 = st.floats(-9, 2.3).map(lambda p: 1 + 10**p)
 """K - 1 from 1e-9 to 200, evenly in its logarithm."""

@@ -10,14 +10,14 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional as F
 
-from deep.attacks import cross_entropy, kl_from, margin, near_start, pgd, towards
-from deep.ball import Ball, water_level
+from deep.attacks.ball import Ball, water_level
+from deep.attacks.deepfool import minimal_distance
+from deep.attacks.evaluate import Attack, evaluate
+from deep.attacks.linear_oracle import Linear, worst_margins
+from deep.attacks.noise import Noise
+from deep.attacks.pgd import cross_entropy, kl_from, margin, near_start, pgd, towards
 from deep.data import load
-from deep.distance import minimal_distance
-from deep.evaluate import Attack, evaluate
-from deep.linear import Linear, worst_margins
-from deep.models import PreActResNet
-from deep.noise import Noise
+from deep.nets.networks import PreActResNet
 
 RADII = {"linf": (0.03, 0.05, 0.08, 0.1), "l2": (0.15, 0.3, 0.5, 0.8)}
 BOX = (0.0, 1.0)

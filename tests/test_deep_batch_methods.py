@@ -12,17 +12,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from deep import train
-from deep.attacks import kl_from, near_start, pgd
-from deep.ball import Ball
-from deep.distributed import World
+from deep.attacks.ball import Ball
+from deep.attacks.pgd import kl_from, near_start, pgd
+from deep.data.distributed import World
 from deep.methods.base import Context, Epoch, Method
 from deep.methods.bat import BAT, from_uniform, last_and_first
 from deep.methods.codat import CODAT, chi2_ball_weights
 from deep.methods.faal import FAAL, kl_ball_weights, probability_margins
 from deep.methods.fat import FAT, class_variance
 from deep.methods.trades import surrogates
-from deep.settings import checked
-from theory.inputs import InputError
+from deep.runs.settings import checked
+from theory.common.inputs import InputError
 
 C, ALONE = 10, World()
 BALLS = {kl_ball_weights: lambda u: -np.log(u).mean(), chi2_ball_weights: lambda u: np.square(u - 1).mean()}

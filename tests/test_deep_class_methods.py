@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from deep import train
-from deep.checkpoint import load_weights
+from deep.attacks.evaluate import Attack
 from deep.data import load
-from deep.distributed import World
-from deep.evaluate import Attack
-from deep.loop import Trainer
+from deep.data.distributed import World
 from deep.methods import METHODS, cfa, dafa, wat
 from deep.methods.base import Context, Epoch
-from deep.models import PreActResNet
-from deep.recipe import Recipe
-from theory.errors import ClassErrors
-from theory.inputs import InputError
+from deep.nets.networks import PreActResNet
+from deep.training.checkpoint import load_weights
+from deep.training.loop import Trainer
+from deep.training.recipe import Recipe
+from theory.common.inputs import InputError
+from theory.results.counts import ClassErrors
 
 EPS = 8 / 255
 ATTACK = Attack(0.1, "0.1", 2)

@@ -11,16 +11,16 @@ import pytest
 
 from deep import compare, grid
 from deep.methods import METHODS
-from theory.comparison import comparisons
-from theory.errors import ClassErrors
-from theory.evaluation import Evaluation
-from theory.foretold import predictions, theory_table
-from theory.inference import paired_interval
-from theory.measured import read_measured
-from theory.paired import Pair, average_over, change_of, holm, largest, pooled_variance
-from theory.record import records_of, to_jsonl
-from theory.remedies import rho, study_of
-from theory.verdicts import findings, sentences
+from theory.networks.predictions import predictions, theory_table
+from theory.results.counts import ClassErrors
+from theory.results.findings import findings, sentences
+from theory.results.flags import Evaluation
+from theory.results.intervals import paired_interval
+from theory.results.paired import Pair, average_over, change_of, holm, largest, pooled_variance
+from theory.results.protocols import comparisons
+from theory.results.records import records_of, to_jsonl
+from theory.results.runs import read_measured
+from theory.results.study import rho, study_of
 
 RECORDS = Path(__file__).parent.parent / "paper_figs" / "records"
 CLASSES = ("a", "b", "c", "d")

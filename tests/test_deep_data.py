@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from deep import report, train
-from deep.augment import Augment
 from deep.data import DATASETS, load, restore
-from theory.inputs import InputError
+from deep.data.augment import Augment
+from theory.common.inputs import InputError
 
 CPU = torch.device("cpu")
 STORED = ("cifar10", "cifar100", "fmnist", "mnist", "stl10", "svhn")

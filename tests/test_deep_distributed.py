@@ -11,9 +11,9 @@ import torch
 from two_processes import Normalised, attacked, trained
 
 from deep import train
-from deep.checkpoint import load_state
-from deep.distributed import World
+from deep.data.distributed import World
 from deep.methods.base import Context
+from deep.training.checkpoint import load_state
 
 HERE = Path(__file__).parent
 

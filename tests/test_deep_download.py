@@ -17,7 +17,7 @@ import torch
 from deep import train
 from deep.data import DATASETS, load
 from deep.data.files import Download
-from theory.inputs import InputError
+from theory.common.inputs import InputError
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from deep.attacks import attacking
+from deep.attacks.evaluate import Attack, evaluate
+from deep.attacks.pgd import attacking
 from deep.data import load
-from deep.evaluate import Attack, evaluate
-from deep.models import PreActResNet
+from deep.nets.networks import PreActResNet
 
 CPU = torch.device("cpu")
 

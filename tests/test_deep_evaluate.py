@@ -10,16 +10,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deep import evaluate as module
-from deep.autoattack import AutoAttack, attack_set
-from deep.ball import Ball
-from deep.blackbox import random_points, square
+from deep.attacks import evaluate as module
+from deep.attacks.autoattack import AutoAttack, attack_set
+from deep.attacks.ball import Ball
+from deep.attacks.blackbox import random_points, square
+from deep.attacks.evaluate import Attack, evaluate, reported
+from deep.attacks.linear_oracle import Linear, worst_margins
+from deep.attacks.noise import Noise
 from deep.data import load
-from deep.evaluate import Attack, evaluate, reported
-from deep.linear import Linear, worst_margins
-from deep.models import PreActResNet
-from deep.noise import Noise
-from theory.inputs import DoubtWarning, InputError
+from deep.nets.networks import PreActResNet
+from theory.common.inputs import DoubtWarning, InputError
 
 CPU = torch.device("cpu")
 

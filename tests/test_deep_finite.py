@@ -11,26 +11,27 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deep import loop, report, train
-from deep.attacks import cross_entropy, margin, pgd, predicted, towards
-from deep.autoattack import AutoAttack
-from deep.ball import Ball
-from deep.blackbox import random_points, square
-from deep.checkpoint import load_state, save_weights
-from deep.checks import Subject, zero_gradient, zero_radius
+from deep import report, train
+from deep.attacks.autoattack import AutoAttack
+from deep.attacks.ball import Ball
+from deep.attacks.blackbox import random_points, square
+from deep.attacks.deepfool import minimal_distance
+from deep.attacks.evaluate import Attack, evaluate, reported
+from deep.attacks.linear_oracle import Linear
+from deep.attacks.noise import Noise
+from deep.attacks.pgd import cross_entropy, margin, pgd, predicted, towards
 from deep.data import load
-from deep.distance import minimal_distance
-from deep.evaluate import Attack, evaluate, reported
-from deep.linear import Linear
-from deep.loop import Trainer
-from deep.margins import losses, measured, predictions
+from deep.margins.measure import losses, measured, predictions
 from deep.methods import METHODS
 from deep.methods.base import Context, Method
-from deep.models import PreActResNet, SmallCNN
-from deep.noise import Noise
-from deep.recipe import Recipe
-from theory.evaluation import Evaluation
-from theory.inputs import DoubtWarning, InputError
+from deep.nets.networks import PreActResNet, SmallCNN
+from deep.strength.checks import Subject, zero_gradient, zero_radius
+from deep.training import loop
+from deep.training.checkpoint import load_state, save_weights
+from deep.training.loop import Trainer
+from deep.training.recipe import Recipe
+from theory.common.inputs import DoubtWarning, InputError
+from theory.results.flags import Evaluation
 
 NAN, INF = float("nan"), float("inf")
 

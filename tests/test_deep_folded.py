@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deep import attacks
-from deep.attacks import attacking, cross_entropy, pgd
-from deep.ball import Ball
-from deep.folded import folded
-from deep.models import PreActResNet, ResNet, SmallCNN
+from deep.attacks import pgd as attacks
+from deep.attacks.ball import Ball
+from deep.attacks.pgd import attacking, cross_entropy, pgd
+from deep.nets.folded import folded
+from deep.nets.networks import PreActResNet, ResNet, SmallCNN
 
 
 def network(kind, *, blocks=(1, 1), channels=3, **options):

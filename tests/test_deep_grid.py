@@ -120,7 +120,7 @@ def test_an_interruption_stops_what_runs_and_starts_no_more(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=interrupt)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as theory.cli.run does
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as theory.common.cli.run does
     try:
         thread.start()
         with pytest.raises(KeyboardInterrupt):

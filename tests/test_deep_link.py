@@ -10,18 +10,19 @@ import pytest
 import torch
 
 from deep import link as link_cli
-from deep import linked, train
-from deep.ball import Ball
+from deep import train
+from deep.attacks.ball import Ball
+from deep.attacks.evaluate import Attack
+from deep.attacks.linear_oracle import Linear, worst_margins
 from deep.data import load
-from deep.evaluate import Attack
-from deep.linear import Linear, worst_margins
-from deep.link_changes import _state
-from deep.linked import Link
-from deep.linked import link as link_run
-from deep.margins import losses, measured, predictions
-from deep.run_folder import load_run
-from theory.evaluation import Evaluation
-from theory.inputs import InputError
+from deep.margins import fit as linked
+from deep.margins.fit import Link
+from deep.margins.fit import link as link_run
+from deep.margins.measure import losses, measured, predictions
+from deep.margins.resolved_changes import _state
+from deep.runs.reload import load_run
+from theory.common.inputs import InputError
+from theory.results.flags import Evaluation
 
 SMALL = ["--epochs", "2", "--steps", "2", "--eval-steps", "2", "--width", "6", "--eps", "0.1"]
 FEW = ["--replicates", "20", "--per-class", "10"]

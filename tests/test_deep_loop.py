@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deep.augment import Augment
+from deep.attacks.evaluate import Attack, evaluate
 from deep.data import load
-from deep.evaluate import Attack, evaluate
-from deep.loop import Trainer
+from deep.data.augment import Augment
 from deep.methods import METHODS
 from deep.methods.base import Context, Method
 from deep.methods.frl import FRL
-from deep.models import PreActResNet
-from deep.monitor import Monitor
-from deep.recipe import AMP, Recipe
-from deep.seeds import STREAMS, stream
-from theory.errors import ClassErrors
-from theory.inputs import InputError
+from deep.nets.networks import PreActResNet
+from deep.training.loop import Trainer
+from deep.training.monitor import Monitor
+from deep.training.recipe import AMP, Recipe
+from deep.training.seeds import STREAMS, stream
+from theory.common.inputs import InputError
+from theory.results.counts import ClassErrors
 
 
 def digits():

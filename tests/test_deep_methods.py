@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from deep.checkpoint import load_state, save_state
 from deep.methods import METHODS
 from deep.methods.base import Context, Epoch
 from deep.methods.frl import FRL, capped, class_weights
 from deep.methods.trades import TRADES, surrogates
-from deep.models import PreActResNet
-from theory.errors import ClassErrors
-from theory.inputs import InputError
+from deep.nets.networks import PreActResNet
+from deep.training.checkpoint import load_state, save_state
+from theory.common.inputs import InputError
+from theory.results.counts import ClassErrors
 
 # Errors in percent of one published run of the authors' reweighting script, and what its rules make of them.
 NATURAL = [12.0, 6.5, 26.8, 27.3, 18.5, 26.8, 13.3, 11.5, 8.3, 7.4]

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deep.blocks import Pointwise
-from deep.cost import cost
 from deep.data import DATASETS
-from deep.models import MODELS, PreActResNet, build
-from theory.inputs import InputError
+from deep.nets.blocks import Pointwise
+from deep.nets.networks import MODELS, PreActResNet, build
+from deep.training.cost import cost
+from theory.common.inputs import InputError
 
 CIFAR10 = DATASETS["cifar10"]
 SMALLEST = {name: 1 if name == "linear" else 4 for name in MODELS}
@@ -202,7 +202,7 @@ TRAINS = """
 import torch
 from torch.nn import functional as F
 from deep.data import DATASETS
-from deep.models import MODELS, build
+from deep.nets.networks import MODELS, build
 torch.set_num_threads(1)
 for name in MODELS:
     if "resnet18" not in name and name != "preact-small":

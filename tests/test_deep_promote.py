@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from deep import portrait, promote, train
-from deep.folder import read_config
-from deep.linear import Linear
-from deep.settings import checked
+from deep.attacks.linear_oracle import Linear
+from deep.runs.folder import read_config
+from deep.runs.settings import checked
 from paper_figs.archive import read_archive
-from theory.evaluation import Evaluation
-from theory.inputs import InputError
-from theory.record import read_records
+from theory.common.inputs import InputError
+from theory.results.flags import Evaluation
+from theory.results.records import read_records
 
 SMALL = ["--epochs", "2", "--steps", "2", "--eval-steps", "2", "--width", "4", "--train-per-class", "20"]
 SMALL += ["--test-per-class", "10", "--threads", "1"]

@@ -10,14 +10,15 @@ import pytest
 import safetensors.torch
 import torch
 
-import deep.evaluate
-from deep import outcome, train
-from deep.checkpoint import load_state, load_weights, save_state, save_weights
+import deep.attacks.evaluate
+from deep import train
+from deep.attacks.evaluate import evaluate
 from deep.data import specs
-from deep.evaluate import evaluate
-from deep.folder import CHECKPOINT, CONFIG, RESULT, SHARDS, SPLIT, WEIGHTS, read_config
-from theory.inputs import InputError
-from theory.record import setting_id
+from deep.runs import outcome
+from deep.runs.folder import CHECKPOINT, CONFIG, RESULT, SHARDS, SPLIT, WEIGHTS, read_config
+from deep.training.checkpoint import load_state, load_weights, save_state, save_weights
+from theory.common.inputs import InputError
+from theory.results.records import setting_id
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
 """Whether to spend minutes: on 2000 damaged runs."""
@@ -131,7 +132,7 @@ def test_a_run_stopped_anywhere_ends_the_same(monkeypatch, invoke, tmp_path, who
 
 def test_an_evaluation_that_is_stopped_goes_on(monkeypatch, invoke, tmp_path, whole):
     """What was evaluated before is not evaluated again, and nothing of it stays behind."""
-    seen, original = [], deep.evaluate._batch
+    seen, original = [], deep.attacks.evaluate._batch
 
     def batches(model, split, part, attacks, noise):
         if split.images.shape[0] == 100:  # the test split
@@ -140,7 +141,7 @@ def test_an_evaluation_that_is_stopped_goes_on(monkeypatch, invoke, tmp_path, wh
                 raise Killed
         return original(model, split, part, attacks, noise)
 
-    monkeypatch.setattr(deep.evaluate, "_batch", batches)
+    monkeypatch.setattr(deep.attacks.evaluate, "_batch", batches)
     monkeypatch.setattr(outcome, "evaluate", functools.partial(evaluate, batch_size=30))
     with pytest.raises(Killed):
         train.main([*TINY, "--out", str(tmp_path)])

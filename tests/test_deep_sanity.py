@@ -11,15 +11,16 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from deep import checks, report, sanity, train
-from deep.ball import Ball
-from deep.binarised import features, last_layer, plant
-from deep.checks import Check, Subject
-from deep.evaluate import Attack, evaluate, reported
-from deep.noise import Noise
-from deep.run_folder import load_run
-from theory.evaluation import Evaluation
-from theory.record import setting_id
+from deep import report, sanity, train
+from deep.attacks.ball import Ball
+from deep.attacks.binarised import features, last_layer, plant
+from deep.attacks.evaluate import Attack, evaluate, reported
+from deep.attacks.noise import Noise
+from deep.runs.reload import load_run
+from deep.strength import checks
+from deep.strength.checks import Check, Subject
+from theory.results.flags import Evaluation
+from theory.results.records import setting_id
 
 SMALL = ["--epochs", "6", "--steps", "4", "--width", "8", "--test-per-class", "5", "--eps", "0.1"]
 
@@ -260,7 +261,7 @@ def subject(finished, model=None, **settings):
     return Subject.of(wrapped, 5, 200)
 
 
-@pytest.mark.filterwarnings("ignore::theory.inputs.DoubtWarning")
+@pytest.mark.filterwarnings("ignore::theory.common.inputs.DoubtWarning")
 @pytest.mark.parametrize("name", ["black_box", "random_search", "zero_gradient", "binarised"])
 def test_masked_gradients_fail(finished, name):
     found = getattr(checks, name)(subject(finished, Masked))
@@ -279,7 +280,7 @@ class Deaf(nn.Module):
         return 0 * self.model(x) + torch.eye(10)[3]
 
 
-@pytest.mark.filterwarnings("ignore::theory.inputs.DoubtWarning")
+@pytest.mark.filterwarnings("ignore::theory.common.inputs.DoubtWarning")
 def test_what_withstands_everything_fails(finished):
     found = checks.unbounded(subject(finished, Deaf))
     assert not found.passed and found.per_class["3"] == 1.0 and found.overall == 0.1

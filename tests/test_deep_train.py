@@ -7,10 +7,10 @@ import pytest
 import safetensors.torch
 
 from deep import compare, train
-from deep.checkpoint import load_state
 from deep.methods import METHODS
-from theory.evaluation import Evaluation
-from theory.record import read_records
+from deep.training.checkpoint import load_state
+from theory.results.flags import Evaluation
+from theory.results.records import read_records
 
 SMALL = ["--epochs", "2", "--steps", "2", "--eval-steps", "2", "--width", "4", "--train-per-class", "20"]
 

@@ -8,21 +8,21 @@ import torch
 from torch import nn
 
 from deep import train
-from deep.attacks import TRAIN_ATTACKS, kl_from
-from deep.ball import Ball
+from deep.attacks.ball import Ball
+from deep.attacks.evaluate import Attack
+from deep.attacks.free import Perturbation
+from deep.attacks.pgd import TRAIN_ATTACKS, kl_from
 from deep.data import load
-from deep.evaluate import Attack
-from deep.flags import parser_of
-from deep.free import Perturbation
-from deep.loop import Trainer
 from deep.methods import METHODS
 from deep.methods.base import Context, Method
-from deep.models import PreActResNet
-from deep.presets import PRESETS
-from deep.recipe import Recipe
-from deep.settings import _Checker, checked, parse
-from theory.errors import ClassErrors
-from theory.inputs import InputError
+from deep.nets.networks import PreActResNet
+from deep.runs.flags import parser_of
+from deep.runs.presets import PRESETS
+from deep.runs.settings import _Checker, checked, parse
+from deep.training.loop import Trainer
+from deep.training.recipe import Recipe
+from theory.common.inputs import InputError
+from theory.results.counts import ClassErrors
 
 EPS = 0.1
 ONE_STEP = [name for name, method in METHODS.items() if {"nfgsm", "fgsm-rs"} <= {*method.attacks}]

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deep import folded as folding
-from deep.attacks import kl_from
-from deep.folded import folded
-from deep.models import PreActResNet
-from deep.winograd import Filters, convolve
+from deep.attacks.pgd import kl_from
+from deep.nets import folded as folding
+from deep.nets.folded import folded
+from deep.nets.networks import PreActResNet
+from deep.nets.winograd import Filters, convolve
 
 TILES = (2, 4)
 SHAPES = [(1, 5, 7, 9, 6), (3, 4, 2, 1, 3), (2, 3, 3, 8, 8), (1, 1, 1, 4, 5), (2, 6, 4, 13, 2)]

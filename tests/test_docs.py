@@ -14,9 +14,9 @@ import pytest
 from paper_figs.archive import read_archive
 from paper_figs.tables import RECORDS, auto_attack, studies, tables
 from theory.__main__ import main as theory_main
-from theory.errors import exact_interval
-from theory.foretold import predictions
-from theory.verdicts import LARGEST, WORST, findings
+from theory.networks.predictions import predictions
+from theory.results.counts import exact_interval
+from theory.results.findings import LARGEST, WORST, findings
 
 ROOT = Path(__file__).parent.parent
 SMALL = "--epochs 1 --train-per-class 30 --test-per-class 10 --threads 1".split()

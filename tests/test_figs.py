@@ -14,15 +14,16 @@ from deep.compare import block_of
 from paper_figs import __main__ as command
 from paper_figs.__main__ import main
 from paper_figs.archive import Archive, read_archive
-from paper_figs.claims import read_verdicts
-from paper_figs.report import verdict_table
-from sim import experiment, sweep
-from theory.comparison import comparisons
-from theory.files import write_atomic
-from theory.measured import read_measured
-from theory.record import read_records, to_jsonl
-from theory.remedies import study_of
-from theory.statement import statements
+from paper_figs.page.claim_table import read_verdicts
+from paper_figs.page.page import verdict_table
+from sim import sweep
+from sim.studies import grid_runs as experiment
+from theory.common.files import write_atomic
+from theory.results.protocols import comparisons
+from theory.results.records import read_records, to_jsonl
+from theory.results.runs import read_measured
+from theory.results.study import study_of
+from theory.theorems import statements
 
 MODULES = command.modules()
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy.special import log_ndtr, ndtr
 
-from paper_figs import explorer
-from theory.fairness import price_of_fairness
-from theory.problem import Problem, Uniform
+from paper_figs.page import explorer
+from theory.gaussian.fairness import price_of_fairness
+from theory.gaussian.problem import Problem, Uniform
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")

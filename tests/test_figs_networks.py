@@ -23,9 +23,9 @@ from paper_figs.figures import (
     tradeoff,
 )
 from paper_figs.summary import interval
-from theory.errors import exact_interval, mean_interval
-from theory.inputs import InputError
-from theory.record import to_jsonl
+from theory.common.inputs import InputError
+from theory.results.counts import exact_interval, mean_interval
+from theory.results.records import to_jsonl
 
 MODULES = (class_errors, confusion, multipliers, portraits, predicted_vs_measured, tradeoff)
 STYLE = Path(paper_figs.__file__).with_name("style.mplstyle")

@@ -11,9 +11,9 @@ import pytest
 from test_figs_explorer import TOLERANCE, distance, theory_says
 
 from paper_figs import __main__ as command
-from paper_figs import explorer
 from paper_figs.archive import Archive
-from paper_figs.report import page
+from paper_figs.page import explorer
+from paper_figs.page.page import page
 from theory.__main__ import main as theory_main
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

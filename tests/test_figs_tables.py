@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from paper_figs.tables import RECORDS, auto_attack, studies, summary, tables
-from theory.comparison import comparisons
-from theory.digits import percent
-from theory.evaluation import Evaluation
-from theory.inputs import InputError
-from theory.record import read_records
+from theory.common.digits import percent
+from theory.common.inputs import InputError
+from theory.results.flags import Evaluation
+from theory.results.protocols import comparisons
+from theory.results.records import read_records
 
 NAME = "AutoAttack (apgd-ce), l-infinity, eps=0.15"
 

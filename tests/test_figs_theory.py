@@ -21,23 +21,24 @@ from paper_figs.figures import (
     reachable,
     tsipras_features,
 )
-from sim import experiment, features, sweep
+from sim import features, sweep
+from sim.studies import grid_runs as experiment
 from sim.studies import remedies
-from theory.constrained import frl
-from theory.errors import exact_interval
-from theory.fairness import (
+from theory.common.inputs import InputError
+from theory.gaussian.constrained import frl
+from theory.gaussian.fairness import (
     class_errors,
     fair_bias,
     fair_error,
     natural_fairness_by_remargin,
     reachable_bias,
 )
-from theory.fairness import price_of_fairness as price
-from theory.inputs import InputError
-from theory.mixture import GaussianMixture
-from theory.optimal import optimal_bias, optimal_classifier
-from theory.record import Record
-from theory.surrogate import logistic_optimum
+from theory.gaussian.fairness import price_of_fairness as price
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.optimal import optimal_bias, optimal_classifier
+from theory.gaussian.surrogate import logistic_optimum
+from theory.results.counts import exact_interval
+from theory.results.records import Record
 
 FIGURES = [class_errors_vs_eps, gap_vs_K, pareto_front, price_of_fairness, reachable, tsipras_features]
 MIXTURE = {"dim": 20, "eta": 0.4, "sigma": 1.0}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deep import train
-from theory.owner import LOCK
+from theory.common.owner import LOCK
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
 """Whether to kill each command 17 times, which takes an hour, and not some of them once."""

@@ -8,18 +8,19 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from scipy.stats import binom, kstest
 
-from sim import experiment, sweep
-from sim.compare import BUDGET, bias_bands, judge, logistic_bands
-from sim.experiment import Task, count, execute, tasks
-from sim.learn import chernoff_quantile
-from sim.sampling import draw, draw_scores
-from sim.solve import solve
-from sim.train import train_bias
-from theory.linear import LinearClassifier
-from theory.mixture import GaussianMixture
-from theory.optimal import optimal_classifier
-from theory.record import read_records
-from theory.surrogate import logistic_optimum
+from sim import sweep
+from sim.learning.biases import chernoff_quantile
+from sim.learning.threshold import train_bias
+from sim.sampling.draws import draw, draw_scores
+from sim.solvers.solve import solve
+from sim.studies import grid_runs as experiment
+from sim.studies.grid_runs import Task, count, execute, tasks
+from sim.testing.bands import BUDGET, bias_bands, judge, logistic_bands
+from theory.gaussian.linear import LinearClassifier
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.optimal import optimal_classifier
+from theory.gaussian.surrogate import logistic_optimum
+from theory.results.records import read_records
 
 MIXTURE = GaussianMixture(dim=5, eta=0.8, sigma=1.0, K=2.0)
 SMALL = {"threshold": (20_000, 20_000), "logistic": (5000, 20_000)}

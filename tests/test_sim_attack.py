@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from sim.attack import attack, compare, exact_margins, margins, two_scores
-from sim.sampling import draw
-from sim.solve import solve
+from sim.sampling.draws import draw
+from sim.solvers.solve import solve
 from sim.studies import attack as attack_study
-from theory.adversary import NORMS
-from theory.inputs import InputError
-from theory.linear import LinearClassifier
-from theory.mixture import GaussianMixture
+from sim.testing.iterative import attack, compare, exact_margins, margins, two_scores
+from theory.common.inputs import InputError
+from theory.gaussian.adversary import NORMS
+from theory.gaussian.linear import LinearClassifier
+from theory.gaussian.mixture import GaussianMixture
 
 
 def several(seed, classes=4, d=6, n=400):
@@ -121,6 +121,6 @@ def test_the_study_sees_an_attack_that_is_too_short(monkeypatch):
     short = attack_study.run(two, rng, 1e-7)
     assert {c.verdict.verdict for c in short.comparisons} == {"agrees"}  # exact at its own radius
     monkeypatch.setattr(attack_study, "compare", lambda *a: compare(*a, steps=2, restarts=1))
-    monkeypatch.setattr("sim.attack._steepest", lambda gradient, norm: 0.3 * np.sign(gradient))
+    monkeypatch.setattr("sim.testing.iterative._steepest", lambda gradient, norm: 0.3 * np.sign(gradient))
     weak = attack_study.run(two, rng, 1e-7)
     assert weak.comparisons[1].verdict.verdict == "differs"

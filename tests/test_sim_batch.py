@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim import batch, lockstep
-from sim.batch import solve_many
-from sim.conjugate import Equations, Preconditioner, conjugate
-from sim.lockstep import solve_lockstep
-from sim.losses import LOSSES
-from sim.problem import Problem
-from sim.shared import Batch, Samples, bounds
-from sim.solve import setting_of, solve
-from theory.inputs import InputError
-from theory.linear import LinearClassifier
+from sim.solvers import batch, lockstep
+from sim.solvers.batch import solve_many
+from sim.solvers.conjugate import Equations, Preconditioner, conjugate
+from sim.solvers.lockstep import solve_lockstep
+from sim.solvers.losses import LOSSES
+from sim.solvers.shared import Batch, Samples, bounds
+from sim.solvers.solve import setting_of, solve
+from sim.solvers.training_problem import Problem
+from theory.common.inputs import InputError
+from theory.gaussian.linear import LinearClassifier
 
 EPS = [(0.2, 0.2), (0.3, 0.2), (0.25, 0.0), (0.2, 0.4), (9.0, 9.0)]
 WEIGHTS = [(1.0, 1.0), (2.0, 1.0), (1.0, 3.0), (1.0, 1.0), (1.0, 1.0)]

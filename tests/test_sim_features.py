@@ -9,10 +9,10 @@ import pytest
 
 from sim import features
 from sim.features import correlations, leaning, study
-from sim.images import Images, load
-from sim.sampling import Tsipras
-from theory.inputs import InputError
-from theory.tsipras import TsiprasModel
+from sim.sampling.draws import Tsipras
+from sim.sampling.images import Images, load
+from theory.common.inputs import InputError
+from theory.variants.tsipras import TsiprasModel
 
 FAST = ["--samples", 40, "--resamples", 2]
 

@@ -5,10 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sim.studies import remedies
-from sim.study import studies
-from theory.mixture import GaussianMixture
-from theory.record import Record
+from sim.studies import remedies, studies
+from theory.gaussian.mixture import GaussianMixture
+from theory.results.records import Record
 
 ALPHA = 1e-7
 

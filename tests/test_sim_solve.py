@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from sim import barrier, orthant
-from sim.barrier import smooth_abs, smooth_norm
-from sim.losses import LOSSES
-from sim.newton import Dual
-from sim.problem import Problem
-from sim.sampling import draw
-from sim.solve import solve
-from theory.adversary import NORMS, dual_norm
-from theory.inputs import InputError
-from theory.linear import LinearClassifier
-from theory.mixture import GaussianMixture
-from theory.surrogate import exponential_optimum, hinge_optimum, logistic_optimum, squared_optimum
+from sim.sampling.draws import draw
+from sim.solvers import barrier, orthant
+from sim.solvers.barrier import smooth_abs, smooth_norm
+from sim.solvers.losses import LOSSES
+from sim.solvers.newton import Dual
+from sim.solvers.solve import solve
+from sim.solvers.training_problem import Problem
+from theory.common.inputs import InputError
+from theory.gaussian.adversary import NORMS, dual_norm
+from theory.gaussian.linear import LinearClassifier
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.surrogate import exponential_optimum, hinge_optimum, logistic_optimum, squared_optimum
 
 MIXTURE = GaussianMixture(dim=5, eta=0.8, sigma=1.0, K=2.0)
 CASES = [(loss, norm) for loss in LOSSES for norm in NORMS]

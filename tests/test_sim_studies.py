@@ -7,19 +7,26 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, levy_stable
 
-from sim import counting
-from sim.counting import attack, compare_errors
-from sim.learn import draw_scores
-from sim.sampling import Gaussians, Stable, Tsipras, isotropic, shared_covariance, stable_noise
-from sim.studies import model_covariance, model_gaussian, model_stable, model_tsipras, multiclass, rates
-from sim.study import studies
-from theory.adversary import NORMS, dual_norm
-from theory.linear import LinearClassifier
-from theory.mixture import GaussianMixture
-from theory.problem import Problem
-from theory.surrogate import logistic_optimum
-from theory.trial import Law
-from theory.tsipras import TsiprasModel
+from sim.learning.biases import draw_scores
+from sim.sampling.draws import Gaussians, Stable, Tsipras, isotropic, shared_covariance, stable_noise
+from sim.studies import (
+    model_covariance,
+    model_gaussian,
+    model_stable,
+    model_tsipras,
+    multiclass,
+    rates,
+    studies,
+)
+from sim.testing import counting
+from sim.testing.counting import attack, compare_errors
+from theory.claims.simulation import Law
+from theory.gaussian.adversary import NORMS, dual_norm
+from theory.gaussian.linear import LinearClassifier
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.problem import Problem
+from theory.gaussian.surrogate import logistic_optimum
+from theory.variants.tsipras import TsiprasModel
 
 MODELS = ["model_gaussian", "model_covariance", "model_stable", "model_tsipras", "multiclass"]
 ALPHA = 1e-7

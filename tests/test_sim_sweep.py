@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import study as study_module
 from sim import sweep
-from sim.compare import BUDGET, judge
-from sim.report import Summary, report
 from sim.studies import frl as frl_study
-from sim.study import Comparison, Outcome, Study, execute, studies, tasks
-from theory.constrained import frl
-from theory.inputs import InputError
-from theory.statement import statements
+from sim.studies import studies
+from sim.studies import tasks as tasks_module
+from sim.studies.study import Outcome, Study
+from sim.studies.tasks import execute, tasks
+from sim.testing.bands import BUDGET, Comparison, judge
+from sim.verdicts import Summary, report
+from theory.common.inputs import InputError
+from theory.gaussian.constrained import frl
+from theory.theorems import statements
 
 FAST = ["ours_estimate_of_K", "tsipras2019_theorem_2_1_any_p", "tsipras2019_theorem_2_2"]
 COMMAND = ["--study", *FAST, "--settings", "3", "--jobs", "1"]
@@ -160,9 +162,9 @@ def test_a_study_that_differs_makes_the_sweep_fail(monkeypatch, tmp_path, invoke
         settings=lambda n, rng: [{"p": 0.5}],
         run=lambda s, rng, alpha: Outcome([Comparison("heads", judge(0.5, (0.5, 0.5), 600, 1000, alpha))]),
     )
-    monkeypatch.setattr(study_module, "studies", lambda: {"coin": wrong})
+    monkeypatch.setattr(tasks_module, "studies", lambda: {"coin": wrong})
     monkeypatch.setattr(sweep, "studies", lambda: {"coin": wrong})
-    monkeypatch.setattr("sim.report.studies", lambda: {"coin": wrong})
+    monkeypatch.setattr("sim.verdicts.studies", lambda: {"coin": wrong})
     code, out, _ = invoke(sweep.main, "--study", "coin", "--jobs", 1, "--out", tmp_path)
     assert code == 1 and "DIFFERS" in out
 

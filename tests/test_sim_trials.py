@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from sim.learn import draw_scores, learn
-from sim.trials import Sizes, attempt, settings_to_try
-from theory.optimal import optimal_bias
-from theory.stable import stable_cdf
-from theory.statement import statements
-from theory.surrogate import hinge_optimum
-from theory.trial import Law, Training, Trial, rates_of
+from sim.learning.biases import draw_scores, learn
+from sim.studies.simulations import Sizes, attempt, settings_to_try
+from theory.claims.simulation import Law, Training, Trial, rates_of
+from theory.gaussian.optimal import optimal_bias
+from theory.gaussian.surrogate import hinge_optimum
+from theory.theorems import statements
+from theory.variants.stable import stable_cdf
 
 NAMES = sorted(statements())
 SMALL = Sizes(threshold=200_000, loss=20_000, test=200_000, values=20_000)

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import sympy as sp
 
-from theory import shared_certificates as c
 from theory.__main__ import main
-from theory.certify import ARITHMETICS, certify, prove
-from theory.inputs import InputError
-from theory.statement import statements
+from theory.claims import optimum_certificates as c
+from theory.claims.certificates import ARITHMETICS, certify, prove
+from theory.common.inputs import InputError
+from theory.theorems import statements
 
 CERTIFIED = {name: s.certificate for name, s in statements().items() if s.certificate}
 UNIT = {"x": ("-1", "1")}

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from theory.constrained import frl, natural_constraint, pareto_front
-from theory.distance import gap_slope
-from theory.fairness import class_errors, fair_bias, fair_error, price_of_fairness, reachable_bias
-from theory.inputs import InputError
-from theory.optimal import optimal_z_scores
+from theory.common.inputs import InputError
+from theory.gaussian.class_distance import gap_slope
+from theory.gaussian.constrained import frl, natural_constraint, pareto_front
+from theory.gaussian.fairness import class_errors, fair_bias, fair_error, price_of_fairness, reachable_bias
+from theory.gaussian.optimal import optimal_z_scores
 
 MARGINS, RATIOS, TAUS = np.array([0.2, 1.0, 3.0]), np.array([[1.5], [4.0]]), 0.05
 

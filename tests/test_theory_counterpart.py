@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
-from theory.counterpart import ERRORS, STATED, Gaussians, Remedy, fitted, predicted
-from theory.inputs import InputError
+from theory.common.inputs import InputError
+from theory.networks.proxy import ERRORS, STATED, Gaussians, Remedy, fitted, predicted
 
 positive = {"allow_nan": False, "allow_infinity": False}
 CLASSES = Gaussians(2.0, 2.5, 0.8)

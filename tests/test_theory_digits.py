@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from theory.comparison import Comparison
-from theory.digits import exact_mean, percent, rounded
-from theory.errors import ClassErrors, mean_interval
-from theory.paired import Pair, average_over, change_of
+from theory.common.digits import exact_mean, percent, rounded
+from theory.results.counts import ClassErrors, mean_interval
+from theory.results.paired import Pair, average_over, change_of
+from theory.results.protocols import Comparison
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
-from theory.comparison import Comparison, comparisons
-from theory.errors import QUANTITIES, ClassErrors, exact_interval, mean_interval
-from theory.files import write_atomic
-from theory.inputs import InputError
-from theory.record import Record, provenance, read_records, records_of, setting_id, to_jsonl
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError
+from theory.results.counts import QUANTITIES, ClassErrors, exact_interval, mean_interval
+from theory.results.protocols import Comparison, comparisons
+from theory.results.records import Record, provenance, read_records, records_of, setting_id, to_jsonl
 
 COUNTS = ClassErrors(("a", "b"), (10, 20), (1, 4), (5, 4))
 
@@ -145,7 +145,7 @@ def test_what_is_no_record_is_refused(tmp_path, text):
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomic(path, "old")
-    monkeypatch.setattr("theory.files.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("theory.common.files.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_atomic(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

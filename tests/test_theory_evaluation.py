@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from theory.errors import ClassErrors
-from theory.evaluation import Evaluation, paired_table
-from theory.inference import mcnemar, null_gap, paired_interval, worst_set
-from theory.inputs import InputError
-from theory.table import Table
+from theory.common.inputs import InputError
+from theory.common.table import Table
+from theory.results.counts import ClassErrors
+from theory.results.flags import Evaluation, paired_table
+from theory.results.intervals import mcnemar, null_gap, paired_interval, worst_set
 
 
 def evaluation(ok, labels=None, attacks=("clean", "PGD")):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy.special import log_ndtr, ndtr
 
-from theory.adversary import best_direction, uniform_direction
-from theory.constrained import frl, natural_constraint
-from theory.distance import distant_classes, gap_slope
-from theory.fairness import (
+from theory.common.inputs import InputError
+from theory.gaussian.adversary import best_direction, uniform_direction
+from theory.gaussian.class_distance import distant_classes, gap_slope
+from theory.gaussian.constrained import frl, natural_constraint
+from theory.gaussian.fairness import (
     class_errors,
     critical_margin,
     fair_bias,
@@ -22,14 +23,19 @@ from theory.fairness import (
     reweight_odds,
     robust_fairness_by_reweight,
 )
-from theory.imbalance import accuracy_disparity, effects
-from theory.inputs import InputError
-from theory.mixture import GaussianMixture
-from theory.multiclass import class_error, error_bounds, pair_z_scores
-from theory.optimal import optimal_bias, optimal_classifier, optimal_kind, optimal_z_scores
-from theory.stable import cauchy_constant_ratio, cauchy_rootless_ratio, stable_cdf, stable_optimum, stable_pdf
-from theory.surrogate import exponential_optimum, hinge_optimum, logistic_optimum
-from theory.tsipras import TsiprasModel, linear_accuracy, linear_error, natural_svm, robust_bound
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.optimal import optimal_bias, optimal_classifier, optimal_kind, optimal_z_scores
+from theory.gaussian.surrogate import exponential_optimum, hinge_optimum, logistic_optimum
+from theory.variants.imbalance import accuracy_disparity, effects
+from theory.variants.multiclass import class_error, error_bounds, pair_z_scores
+from theory.variants.stable import (
+    cauchy_constant_ratio,
+    cauchy_rootless_ratio,
+    stable_cdf,
+    stable_optimum,
+    stable_pdf,
+)
+from theory.variants.tsipras import TsiprasModel, linear_accuracy, linear_error, natural_svm, robust_bound
 
 CASES = json.loads((Path(__file__).parent / "data" / "theory_examples.json").read_text())["cases"]
 

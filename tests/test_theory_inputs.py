@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from deep import grid
-from sim import images
+from sim.sampling import images
 from theory.__main__ import main
-from theory.arrays import packed, read_arrays
-from theory.evaluation import MOST, Evaluation
-from theory.inputs import DEEPEST, LONGEST, InputError, parse_object, read_lines, read_text
-from theory.settings import class_errors, parse_setting
+from theory.common.arrays import packed, read_arrays
+from theory.common.inputs import DEEPEST, LONGEST, InputError, parse_object, read_lines, read_text
+from theory.gaussian.error_settings import class_errors, parse_setting
+from theory.results.flags import MOST, Evaluation
 
 
 def cost(read, *given):

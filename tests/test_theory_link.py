@@ -5,14 +5,14 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import spearmanr
 
-from theory.adversary import dual_norm
-from theory.agreement import agreement, explained_variance, pair_ratios, rank_correlation
-from theory.direction import bias_shift, error_change, judged, tally
-from theory.inputs import InputError
-from theory.link import PREDICTORS, MarginModel, MarginSamples, predict
-from theory.multiclass import class_error, error_bounds, pair_z_scores, variance_ratio
-from theory.optimal import optimal_bias
-from theory.problem import Problem
+from theory.common.inputs import InputError
+from theory.gaussian.adversary import dual_norm
+from theory.gaussian.optimal import optimal_bias
+from theory.gaussian.problem import Problem
+from theory.networks.agreement import agreement, explained_variance, pair_ratios, rank_correlation
+from theory.networks.changes import bias_shift, error_change, judged, tally
+from theory.networks.margin_model import PREDICTORS, MarginModel, MarginSamples, predict
+from theory.variants.multiclass import class_error, error_bounds, pair_z_scores, variance_ratio
 
 EPS = 0.15
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from strategies import ANY_K, K_ABOVE_1, exact_log_error, exact_z_scores, mixtures
 
-from theory.inputs import InputError
-from theory.linear import LinearClassifier, error, log_error
-from theory.mixture import GaussianMixture
-from theory.optimal import optimal_bias, optimal_classifier, optimal_kind, optimal_z_scores
+from theory.common.inputs import InputError
+from theory.gaussian.linear import LinearClassifier, error, log_error
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.optimal import optimal_bias, optimal_classifier, optimal_kind, optimal_z_scores
 
 RADII = st.one_of(st.just(0.0), st.floats(0, 0.999), st.just(1.0), st.floats(1.001, 3))
 """eps / eta."""

@@ -17,16 +17,16 @@ from filelock import FileLock
 from deep import compare, grid, link, portrait, promote, report, sanity, train
 from paper_figs import __main__ as page
 from sim import features, sweep
-from theory import owner
-from theory.cli import PARENT, workers
-from theory.files import write_atomic
-from theory.inputs import InputError
-from theory.owner import LOCK, own_folder
+from theory.common import owner
+from theory.common.cli import PARENT, workers
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError
+from theory.common.owner import LOCK, own_folder
 
 OWNER = """
 import os, subprocess, sys, time
 from pathlib import Path
-from theory.owner import own_folder
+from theory.common.owner import own_folder
 with own_folder(Path(sys.argv[1])):
     {then}
     print("ready", flush=True)
@@ -228,7 +228,7 @@ def test_a_closed_terminal_interrupts_but_not_under_nohup(invoke):
 
 CHILD = """
 import time
-from theory.cli import run
+from theory.common.cli import run
 def main(argv):
     try:
         print("ready", flush=True)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from theory.__main__ import main
-from theory.adversary import NORMS, best_direction, dual_norm
-from theory.inputs import InputError
-from theory.problem import Problem, Uniform
+from theory.common.inputs import InputError
+from theory.gaussian.adversary import NORMS, best_direction, dual_norm
+from theory.gaussian.problem import Problem, Uniform
 
 settings_of_a_problem = st.fixed_dictionaries(
     {

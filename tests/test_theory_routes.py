@@ -8,10 +8,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 from scipy.stats import binom, levy_stable
 
-from theory.adversary import NORMS, best_direction, dual_norm, uniform_direction
-from theory.constrained import fair_mixture, frl
-from theory.distance import distant_classes
-from theory.fairness import (
+from theory.common.inputs import InputError
+from theory.gaussian.adversary import NORMS, best_direction, dual_norm, uniform_direction
+from theory.gaussian.class_distance import distant_classes
+from theory.gaussian.constrained import fair_mixture, frl
+from theory.gaussian.fairness import (
     class_errors,
     fair_bias,
     natural_fairness_by_remargin,
@@ -20,14 +21,13 @@ from theory.fairness import (
     reweight_odds,
     robust_fairness_by_reweight,
 )
-from theory.imbalance import covariance_direction, effects
-from theory.inputs import InputError
-from theory.mixture import GaussianMixture
-from theory.multiclass import class_error, pair_z_scores, variance_ratio
-from theory.optimal import optimal_bias, optimal_kind
-from theory.stable import stable_cdf, stable_margin, stable_optimum
-from theory.surrogate import exponential_optimum, hinge_optimum, squared_optimum
-from theory.tsipras import (
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.optimal import optimal_bias, optimal_kind
+from theory.gaussian.surrogate import exponential_optimum, hinge_optimum, squared_optimum
+from theory.variants.imbalance import covariance_direction, effects
+from theory.variants.multiclass import class_error, pair_z_scores, variance_ratio
+from theory.variants.stable import stable_cdf, stable_margin, stable_optimum
+from theory.variants.tsipras import (
     TsiprasModel,
     adversarial_svm_is_robust_feature,
     hinge_loss,

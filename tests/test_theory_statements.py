@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from theory.__main__ import claims, main
-from theory.inputs import InputError
-from theory.statement import Statement, check, statements
+from theory.claims.statement import Statement, check
+from theory.common.inputs import InputError
+from theory.theorems import statements
 
 NAMES = sorted(statements())
 ROOT = Path(__file__).parent.parent
@@ -80,7 +81,7 @@ def test_a_wrong_statement_is_seen(monkeypatch):
     blind = Statement(**(vars(good) | {"control": good.residual}))
     assert check(blind, np.random.default_rng(0), 50).verdict("confirmed") == "BLIND"
     monkeypatch.setattr("theory.__main__.statements", lambda: {"wrong": wrong})
-    monkeypatch.setattr("theory.statement.statements", lambda: {"wrong": wrong})
+    monkeypatch.setattr("theory.theorems.statements", lambda: {"wrong": wrong})
     assert main(["check"]) == 1
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PRINTS = "from theory.cli import run; run(lambda argv: print('1 ±2 \\u00e9') or 0)"
+PRINTS = "from theory.common.cli import run; run(lambda argv: print('1 ±2 \\u00e9') or 0)"
 REFUSES = """
-from theory.cli import run
-from theory.inputs import InputError
+from theory.common.cli import run
+from theory.common.inputs import InputError
 def main(argv):
     raise InputError("no")
 run(main)"""
@@ -54,7 +54,7 @@ def test_a_terminal_of_few_letters_shows_the_others_in_those():
 def test_no_file_is_taken_for_a_closed_stream(tmp_path):
     code = f"""
 import os
-from theory.cli import run
+from theory.common.cli import run
 def f(_):
     with open({str(tmp_path / "result")!r}, "w") as file:
         os.write(2, b"noise")

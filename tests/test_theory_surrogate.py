@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import expit, ndtr
 
-from sim.sampling import draw
-from sim.solve import solve
-from theory.inputs import InputError
-from theory.mixture import GaussianMixture
-from theory.optimal import optimal_classifier
-from theory.surrogate import logistic_optimum
+from sim.sampling.draws import draw
+from sim.solvers.solve import solve
+from theory.common.inputs import InputError
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.optimal import optimal_classifier
+from theory.gaussian.surrogate import logistic_optimum
 
 
 def gradient(mixture, eps, scale, bias):

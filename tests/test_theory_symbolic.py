@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from theory import symbolic
-from theory.mixture import GaussianMixture
-from theory.optimal import optimal_bias, optimal_classifier
+from theory.claims import symbolic
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.optimal import optimal_bias, optimal_classifier
 
 
 def test_sympy_confirms_every_step():
@@ -47,7 +47,7 @@ def log_cdf(z):
 
 
 def weighted_twin():
-    """Return `theory.symbolic.weighted_bias` as a function of (m, sigma, K, ln r) at 50 digits."""
+    """Return `theory.claims.symbolic.weighted_bias` as a function of (m, sigma, K, ln r) at 50 digits."""
     arguments = sp.symbols("m sigma K lambda", real=True)
     modules = [{"LogPhi": log_cdf}, "mpmath"]
     twin = sp.lambdify(arguments, symbolic.weighted_bias(*arguments), modules)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from theory.table import LATEX, Code, Strong, Table, paragraph
+from theory.common.table import LATEX, Code, Strong, Table, paragraph
 
 NAMES = ["$\\frac{$", "a_b", "100%", "<b>", "&lt;", "|", "\\", "*b*", "`x`", "~~x~~", "[x](y)", "_x_", "=1+1"]
 LETTERS = st.text(st.sampled_from("ab1 \\`*_{}[]()<>#+-.!|$~&:;='\"/^%,\né中"))

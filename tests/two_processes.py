@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deep.attacks import TRAIN_ATTACKS
-from deep.augment import Augment
-from deep.checkpoint import save_state
+from deep.attacks.evaluate import Attack
+from deep.attacks.pgd import TRAIN_ATTACKS
 from deep.data import load
-from deep.distributed import World
-from deep.evaluate import Attack
-from deep.loop import Trainer
+from deep.data.augment import Augment
+from deep.data.distributed import World
 from deep.methods.base import Context
 from deep.methods.frl import FRL
 from deep.methods.pgd import PGD
-from deep.recipe import Recipe
+from deep.training.checkpoint import save_state
+from deep.training.loop import Trainer
+from deep.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import sympy
 
-from theory import symbolic
-from theory.adversary import NORMS
-from theory.certify import ARITHMETICS, certify
-from theory.cli import Parser, one_of, radius, real, run, whole
-from theory.inputs import InputError
-from theory.settings import KEYS, OPTIONAL, class_errors, parse_setting, read_settings, table
-from theory.statement import check, statements
-from theory.statement import table as outcome_table
-from theory.table import Table
+from theory.claims import symbolic
+from theory.claims.certificates import ARITHMETICS, certify
+from theory.claims.statement import check
+from theory.claims.statement import table as outcome_table
+from theory.common.cli import Parser, one_of, radius, real, run, whole
+from theory.common.inputs import InputError
+from theory.common.table import Table
+from theory.gaussian.adversary import NORMS
+from theory.gaussian.error_settings import KEYS, OPTIONAL, class_errors, parse_setting, read_settings, table
+from theory.theorems import statements
 
 
 def errors_command(args: Any) -> None:
@@ -59,7 +60,7 @@ def check_command(args: Any) -> int:
         for i, (name, s) in enumerate(known.items())
         if name in (args.names or known)
     }
-    print(outcome_table(outcomes).text())
+    print(outcome_table(known, outcomes).text())
     verdicts = {outcomes[name].verdict(known[name].status) for name in outcomes}
     return int(bool(verdicts & {"VIOLATED", "BLIND"}))
 

@@ -13,9 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from deep.data.formats import Arrays, Bytes, Source
-from theory.cli import one_line, writable_folder
-from theory.files import write_atomic
-from theory.inputs import InputError
+from theory.common.cli import one_line, writable_folder
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError
 
 __all__ = ["Download", "Files", "Raw", "sha256"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from theory.inputs import InputError
+from theory.common.inputs import InputError
 
 __all__ = ["Arrays", "Bytes", "Source", "read_cifar", "read_idx", "read_mat", "read_stl"]
 

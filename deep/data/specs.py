@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from deep.augment import Augment
+from deep.data.augment import Augment
 from deep.data.files import Files, Raw, sha256
 from deep.data.sources import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, STL10, SVHN
-from theory.inputs import InputError
+from theory.common.inputs import InputError
 
 __all__ = ["DATASETS", "DataSpec"]
 
@@ -30,7 +30,7 @@ class DataSpec:
         held_out: test images of each class, drawn by seed, where nobody published which.
         val_per_class: validation images of each class.
         eps: l-infinity radius.
-        model: key of `deep.models.MODELS`.
+        model: key of `deep.nets.networks.MODELS`.
         epochs: epochs in all.
         batch_size: images a step.
         threads: CPU threads; all cores if None.

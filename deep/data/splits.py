@@ -11,7 +11,7 @@ import torch
 from deep.data.files import Raw
 from deep.data.formats import Arrays, Bytes
 from deep.data.specs import DATASETS
-from theory.inputs import InputError, parse_object, read_text
+from theory.common.inputs import InputError, parse_object, read_text
 
 __all__ = ["Dataset", "Split", "load", "restore"]
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import TRAIN_ATTACKS, BatchNorm, Objective, cross_entropy, pgd
-from deep.ball import Ball
+from deep.attacks.ball import Ball
+from deep.attacks.noise import Noise
+from deep.attacks.pgd import TRAIN_ATTACKS, BatchNorm, Objective, cross_entropy, pgd
 from deep.data import Split
-from deep.distributed import World
-from deep.noise import Noise
-from theory.errors import ClassErrors
-from theory.inputs import InputError
+from deep.data.distributed import World
+from theory.common.inputs import InputError
+from theory.results.counts import ClassErrors
 
 __all__ = ["Context", "Epoch", "Method"]
 
@@ -37,7 +37,7 @@ class Context:
         start: half width of the uniform noise that the attack starts from, in units of the radius; if None,
             it starts as the method does.
         reach: radius of the ball to which the attack is projected, in units of the radius; inf for none.
-        batch_norm: see `deep.attacks.BatchNorm`.
+        batch_norm: see `deep.attacks.pgd.BatchNorm`.
         label_smoothing: weight of the uniform label in the cross-entropy that is trained on.
     """
 
@@ -90,7 +90,7 @@ class Method:
     """
 
     attacks: ClassVar[Collection[str]] = TRAIN_ATTACKS.keys()
-    """The training attacks, of `deep.attacks.TRAIN_ATTACKS`, that it can be trained with."""
+    """The training attacks, of `deep.attacks.pgd.TRAIN_ATTACKS`, that it can be trained with."""
 
     @dataclass(frozen=True)
     class Params:

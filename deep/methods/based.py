@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from deep.methods.base import Method
 from deep.methods.trades import TRADES, divergence, smoothed
-from theory.inputs import InputError, check_real
+from theory.common.inputs import InputError, check_real
 
 __all__ = ["Based", "Terms", "hot_epochs"]
 

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import attacking, kl_from, near_start, predicted
-from deep.ball import Ball
-from deep.folded import folded
+from deep.attacks.ball import Ball
+from deep.attacks.pgd import attacking, kl_from, near_start, predicted
 from deep.methods.trades import TRADES, divergence, smoothed
-from theory.inputs import check_real
+from deep.nets.folded import folded
+from theory.common.inputs import check_real
 
 __all__ = ["BAT", "METHOD", "from_uniform", "last_and_first"]
 

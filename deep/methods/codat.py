@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from deep.methods.based import Based
 from deep.methods.batchwise import Batchwise
-from theory.inputs import check_real
+from theory.common.inputs import check_real
 
 __all__ = ["CODAT", "METHOD", "chi2_ball_weights"]
 

@@ -30,11 +30,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import cross_entropy, pgd
-from deep.ball import Ball
+from deep.attacks.ball import Ball
+from deep.attacks.pgd import cross_entropy, pgd
 from deep.methods.base import Context, Epoch
 from deep.methods.based import Based
-from theory.inputs import InputError, check_real
+from theory.common.inputs import InputError, check_real
 
 __all__ = ["DAFA", "METHOD", "TwiceSteppedBall", "class_weights", "raised"]
 

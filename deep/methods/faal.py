@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from deep.methods.base import Context, Epoch
 from deep.methods.based import Based, hot_epochs
 from deep.methods.batchwise import Batchwise
-from theory.inputs import InputError, check_real
+from theory.common.inputs import InputError, check_real
 
 __all__ = ["FAAL", "METHOD", "kl_ball_weights", "probability_margins"]
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from deep.methods.base import Method
 from deep.methods.based import Based
 from deep.methods.batchwise import Batchwise
-from theory.inputs import check_real
+from theory.common.inputs import check_real
 
 __all__ = ["FAT", "METHOD", "class_variance"]
 

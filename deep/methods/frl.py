@@ -47,8 +47,8 @@ from torch import Tensor, nn
 from deep.methods.base import Context, Epoch
 from deep.methods.based import hot_epochs
 from deep.methods.trades import TRADES, surrogates
-from theory.errors import ClassErrors
-from theory.inputs import InputError, check_real
+from theory.common.inputs import InputError, check_real
+from theory.results.counts import ClassErrors
 
 __all__ = ["FRL", "METHOD", "capped", "class_weights"]
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from deep.methods.base import Context, Epoch
 from deep.methods.based import Based
 from deep.methods.frl import capped, class_weights
-from theory.errors import ClassErrors
-from theory.inputs import InputError, check_real
+from theory.common.inputs import InputError, check_real
+from theory.results.counts import ClassErrors
 
 __all__ = ["METHOD", "Reweight", "ascended"]
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import attacking, kl_from, near_start
+from deep.attacks.noise import Noise
+from deep.attacks.pgd import attacking, kl_from, near_start
 from deep.methods.base import Method
-from deep.noise import Noise
-from theory.inputs import check_real
+from theory.common.inputs import check_real
 
 __all__ = ["METHOD", "TRADES", "divergence", "smoothed", "surrogates"]
 

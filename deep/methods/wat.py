@@ -29,12 +29,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deep.attacks import attacking
+from deep.attacks.noise import Noise
+from deep.attacks.pgd import attacking
 from deep.data import Split
 from deep.methods.base import Context, Epoch
 from deep.methods.trades import TRADES, surrogates
-from deep.noise import Noise
-from theory.inputs import check_real
+from theory.common.inputs import check_real
 
 __all__ = ["METHOD", "WAT", "expert_costs", "hedge_weights", "sample_weights"]
 

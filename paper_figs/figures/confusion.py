@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive, RunFiles, Trained
 from paper_figs.marks import rotation
-from theory.inputs import InputError
+from theory.common.inputs import InputError
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Maps", "caption", "compute", "draw"]
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from paper_figs.archive import Archive, RunFiles
 from paper_figs.marks import MARKERS, legend_name
-from theory.inputs import InputError
+from theory.common.inputs import InputError
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Curves", "caption", "compute", "draw"]
 

@@ -12,11 +12,11 @@ from matplotlib.lines import Line2D
 from scipy.special import ndtr, ndtri
 
 from paper_figs.archive import Archive
-from paper_figs.looks import MARKERS, points
+from paper_figs.marks import MARKERS, points
 from paper_figs.simulated import REMEDIES, Trained, average, sizes, trained, worst
-from theory.constrained import ParetoFront, pareto_front
-from theory.fairness import class_errors
-from theory.mixture import GaussianMixture
+from theory.gaussian.constrained import ParetoFront, pareto_front
+from theory.gaussian.fairness import class_errors
+from theory.gaussian.mixture import GaussianMixture
 
 __all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "Front", "caption", "compute", "draw"]
 

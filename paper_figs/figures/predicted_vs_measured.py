@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive, RunFiles, Trained
 from paper_figs.summary import ENOUGH
-from theory.errors import mean_interval
-from theory.inputs import InputError
+from theory.common.inputs import InputError
+from theory.results.counts import mean_interval
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Scatter", "caption", "compute", "draw"]
 

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from scipy.special import log_ndtr
 
 from paper_figs.archive import Archive
-from paper_figs.looks import LINES, MARKERS, points
+from paper_figs.marks import LINES, MARKERS, points
 from paper_figs.simulated import BOTH, REMEDIES, Trained, average, between, sizes, trained
-from theory.fairness import fair_error, price_of_fairness
-from theory.optimal import optimal_z_scores
+from theory.gaussian.fairness import fair_error, price_of_fairness
+from theory.gaussian.optimal import optimal_z_scores
 
 __all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "caption", "compute", "draw", "limit", "ratio"]
 

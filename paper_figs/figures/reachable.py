@@ -11,12 +11,12 @@ from matplotlib.lines import Line2D
 from scipy.special import ndtr, ndtri
 
 from paper_figs.archive import Archive
-from paper_figs.looks import arms
+from paper_figs.marks import arms
 from paper_figs.simulated import COUNTED, REMEDIES, Trained, each, sizes, trained
-from theory.fairness import class_errors, reachable_bias
-from theory.mixture import GaussianMixture
-from theory.optimal import optimal_bias
-from theory.problem import Problem, Uniform
+from theory.gaussian.fairness import class_errors, reachable_bias
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.optimal import optimal_bias
+from theory.gaussian.problem import Problem, Uniform
 
 __all__ = [
     "CLAIMS",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive
 from paper_figs.leanings import PARTS, TRAININGS, Leanings
-from theory.errors import exact_interval
+from theory.results.counts import exact_interval
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Data", "caption", "compute", "draw"]
 

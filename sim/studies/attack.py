@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sim.attack import compare
-from sim.compare import Verdict
-from sim.study import Comparison, Outcome, Setting, Study
-from theory.adversary import NORMS
-from theory.errors import exact_interval
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison, Verdict
+from sim.testing.iterative import compare
+from theory.gaussian.adversary import NORMS
+from theory.results.counts import exact_interval
 
 __all__ = ["STUDY"]
 

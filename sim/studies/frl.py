@@ -4,7 +4,8 @@ The multipliers of the paper's algorithm (Xu et al., 2021) only set the cost odd
 with phi = phi_+ - phi_-. Each epoch trains exactly at these odds and moves phi by the violation of
 |R_+ - R_-| <= 2 tau. Where theory sees no duality gap it must settle at phi = 2 lambda. Where it sees one,
 the trained classifier must jump between a constant and a far less weighted one
-(`theory.fairness.reachable_bias`), with phi near the odds of the jump. With a convex surrogate nothing jumps.
+(`theory.gaussian.fairness.reachable_bias`), with phi near the odds of the jump. With a convex surrogate
+nothing jumps.
 """
 
 from collections.abc import Callable
@@ -15,13 +16,13 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from sim.compare import Verdict, judge
-from sim.learn import Learnt, draw_scores, threshold_scale
-from sim.study import Comparison, Outcome, Setting, Study
-from sim.train import Thresholds
-from theory.constrained import frl
-from theory.fairness import reachable_bias, reweight_odds
-from theory.trial import Law, Training
+from sim.learning.biases import Learnt, draw_scores, threshold_scale
+from sim.learning.threshold import Thresholds
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison, Verdict, judge
+from theory.claims.simulation import Law, Training
+from theory.gaussian.constrained import frl
+from theory.gaussian.fairness import reachable_bias, reweight_odds
 
 __all__ = ["STUDY", "Ascent", "ascend"]
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sim.experiment import Task, execute, tasks
-from sim.study import Comparison, Outcome, Setting, Study
-from theory.mixture import CLASSES, GaussianMixture
+from sim.studies.grid_runs import Task, execute, tasks
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison
+from theory.gaussian.mixture import CLASSES, GaussianMixture
 
 __all__ = ["STUDY", "settings_of"]
 
@@ -26,7 +27,7 @@ DEFAULT: dict[str, Any] = {
 
 
 def settings_of(**grid: Any) -> list[Setting]:
-    """Return the settings of a grid, which is given as to `sim.experiment.tasks`: one for each training."""
+    """Return the settings of a grid, one for each training: see `sim.studies.grid_runs.tasks`."""
     return [
         {**vars(t.mixture), "rule": t.rule, "train_eps": t.train_eps, "evaluate": list(t.evaluate)}
         | {"seed": list(t.seed)}

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from sim.counting import SAMPLES, compare_errors
-from sim.sampling import shared_covariance
-from sim.study import Comparison, Outcome, Setting, Study
-from theory.adversary import NORMS
-from theory.imbalance import covariance_direction, effects
-from theory.linear import LinearClassifier
+from sim.sampling.draws import shared_covariance
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison
+from sim.testing.counting import SAMPLES, compare_errors
+from theory.gaussian.adversary import NORMS
+from theory.gaussian.linear import LinearClassifier
+from theory.variants.imbalance import covariance_direction, effects
 
 __all__ = ["STUDY"]
 

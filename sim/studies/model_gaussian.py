@@ -1,4 +1,4 @@
-"""Any means, norm, priors, costs and class radii: the four classifiers of `theory.problem`.
+"""Any means, norm, priors, costs and class radii: the four classifiers of `theory.gaussian.problem`.
 
 The classes are sampled and attacked in full dimension. Radii of class +1 and -1 differ in every other
 setting (Remargin), priors and costs in all but the first, which is the setting of Xu et al. (2021).
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from sim.counting import SAMPLES, compare_errors
-from sim.sampling import isotropic
-from sim.study import Comparison, Outcome, Setting, Study
-from theory.adversary import NORMS
-from theory.linear import LinearClassifier
-from theory.problem import Problem, Solution, Uniform
+from sim.sampling.draws import isotropic
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison
+from sim.testing.counting import SAMPLES, compare_errors
+from theory.gaussian.adversary import NORMS
+from theory.gaussian.linear import LinearClassifier
+from theory.gaussian.problem import Problem, Solution, Uniform
 
 __all__ = ["STUDY"]
 

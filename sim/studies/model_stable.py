@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.counting import SAMPLES, compare_errors
-from sim.sampling import Stable
-from sim.study import Comparison, Outcome, Setting, Study
-from theory.linear import LinearClassifier
-from theory.stable import stable_cdf, stable_margin, stable_optimum
+from sim.sampling.draws import Stable
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison
+from sim.testing.counting import SAMPLES, compare_errors
+from theory.gaussian.linear import LinearClassifier
+from theory.variants.stable import stable_cdf, stable_margin, stable_optimum
 
 __all__ = ["STUDY", "direction"]
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sim.counting import SAMPLES, compare_errors
-from sim.sampling import Tsipras
-from sim.study import Comparison, Outcome, Setting, Study
-from theory.linear import LinearClassifier
-from theory.tsipras import TsiprasModel, linear_error, natural_svm
+from sim.sampling.draws import Tsipras
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison
+from sim.testing.counting import SAMPLES, compare_errors
+from theory.gaussian.linear import LinearClassifier
+from theory.variants.tsipras import TsiprasModel, linear_error, natural_svm
 
 __all__ = ["STUDY"]
 

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, bdtrc
 
-from sim.compare import Verdict, judge
-from sim.counting import SAMPLES
-from sim.sampling import Gaussians
-from sim.study import Comparison, Outcome, Setting, Study
-from theory.adversary import NORMS, dual_norm
-from theory.errors import exact_interval
-from theory.multiclass import class_error, error_bounds, pair_z_scores
+from sim.sampling.draws import Gaussians
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison, Verdict, judge
+from sim.testing.counting import SAMPLES
+from theory.gaussian.adversary import NORMS, dual_norm
+from theory.results.counts import exact_interval
+from theory.variants.multiclass import class_error, error_bounds, pair_z_scores
 
 __all__ = ["STUDY", "judge_bound"]
 

@@ -2,7 +2,8 @@
 
 The bias with the fewest errors converges like n^(-1/3) (Kim and Pollard, 1990), the bias of equal errors and
 the parameters of logistic training like n^(-1/2), and in d dimensions the mean error of logistic training
-exceeds its limit by about d / n: `theory.surrogate.LogisticOptimum.sample_z_scores` says by how much.
+exceeds its limit by about d / n: `theory.gaussian.surrogate.LogisticOptimum.sample_z_scores` says by how
+much.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from sim.compare import Verdict, judge_mean
-from sim.learn import learn
-from sim.sampling import draw
-from sim.solve import solve
-from sim.study import Comparison, Outcome, Setting, Study
-from theory.linear import LinearClassifier
-from theory.mixture import GaussianMixture
-from theory.optimal import optimal_bias
-from theory.surrogate import LogisticOptimum, logistic_optimum
-from theory.trial import Law, Training
+from sim.learning.biases import learn
+from sim.sampling.draws import draw
+from sim.solvers.solve import solve
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison, Verdict, judge_mean
+from theory.claims.simulation import Law, Training
+from theory.gaussian.linear import LinearClassifier
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.optimal import optimal_bias
+from theory.gaussian.surrogate import LogisticOptimum, logistic_optimum
 
 __all__ = ["STUDY", "slope"]
 

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from sim.compare import Verdict, judge
-from sim.experiment import count
-from sim.learn import Learnt, learn
-from sim.sampling import draw_scores
-from sim.study import Comparison, Outcome, Setting, Study
-from theory.errors import ClassErrors
-from theory.linear import LinearClassifier
-from theory.mixture import CLASSES, GaussianMixture
-from theory.problem import Problem, Solution, Uniform
-from theory.record import records_of
-from theory.trial import Law, Training
+from sim.learning.biases import Learnt, learn
+from sim.sampling.draws import draw_scores
+from sim.studies.grid_runs import count
+from sim.studies.study import Outcome, Setting, Study
+from sim.testing.bands import Comparison, Verdict, judge
+from theory.claims.simulation import Law, Training
+from theory.gaussian.linear import LinearClassifier
+from theory.gaussian.mixture import CLASSES, GaussianMixture
+from theory.gaussian.problem import Problem, Solution, Uniform
+from theory.results.counts import ClassErrors
+from theory.results.records import records_of
 
 __all__ = ["STUDY", "Remedy", "remedies"]
 

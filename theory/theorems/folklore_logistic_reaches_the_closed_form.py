@@ -4,12 +4,12 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtri
 
-from theory import symbolic
-from theory.mixture import GaussianMixture
-from theory.shared_settings import law
-from theory.statement import Setting, Statement, log_uniform, symbol
-from theory.surrogate import logistic_optimum
-from theory.trial import Training, Trial, rates_of
+from theory.claims import symbolic
+from theory.claims.domains import law
+from theory.claims.simulation import Training, Trial, rates_of
+from theory.claims.statement import Setting, Statement, log_uniform, symbol
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.surrogate import logistic_optimum
 
 __all__ = ["STATEMENT"]
 
@@ -45,7 +45,7 @@ STATEMENT = Statement(
     status="refuted",
     note=(
         "It is another bias: at m = sigma and K = 2 the gap between the classes is 0.094, not 0.244. A "
-        "simulation of logistic training must be compared with theory.surrogate."
+        "simulation of logistic training must be compared with theory.gaussian.surrogate."
     ),
     kind="=",
     assumptions={

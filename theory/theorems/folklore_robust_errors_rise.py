@@ -1,9 +1,9 @@
 """The robust errors of both classes rise with the radius."""
 
-from theory import symbolic
-from theory.shared_settings import LOSS, at_both_margins, draw_loss, rates_at_both
-from theory.statement import Statement, symbol
-from theory.trial import Trial
+from theory.claims import symbolic
+from theory.claims.domains import LOSS, at_both_margins, draw_loss, rates_at_both
+from theory.claims.simulation import Trial
+from theory.claims.statement import Statement, symbol
 
 __all__ = ["STATEMENT"]
 

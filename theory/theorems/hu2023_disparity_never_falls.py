@@ -3,10 +3,10 @@
 import numpy as np
 import sympy as sp
 
-from theory import symbolic
-from theory.imbalance import accuracy_disparity
-from theory.statement import Setting, Statement, log_uniform, symbol
-from theory.trial import Law, Rate, Training, Trial, rates_of
+from theory.claims import symbolic
+from theory.claims.simulation import Law, Rate, Training, Trial, rates_of
+from theory.claims.statement import Setting, Statement, log_uniform, symbol
+from theory.variants.imbalance import accuracy_disparity
 
 __all__ = ["STATEMENT"]
 

@@ -3,11 +3,11 @@
 import numpy as np
 import sympy as sp
 
-from theory import symbolic
-from theory.imbalance import effects
-from theory.statement import Setting, Statement, log_uniform, symbol
+from theory.claims import symbolic
+from theory.claims.simulation import Trial
+from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.theorems.hu2023_disparity_never_falls import rates
-from theory.trial import Trial
+from theory.variants.imbalance import effects
 
 __all__ = ["STATEMENT"]
 

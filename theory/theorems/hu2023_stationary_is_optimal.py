@@ -3,9 +3,9 @@
 import numpy as np
 import sympy as sp
 
-from theory.stable import cauchy_rootless_ratio, stable_cdf
-from theory.statement import Setting, Statement, log_uniform, symbol
-from theory.trial import Law, Training, Trial, rates_of
+from theory.claims.simulation import Law, Training, Trial, rates_of
+from theory.claims.statement import Setting, Statement, log_uniform, symbol
+from theory.variants.stable import cauchy_rootless_ratio, stable_cdf
 
 __all__ = ["STATEMENT"]
 

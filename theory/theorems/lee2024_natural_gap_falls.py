@@ -4,13 +4,13 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtr
 
-from theory import shared_certificates as c
-from theory import symbolic
-from theory.certify import Certificate
-from theory.optimal import optimal_z_scores
-from theory.shared_settings import LOSS, draw_loss, law, optimum
-from theory.statement import Setting, Statement, log_uniform, symbol
-from theory.trial import Trial, rates_of
+from theory.claims import optimum_certificates as c
+from theory.claims import symbolic
+from theory.claims.certificates import Certificate
+from theory.claims.domains import LOSS, draw_loss, law, optimum
+from theory.claims.simulation import Trial, rates_of
+from theory.claims.statement import Setting, Statement, log_uniform, symbol
+from theory.gaussian.optimal import optimal_z_scores
 
 __all__ = ["STATEMENT"]
 

@@ -1,7 +1,7 @@
 """The robust gap falls as the classes move apart."""
 
-from theory.shared_settings import LOSS, draw_loss
-from theory.statement import Statement
+from theory.claims.domains import LOSS, draw_loss
+from theory.claims.statement import Statement
 from theory.theorems import ours_robust_gap_grows
 from theory.theorems.ours_robust_gap_grows import gap, twin
 

@@ -2,11 +2,11 @@
 
 import sympy as sp
 
-from theory import symbolic
-from theory.fairness import critical_margin, fair_error
-from theory.shared_settings import MARGIN, draw_margin, fair
-from theory.statement import Statement
-from theory.trial import Trial, rates_of
+from theory.claims import symbolic
+from theory.claims.domains import MARGIN, draw_margin, fair
+from theory.claims.simulation import Trial, rates_of
+from theory.claims.statement import Statement
+from theory.gaussian.fairness import critical_margin, fair_error
 
 __all__ = ["STATEMENT"]
 

@@ -4,12 +4,12 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtr
 
-from theory import symbolic
-from theory.fairness import class_errors
-from theory.multiclass import variance_ratio
-from theory.shared_settings import LOSS, law
-from theory.statement import Setting, Statement, log_uniform, symbol
-from theory.trial import Training, Trial, rates_of
+from theory.claims import symbolic
+from theory.claims.domains import LOSS, law
+from theory.claims.simulation import Training, Trial, rates_of
+from theory.claims.statement import Setting, Statement, log_uniform, symbol
+from theory.gaussian.fairness import class_errors
+from theory.variants.multiclass import variance_ratio
 
 __all__ = ["STATEMENT"]
 

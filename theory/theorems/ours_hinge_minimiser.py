@@ -2,10 +2,10 @@
 
 import sympy as sp
 
-from theory import symbolic
-from theory.shared_settings import MARGIN, draw_margin, learnt_bias
-from theory.statement import Setting, Statement
-from theory.surrogate import hinge_optimum
+from theory.claims import symbolic
+from theory.claims.domains import MARGIN, draw_margin, learnt_bias
+from theory.claims.statement import Setting, Statement
+from theory.gaussian.surrogate import hinge_optimum
 
 __all__ = ["STATEMENT"]
 

@@ -3,11 +3,11 @@
 import sympy as sp
 from scipy.special import ndtri
 
-from theory import symbolic
-from theory.fairness import fair_bias
-from theory.shared_settings import LOSS, draw_loss, fair, law
-from theory.statement import Setting, Statement, symbol
-from theory.trial import Trial, rates_of
+from theory.claims import symbolic
+from theory.claims.domains import LOSS, draw_loss, fair, law
+from theory.claims.simulation import Trial, rates_of
+from theory.claims.statement import Setting, Statement, symbol
+from theory.gaussian.fairness import fair_bias
 
 __all__ = ["STATEMENT"]
 

@@ -4,12 +4,12 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtr
 
-from theory import shared_certificates as c
-from theory import symbolic
-from theory.certify import Certificate
-from theory.shared_settings import MARGIN, draw_margin, optimum, z_scores
-from theory.statement import Statement
-from theory.trial import Trial, rates_of
+from theory.claims import optimum_certificates as c
+from theory.claims import symbolic
+from theory.claims.certificates import Certificate
+from theory.claims.domains import MARGIN, draw_margin, optimum, z_scores
+from theory.claims.simulation import Trial, rates_of
+from theory.claims.statement import Statement
 
 __all__ = ["STATEMENT"]
 

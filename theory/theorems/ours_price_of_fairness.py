@@ -2,13 +2,13 @@
 
 import sympy as sp
 
-from theory import shared_certificates as c
-from theory import symbolic
-from theory.certify import Certificate
-from theory.fairness import fair_error, price_of_fairness
-from theory.shared_settings import MARGIN, draw_margin, fair, optimum
-from theory.statement import Statement
-from theory.trial import Trial, rates_of
+from theory.claims import optimum_certificates as c
+from theory.claims import symbolic
+from theory.claims.certificates import Certificate
+from theory.claims.domains import MARGIN, draw_margin, fair, optimum
+from theory.claims.simulation import Trial, rates_of
+from theory.claims.statement import Statement
+from theory.gaussian.fairness import fair_error, price_of_fairness
 
 __all__ = ["STATEMENT"]
 

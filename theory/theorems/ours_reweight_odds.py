@@ -3,11 +3,11 @@
 import numpy as np
 import sympy as sp
 
-from theory import symbolic
-from theory.fairness import critical_margin, fair_bias, reweight_odds
-from theory.shared_settings import MARGIN, draw_margin, optimum
-from theory.statement import Setting, Statement
-from theory.trial import Trial, rates_of
+from theory.claims import symbolic
+from theory.claims.domains import MARGIN, draw_margin, optimum
+from theory.claims.simulation import Trial, rates_of
+from theory.claims.statement import Setting, Statement
+from theory.gaussian.fairness import critical_margin, fair_bias, reweight_odds
 
 __all__ = ["STATEMENT"]
 

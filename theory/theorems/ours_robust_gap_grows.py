@@ -4,12 +4,12 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtr
 
-from theory import shared_certificates as c
-from theory import symbolic
-from theory.certify import Certificate
-from theory.shared_settings import LOSS, at_both_margins, draw_loss, rates_at_both
-from theory.statement import Setting, Statement, symbol
-from theory.trial import Trial
+from theory.claims import optimum_certificates as c
+from theory.claims import symbolic
+from theory.claims.certificates import Certificate
+from theory.claims.domains import LOSS, at_both_margins, draw_loss, rates_at_both
+from theory.claims.simulation import Trial
+from theory.claims.statement import Setting, Statement, symbol
 
 __all__ = ["STATEMENT"]
 

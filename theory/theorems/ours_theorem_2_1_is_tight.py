@@ -5,10 +5,10 @@ import numpy.typing as npt
 import sympy as sp
 from scipy.special import ndtr
 
-from theory import symbolic
-from theory.statement import Setting, Statement, log_uniform, symbol
-from theory.trial import Rate, Trial
-from theory.tsipras import TsiprasModel, draw_features, robust_bound, tight_example
+from theory.claims import symbolic
+from theory.claims.simulation import Rate, Trial
+from theory.claims.statement import Setting, Statement, log_uniform, symbol
+from theory.variants.tsipras import TsiprasModel, draw_features, robust_bound, tight_example
 
 __all__ = ["STATEMENT"]
 

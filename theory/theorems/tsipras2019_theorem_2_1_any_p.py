@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from theory.statement import Setting, Statement, symbol
+from theory.claims.simulation import Trial
+from theory.claims.statement import Setting, Statement, symbol
 from theory.theorems.tsipras2019_theorem_2_1 import errors
-from theory.trial import Trial
-from theory.tsipras import TsiprasModel, linear_accuracy, linear_error
+from theory.variants.tsipras import TsiprasModel, linear_accuracy, linear_error
 
 __all__ = ["STATEMENT"]
 

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from theory import symbolic
-from theory.statement import Setting, Statement, symbol
-from theory.trial import Rate, Trial
-from theory.tsipras import TsiprasModel, draw_features, hinge_loss
+from theory.claims import symbolic
+from theory.claims.simulation import Rate, Trial
+from theory.claims.statement import Setting, Statement, symbol
+from theory.variants.tsipras import TsiprasModel, draw_features, hinge_loss
 
 __all__ = ["STATEMENT"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from theory.statement import Statement
+from theory.claims.statement import Statement
 from theory.theorems.tsipras2019_theorem_2_2 import slack, trial, twin
 
 __all__ = ["STATEMENT"]

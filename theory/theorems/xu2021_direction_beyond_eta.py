@@ -5,9 +5,9 @@ import numpy.typing as npt
 import sympy as sp
 from scipy.special import ndtr
 
-from theory.adversary import uniform_direction
-from theory.statement import Setting, Statement, log_uniform, symbol
-from theory.trial import Rate, Trial
+from theory.claims.simulation import Rate, Trial
+from theory.claims.statement import Setting, Statement, log_uniform, symbol
+from theory.gaussian.adversary import uniform_direction
 
 __all__ = ["STATEMENT"]
 

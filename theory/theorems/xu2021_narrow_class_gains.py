@@ -2,12 +2,12 @@
 
 import sympy as sp
 
-from theory import shared_certificates as c
-from theory.certify import Certificate
-from theory.shared_settings import LOSS, draw_loss, law, optimum
-from theory.statement import Statement
+from theory.claims import optimum_certificates as c
+from theory.claims.certificates import Certificate
+from theory.claims.domains import LOSS, draw_loss, law, optimum
+from theory.claims.simulation import Trial, rates_of
+from theory.claims.statement import Statement
 from theory.theorems.xu2021_wide_class_pays import twin, z
-from theory.trial import Trial, rates_of
 
 __all__ = ["STATEMENT"]
 

@@ -4,10 +4,10 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtri
 
-from theory import symbolic
-from theory.shared_settings import MARGIN, draw_margin, optimum, z_scores
-from theory.statement import Statement
-from theory.trial import Trial, rates_of
+from theory.claims import symbolic
+from theory.claims.domains import MARGIN, draw_margin, optimum, z_scores
+from theory.claims.simulation import Trial, rates_of
+from theory.claims.statement import Statement
 
 __all__ = ["STATEMENT"]
 

@@ -1,0 +1,1 @@
+"""Balls, attacks, and the evaluation of which every error is derived."""

@@ -1,0 +1,1 @@
+"""The margins of a network, and the Gaussian model that is fitted to them."""

@@ -1,0 +1,232 @@
+"""A trained network beside the Gaussian-margin model that was fitted to it."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from deep.attacks.evaluate import Attack, evaluate
+from deep.data import Split
+from deep.margins.measure import Losses, Measured, losses, measured, predictions
+from deep.runs.folder import SPLIT, WEIGHTS
+from deep.runs.reload import Run
+from deep.training.seeds import stream
+from theory.common.arrays import packed, read_arrays
+from theory.common.files import write_atomic
+from theory.common.inputs import InputError, parse_radius
+from theory.networks.agreement import Agreement, agreement, explained_variance, pair_ratios, rank_correlation
+from theory.networks.margin_model import PREDICTORS, MarginSamples, Prediction, predict
+from theory.results.counts import ClassErrors
+from theory.results.flags import CLEAN, Evaluation
+
+__all__ = ["QUANTITIES", "Link", "link"]
+
+FEWEST = 20
+"""Samples of a class that its margins are fitted to, at least."""
+DRAWS = 1000
+"""From the posterior of K of a pair."""
+QUANTITIES = ("natural_error", "robust_error")
+MEASURED = "link.npz"
+"""What the network was needed for, in the folder of a run."""
+Arrays = dict[str, npt.NDArray[Any]]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A run, what the theory predicts of it, and what was counted.
+
+    Args:
+        folder: of the run.
+        run: the run.
+        attack: plain PGD of the radius looked at.
+        fitted_on: which samples the model was fitted to, in words.
+        margins: theirs.
+        prediction: the class errors that they predict.
+        evaluation: of the samples that were not fitted.
+        losses: to each other class, among some of these.
+        ratios: K of each pair from its four error rates, low and high, shape (C, C) each.
+        given: the class each test sample is given, without and with an attack.
+    """
+
+    folder: Path
+    run: Run
+    attack: Attack
+    fitted_on: str
+    margins: Measured
+    prediction: Prediction
+    evaluation: Evaluation
+    losses: Losses
+    ratios: tuple[Floats, Floats, Floats]
+    given: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+    @property
+    def label(self) -> str:
+        """Return the name of the method with what tells its variants apart."""
+        params = self.run.settings.params
+        words = [getattr(params, name) for name in ("variant", "base", "beta") if hasattr(params, name)]
+        if "variant" in vars(params):
+            words = words[:1]
+        return " ".join([self.run.settings.method, *(f"{w:g}" if isinstance(w, float) else w for w in words)])
+
+    @cached_property
+    def counted(self) -> ClassErrors:
+        """Return the counted errors of each class."""
+        return self.evaluation.errors(self.run.data.classes)
+
+    @cached_property
+    def agreements(self) -> dict[str, Agreement]:
+        """Return how predicted and counted errors agree, for each error."""
+        counted, seed = self.counted, self.run.settings.seed
+        return {
+            q: agreement(
+                self.prediction.value[row],
+                self.prediction.replicates[:, row],
+                counted.counts(q),
+                counted.n,
+                seed,
+            )
+            for row, q in enumerate(QUANTITIES)
+        }
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Return rank correlation and explained variance of each predictor, for each error."""
+        first, *rest = PREDICTORS
+        found = {first: self.prediction.value}
+        found |= {name: _both(self.margins.samples, name) for name in rest}
+        found[f"{first}, no bounds"] = _both(self.margins.unbounded, first)
+        rates = [self.counted.rates(q) for q in QUANTITIES]
+        return {
+            name: {
+                q: (rank_correlation(p, r), explained_variance(p, r))
+                for q, p, r in zip(QUANTITIES, pair, rates, strict=True)
+            }
+            for name, pair in found.items()
+        }
+
+    @cached_property
+    def width_ratios(self) -> tuple[Floats, Floats, Floats]:
+        """Return K of each pair as the fitted margins have it, with its 95 % bootstrap interval."""
+        drawn = np.array([model.width_ratio for model in self.prediction.models])
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        return self.prediction.model.width_ratio, low, high
+
+
+def _both(samples: MarginSamples, name: str) -> Floats:
+    """Return the natural and the robust error of each class by one of `PREDICTORS`, shape (2, C)."""
+    return np.array([PREDICTORS[name](samples, attacked) for attacked in (False, True)])
+
+
+def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates: int) -> Link:
+    """Fit the model to a run and count what it predicts.
+
+    What was measured of the network is kept in the folder, and not measured again.
+
+    Args:
+        folder: of the run.
+        run: the run.
+        eps: radius; that of the run if None.
+        per_class: test samples of each class whose pairs are attacked.
+        replicates: bootstrap samples.
+
+    Raises:
+        InputError: a class has too few samples, or the output of the network is constant.
+    """
+    attacks = run.attacks
+    if eps is not None:
+        attacks = tuple(replace(a, eps=parse_radius(eps), eps_text=eps) for a in attacks)
+    fitted_on, fit, rest = _parts(folder, run)
+    key = _key(folder, attacks, per_class)
+    seen, classes = len(fit) + len(run.data.test), len(run.data.classes)
+    found = _kept(folder / MEASURED, key, most=64 * (seen + classes) * (classes + 1) + (1 << 20))
+    try:
+        if found is None:
+            found = {"key": np.array(key), **_measure(run, attacks, fit, rest, per_class)}
+            write_atomic(folder / MEASURED, packed(found))
+        samples = MarginSamples(found["fitted"], found["margin"], found["drop"])
+        margins = Measured(samples, replace(samples, drop=attacks[0].eps * found["norm"]), found["norm"])
+        pairs = Losses(found["lost"], found["lost_attacked"], found["n"])
+        prediction = predict(margins.samples, replicates=replicates, seed=run.settings.seed)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+    labels = run.data.test.labels.cpu().numpy()[rest]
+    names = (CLEAN, *(attack.name for attack in attacks))
+    return Link(
+        folder,
+        run,
+        attacks[0],
+        fitted_on,
+        margins,
+        prediction,
+        Evaluation(names, run.data.test.index.cpu().numpy()[rest], labels, found["ok"]),
+        pairs,
+        pair_ratios(*pairs, draws=DRAWS, seed=run.settings.seed),
+        (found["given"], found["given_attacked"]),
+    )
+
+
+def _measure(
+    run: Run, attacks: tuple[Attack, ...], fit: Split, rest: npt.NDArray[np.int64], per_class: int
+) -> Arrays:
+    """Return everything that the network is needed for.
+
+    Args:
+        run: the run.
+        attacks: those of the evaluation, plain PGD first.
+        fit: the samples that the margins are fitted to.
+        rest: places of the test samples that are left to compare with.
+        per_class: how many of each class of these are attacked pair by pair.
+    """
+    test, seed = run.data.test, stream(run.settings.seed, "test")
+    found = run.evaluation if attacks == run.attacks else evaluate(run.model, test, *attacks, seed=seed)
+    held = test.take(torch.from_numpy(rest).to(test.labels.device))
+    few = held.take(held.first(per_class))
+    margins = measured(run.model, fit, attacks[0])
+    title = f"{run.settings.method}, seed {run.settings.seed}"
+    natural, robust, n = losses(run.model, few, attacks[0], seed=seed, title=title)
+    given, attacked = predictions(run.model, test, attacks[0], seed=seed)
+    out = {"fitted": margins.samples.labels, "margin": margins.samples.margin, "drop": margins.samples.drop}
+    out |= {"norm": margins.norm, "lost": natural, "lost_attacked": robust, "n": n}
+    return out | {"ok": found.ok[:, rest], "given": given, "given_attacked": attacked}
+
+
+def _key(folder: Path, attacks: tuple[Attack, ...], per_class: int) -> str:
+    """Return what names a measurement: weights and split of the run, attacks and samples."""
+    digest = hashlib.sha256(repr((attacks, per_class, FEWEST, torch.__version__)).encode())
+    for file in (WEIGHTS, SPLIT):
+        digest.update((folder / file).read_bytes())
+    return digest.hexdigest()
+
+
+def _kept(path: Path, key: str, most: int = 1 << 24) -> Arrays | None:
+    """Return a measurement that is there, or None if it is another one or damaged: then it is made again."""
+    try:
+        found = read_arrays(path, most)
+    except InputError:
+        return None
+    return found if str(found.get("key")) == key else None
+
+
+def _parts(folder: Path, run: Run) -> tuple[str, Split, npt.NDArray[np.int64]]:
+    """Return the split to fit, its name, and the places of the test samples that are left to compare with."""
+    val, test = run.data.val, run.data.test
+    labels = test.labels.cpu().numpy()
+    if int(torch.bincount(val.labels, minlength=len(run.data.classes)).min()) >= FEWEST:
+        return "validation split", val, np.arange(len(labels))
+    turn = np.zeros(len(labels), np.int64)
+    for c in range(len(run.data.classes)):
+        members = np.flatnonzero(labels == c)
+        turn[members] = np.arange(len(members)) % 2
+        if len(members) < 2 * FEWEST:
+            raise InputError(
+                f"{folder}: to fit margins, each class needs {FEWEST} validation or {2 * FEWEST} test "
+                f"images, class {run.data.classes[c]} has {int((val.labels == c).sum())} and {len(members)}"
+            )
+    chosen = torch.from_numpy(np.flatnonzero(turn == 1)).to(test.labels.device)
+    return "every second test sample of each class", test.take(chosen), np.flatnonzero(turn == 0)

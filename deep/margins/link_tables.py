@@ -1,0 +1,192 @@
+"""What ``python -m deep.link`` prints: prediction beside measurement."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from deep.margins.fit import QUANTITIES, Link
+from theory.common.digits import percent, rounded
+from theory.common.table import Table
+from theory.networks.agreement import rank_correlation
+from theory.networks.changes import Change, tally
+from theory.results.counts import exact_interval, mean_interval
+
+__all__ = ["direction_tables", "run_tables", "summary_tables"]
+
+
+def _percent(value: float, low: float, high: float, signed: bool = False) -> str:
+    if not np.isfinite(low):
+        return percent(value, signed=signed)
+    return "{} [{}, {}]".format(*(percent(v, signed=signed) for v in (value, low, high)))
+
+
+def _plain(value: float, low: float = np.nan, high: float = np.nan) -> str:
+    if not np.isfinite(value):
+        return "-"
+    return f"{rounded(value)} [{rounded(low)}, {rounded(high)}]" if np.isfinite(low) else rounded(value)
+
+
+def _title(one: Link) -> str:
+    return (
+        f"{one.label} on {one.run.settings.dataset}, seed {one.run.settings.seed}, eps={one.attack.eps_text}"
+    )
+
+
+def run_tables(one: Link) -> list[Table]:
+    """Return predicted and measured errors of each class, how they agree, other predictors, and K."""
+    return [_classes(one), _agreement(one), _pairs(one)]
+
+
+def _classes(one: Link) -> Table:
+    counted, (low, high) = one.counted, one.prediction.interval()
+    rows = [[name, str(n)] for name, n in zip(counted.classes, counted.n, strict=True)]
+    header = ["class", "n"]
+    for i, quantity in enumerate(QUANTITIES):
+        found, counts = one.agreements[quantity], counted.counts(quantity)
+        header += [f"{quantity.split('_')[0]} predicted", "measured", "fails"]
+        for c, row in enumerate(rows):
+            ends = exact_interval(counts[c], counted.n[c])
+            row += [
+                _percent(one.prediction.value[i, c], low[i, c], high[i, c]),
+                _percent(counts[c] / counted.n[c], *ends),
+                percent(found.residual[c], signed=True) if c in found.failures else "",
+            ]
+    note = (
+        f"errors in percent; predicted from the {one.fitted_on}, joint Gaussian margins, 95 % bootstrap "
+        "intervals over its samples; measured on test samples that were not fitted, 95 % exact intervals; "
+        f"fails: measured minus predicted where that is beyond the noise of both (of {len(rows)} classes "
+        f"{0.05 * len(rows):.1f} by chance, were the model right)"
+    )
+    return Table(_title(one), header, rows, note)
+
+
+def _agreement(one: Link) -> Table:
+    found = one.agreements
+    rows = []
+    for quantity, a in found.items():
+        low, mean, high = a.if_right
+        rows.append(
+            [quantity.replace("_", " "), _plain(*a.rank), _plain(mean, low, high), _plain(*a.explained)]
+        )
+    first, *others = one.scores.items()
+    for name, scores in [first, *others]:
+        ranks = " / ".join(_plain(scores[q][0]) for q in QUANTITIES)
+        rows.append([name, ranks, "", " / ".join(_plain(scores[q][1]) for q in QUANTITIES)])
+    note = (
+        "rank: Spearman's, 95 % bootstrap interval over the samples of both parts; if right: what it "
+        "would be were the prediction exact, given so few samples; explained: 1 - residual / total sum of "
+        "squares over classes, nothing fitted. Below, natural / robust of other predictors: the first is the "
+        'prediction, fixed beforehand; "each sample" has no Gaussian; "no bounds" takes the full dual norm'
+    )
+    return Table(
+        "Agreement over classes", ["", "rank correlation", "if right", "explained variance"], rows, note
+    )
+
+
+def _pairs(one: Link) -> Table:
+    K, low, high = one.ratios
+    fitted, fitted_low, fitted_high = one.width_ratios
+    upper = np.triu_indices(len(K), 1)
+    told = [(i, j) for i, j in zip(*upper, strict=True) if low[i, j] > 1 or high[i, j] < 1]
+    agree = sum((K[p] > 1) == (fitted[p] > 1) for p in told)
+    size = np.abs(np.log(K[upper]))
+    shown = [(upper[0][k], upper[1][k]) for k in np.argsort(-size, kind="stable")]
+    shown = [p for p in shown if p in told][:5]
+    names = one.run.data.classes
+    rows = [
+        [f"{names[i]} / {names[j]}", _plain(fitted[i, j], fitted_low[i, j], fitted_high[i, j]),
+         _plain(K[i, j], low[i, j], high[i, j])]
+        for i, j in shown
+    ]  # fmt: skip
+    rank = rank_correlation(np.log(fitted[upper]), np.log(K[upper]))
+    share = ""
+    if told:
+        ends = exact_interval(agree, len(told))
+        share = f", {agree} of them on the fitted side (95 % {100 * ends[0]:.0f} to {100 * ends[1]:.0f} %)"
+    note = (
+        f"{len(size)} pairs, {len(told)} whose K differs from 1 beyond noise{share}; rank correlation of "
+        f"both K over pairs {_plain(rank)}. From errors: the four rates of the pair under PGD towards the "
+        "other class, whatever the bias; fitted: spread over what the adversary takes. Shown: the most "
+        "unequal pairs that tell"
+    )
+    return Table(
+        "K of pairs, width of the first class over the second", ["pair", "fitted", "from errors"], rows, note
+    )
+
+
+def direction_tables(title: str, found: Mapping[str, Sequence[Change]]) -> list[Table]:
+    """Return what changes for each class against each run that a run is compared with."""
+    tables = []
+    for against, changes in found.items():
+        rows = [
+            [
+                f"{c.label}, {c.quantity.split('_')[0]}",
+                "{} [{}, {}]".format(*(rounded(100 * v, signed=True) for v in c.predicted[:3])),
+                _percent(*c.measured, signed=True),
+                f"{c.p:.2g}",
+                c.verdict,
+            ]
+            for c in changes
+        ]
+        note = (
+            "in percentage points; predicted to first order by the pairwise theory from the other run, only "
+            "its sign is compared; measured on the same samples, 95 % interval for pairs; cannot tell: "
+            "p > 0.05. " + _tally(changes)
+        )
+        header = ["class, error", "predicted", "measured change", "p", "verdict"]
+        tables.append(Table(f"{title} against {against}", header, rows, note))
+    return tables
+
+
+def _tally(changes: Sequence[Change]) -> str:
+    counts, interval = tally(list(changes))
+    tried = counts["agrees"] + counts["differs"]
+    said = f"{counts['agrees']} of {tried} agree, {counts['cannot tell']} cannot tell"
+    if interval is None:
+        return said
+    return f"{said}; 95 % exact interval of the share {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
+
+
+def summary_tables(links: Sequence[Link], found: Mapping[int, Mapping[str, Sequence[Change]]]) -> list[Table]:
+    """Return the agreement of each method over its runs, and of all its directions together."""
+    groups: dict[str, list[int]] = {}
+    for i, one in enumerate(links):
+        groups.setdefault(one.label, []).append(i)
+    rows = []
+    for label, members in groups.items():
+        row = [label, str(len(members))]
+        for quantity in QUANTITIES:
+            parts = [links[i].agreements[quantity] for i in members]
+            for values in ([a.rank[0] for a in parts], [a.explained[0] for a in parts]):
+                defined = [v for v in values if np.isfinite(v)]
+                row.append(_plain(*mean_interval(defined)) if defined else "-")
+        rows.append(row)
+    header = ["method", "runs", "natural: rank", "explained", "robust: rank", "explained"]
+    note = "means over runs, 95 % t interval; runs share images. - where all classes have the same error"
+    tables = [Table("Predicted against measured class errors", header, rows, note)]
+    rows = []
+    for label, members in groups.items():
+        for against in dict.fromkeys(k for i in members for k in found.get(i, {})):
+            for quantity in QUANTITIES:
+                changes = [
+                    c for i in members for c in found.get(i, {}).get(against, []) if c.quantity == quantity
+                ]
+                if changes:
+                    ranks = [
+                        _order(found[i][against], quantity) for i in members if against in found.get(i, {})
+                    ]
+                    defined = [r for r in ranks if np.isfinite(r)]
+                    row = [f"{label} against {against}", quantity.split("_")[0], _tally(changes)]
+                    rows.append([*row, _plain(*mean_interval(defined)) if defined else "-"])
+    if rows:
+        note = (
+            "classes of a run and runs on shared images are not independent: intervals are too narrow. "
+            "Order: rank correlation over classes of predicted and measured change, mean over runs"
+        )
+        tables.append(Table("Directions", ["change", "error", "verdicts", "order"], rows, note))
+    return tables
+
+
+def _order(changes: Sequence[Change], quantity: str) -> float:
+    chosen = [c for c in changes if c.quantity == quantity]
+    return rank_correlation([c.predicted[0] for c in chosen], [c.measured[0] for c in chosen])

@@ -1,0 +1,1 @@
+"""Networks, and the same networks cheaper to attack."""

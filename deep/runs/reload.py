@@ -1,0 +1,90 @@
+"""The folder of a run of deep.train, read back: its settings, data, network and evaluation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deep.attacks.evaluate import Attack, reported
+from deep.data import DATASETS, Dataset, restore
+from deep.nets.networks import build
+from deep.runs.folder import (
+    CONFIG,
+    FLAGS,
+    RESULT,
+    SPLIT,
+    WEIGHTS,
+    check_data,
+    is_finished,
+    read_config,
+    weights_sha256,
+)
+from deep.runs.settings import Settings, resumed
+from deep.training.checkpoint import fill
+from deep.training.seeds import stream
+from theory.common.inputs import InputError
+from theory.results.flags import Evaluation
+
+__all__ = ["Run", "load_run", "network"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        settings: what fixes its numbers.
+        data: its three splits, made again.
+        model: its network, on the device of the data, in evaluation mode.
+        evaluation: what it left.
+        warnings: what a person must know of its weights and data, a sentence each.
+    """
+
+    settings: Settings
+    data: Dataset
+    model: nn.Module
+    evaluation: Evaluation
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def attacks(self) -> tuple[Attack, ...]:
+        """Return the attacks of the evaluation, plain PGD first."""
+        return reported(self.settings.attack)
+
+
+def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu") -> Run:
+    """Return the run that deep.train left in a folder.
+
+    Args:
+        folder: holds the files that `deep.runs.folder` names.
+        data_dir: folder of the data files; the one that the run had if None.
+        device: as on the command line: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        InputError: a file is missing, malformed, or does not belong to the others.
+    """
+    config = read_config(folder)
+    if not is_finished(folder, config["id"]):
+        raise InputError(f"{folder} is not finished: it has no {RESULT}")
+    settings, place = resumed(config, folder, data_dir=data_dir and str(data_dir), device=device)
+    data = restore(folder / SPLIT, place.data_dir, place.device)
+    check_data(folder, data.sha256, data.to_json())
+    model = network(settings, data)
+    warning = weights_sha256(folder)[1]
+    fill(model, folder / WEIGHTS)
+    left = Evaluation.read(folder / FLAGS, len(data.test))
+    tested = (data.test.index.tolist(), data.test.labels.tolist())
+    if (left.index.tolist(), left.labels.tolist()) != tested:
+        raise InputError(f"{folder / FLAGS} is not of the {len(data.test)} test samples of {folder / SPLIT}")
+    warnings = tuple(filter(None, (warning, data.warning)))
+    run = Run(settings, data, model.to(place.device).eval(), left, warnings)
+    if left.attacks[1:] != tuple(attack.name for attack in run.attacks):
+        raise InputError(f"{folder / FLAGS} is of other attacks than those of {folder / CONFIG}")
+    return run
+
+
+def network(settings: Settings, data: Dataset) -> nn.Module:
+    """Return the untrained network of a run."""
+    torch.manual_seed(stream(settings.seed, "weights"))
+    return build(settings.model, settings.width, len(data.classes), DATASETS[settings.dataset])

@@ -1,0 +1,1 @@
+"""Whether the attack behind a run's errors is strong enough."""

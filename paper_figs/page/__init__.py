@@ -1,0 +1,1 @@
+"""The page: statements, explorer, figures and tables in one file."""

@@ -1,0 +1,84 @@
+"""The table of statements for the page: status, verdicts of the simulation, and what shows them."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from theory.common.inputs import InputError, parse_object, read_lines
+from theory.theorems import statements
+
+__all__ = ["claim_table", "read_verdicts"]
+
+KINDS = ("agrees", "differs", "cannot tell")
+
+
+def read_verdicts(folders: Iterable[Path]) -> Mapping[str, Counter[str]]:
+    """Return how often the simulation found each verdict on each statement.
+
+    Args:
+        folders: with ``verdicts.jsonl`` of `sim.sweep --study` in or below them.
+
+    Raises:
+        InputError: a line is no verdict, or the result of a task that is there already (both are named).
+    """
+    tasks: dict[str, str] = {}
+    found: dict[str, Counter[str]] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("verdicts.jsonl")):
+            for study, verdict in _read(path, tasks):
+                found.setdefault(study, Counter())[verdict] += 1
+    return found
+
+
+def _read(path: Path, tasks: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the verdicts on claims, with the name of the study; ``tasks`` says where each task is."""
+    for number, line in read_lines(path):
+        task = parse_object(line, f"{path}, line {number}")
+        name, place = str([task.get(k) for k in ("task", "seed", "setting")]), f"{path}, line {number}"
+        if name in tasks:
+            raise InputError(f"{place} is the task of {tasks[name]}: it would be counted twice; remove one")
+        tasks[name] = place
+        verdicts = task.get("verdicts")
+        rows = verdicts if isinstance(verdicts, list) else [None]
+        for row in rows:
+            good = isinstance(row, dict) and row.get("verdict") in KINDS and isinstance(task.get("task"), str)
+            if not good:
+                raise InputError(f"{path}, line {number} is not a verdict of sim.sweep")
+            if row.get("claim"):
+                yield task["task"].split()[0], row["verdict"]
+
+
+def claim_table(verdicts: Mapping[str, Counter[str]], places: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    """Return every statement as a row of HTML.
+
+    Args:
+        verdicts: from `read_verdicts`.
+        places: for a statement the (anchor, title) of what shows it on the page.
+    """
+    header = [
+        h for h in ("claim", "source", "status", "simulation", "shown in") if verdicts or h != "simulation"
+    ]
+    head = "".join(f"<th scope=col>{name}</th>" for name in header)
+    rows = []
+    for name, s in statements().items():
+        counts = verdicts.get(name, Counter())
+        cells = {
+            "source": escape(s.source),
+            "status": f"<span class={s.status}>{s.status}</span>",
+            "simulation": ", ".join(f"{kind} {counts[kind]}" for kind in KINDS if counts[kind]),
+            "shown in": ", ".join(
+                f"<a href='#{at}'>{escape(title)}</a>" for at, title in places.get(name, ())
+            ),
+        }
+        more = "".join(
+            f"<td data-label='{title}'>{cells[title]}</td>" if cells[title] else "<td class=none></td>"
+            for title in header[1:]
+        )
+        file = f"<code>{name}.py</code>"
+        rows.append(f"<tr id='claim-{name}'><th scope=row>{escape(s.claim)} {file}</th>{more}</tr>")
+    return (
+        f"<table class=claims><thead><tr>{head}</tr></thead><tbody>\n"
+        + "\n".join(rows)
+        + "\n</tbody></table>"
+    )

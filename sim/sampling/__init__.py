@@ -1,0 +1,1 @@
+"""Samples of data models, and images of two digits."""

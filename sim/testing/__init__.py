@@ -1,0 +1,1 @@
+"""Theory against counts: bands, exact tests, errors counted on samples."""

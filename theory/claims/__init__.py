@@ -1,0 +1,1 @@
+"""What makes a theorem checkable: statements, symbolic forms, certificates, simulations."""

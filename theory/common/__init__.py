@@ -1,0 +1,1 @@
+"""What every layer shares: input, command lines, numbers and tables as text, files and who owns them."""

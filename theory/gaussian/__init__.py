@@ -1,0 +1,1 @@
+"""Two Gaussian classes: optimal and fair linear classifiers and their errors, in closed form."""

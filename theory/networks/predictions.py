@@ -1,0 +1,146 @@
+"""Theory's prediction for every remedy beside what was measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.common.digits import exact_mean, percent
+from theory.common.table import Table
+from theory.networks.proxy import ERRORS, Gaussians, Remedy, fitted, predicted
+from theory.results.findings import NATURAL, ROBUST, Finding, Kind, found_of, interval
+from theory.results.paired import average_over
+from theory.results.study import Study
+
+__all__ = ["Prediction", "predictions", "theory_table"]
+
+BASES = ("natural", "PGD", "TRADES")
+"""Methods that are no remedies."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Theory's counterpart of a method beside what was measured.
+
+    Args:
+        remedy: what the method does to hard and easy classes.
+        classes: the Gaussians that stand for the base's.
+        predicted: change of the error.
+        finding: what was measured.
+    """
+
+    remedy: Remedy
+    classes: Gaussians
+    predicted: float
+    finding: Finding
+
+    @property
+    def agree(self) -> str:
+        """Return yes, no or cannot tell: a change within noise neither agrees nor contradicts."""
+        if not self.finding.resolved:
+            return "cannot tell"
+        return "yes" if np.sign(self.predicted) == np.sign(self.finding.change.mean) else "no"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return prediction and measurement."""
+        acts = {"acts_by": self.remedy.kind, "odds": self.remedy.odds, "radii": [*self.remedy.radii]}
+        model = {
+            "K": self.classes.K,
+            "mu": self.classes.mu,
+            "eps": self.classes.eps,
+            "stated": self.classes.stated,
+        }
+        said = {"predicted": self.predicted, "agree": self.agree}
+        return {**acts, "classes": model, **said, "measured": self.finding.to_json()}
+
+
+def predictions(study: Study) -> list[Prediction]:
+    """Return theory's counterpart of every remedy whose base has validation errors.
+
+    Hard are the classes whose robust validation error of the base is above the average.
+    """
+    bases = {base: v for base in study.bases if (v := study.validation(base)) is not None}
+    hard = {base: v > exact_mean(v) for base, v in bases.items() if not (v == exact_mean(v)).all()}
+
+    def kinds(base: str) -> list[Kind]:
+        if base not in hard:
+            return []
+        parts = {"hard": np.flatnonzero(hard[base]), "easy": np.flatnonzero(~hard[base])}
+        return [
+            (name, f"{name} error", f"{name.split()[1]}_error", average_over(parts[name.split()[0]].tolist()))
+            for name in ERRORS
+        ]
+
+    out = []
+    for f in found_of(study, kinds, without=BASES):
+        rates = _rates(study, f.base, hard[f.base])
+        classes = fitted(rates[NATURAL], rates[ROBUST])
+        remedy = _remedy(study, f.method, hard[f.base], rates)
+        out.append(Prediction(remedy, classes, predicted(classes, remedy)[f.name], f))
+    return out
+
+
+def _rates(study: Study, base: str, hard: npt.NDArray[np.bool_]) -> Mapping[str, tuple[float, float]]:
+    """Return the mean natural and robust error of hard and easy classes over the seeds of the base."""
+    rates = {q: study.comparison.rates(base, q).mean(axis=0) for q in (NATURAL, ROBUST)}
+    return {q: (float(r[hard].mean()), float(r[~hard].mean())) for q, r in rates.items()}
+
+
+def _remedy(
+    study: Study, method: str, hard: npt.NDArray[np.bool_], rates: Mapping[str, tuple[float, float]]
+) -> Remedy:
+    """Return the cost odds and radii that a method ended with: means over seeds and hard or easy classes.
+
+    Where natural and boundary error have weights of their own, of mean 1 over classes, the cost of a robust
+    error is their mean by the share that each has in the robust errors of the base.
+    """
+
+    def group(name: str) -> npt.NDArray[np.float64] | None:
+        known = [v for run in study.runs[method].values() if (v := run.of_classes(name)) is not None]
+        if len(known) < len(study.runs[method]):
+            return None
+        mean = np.mean(known, axis=0)
+        return np.array([mean[hard].mean(), mean[~hard].mean()]) / (
+            1 if name == "radii" else mean.mean() or 1
+        )
+
+    radii = group("radii")
+    cost = group("weights")
+    natural, boundary = group("weights_nat"), group("weights_bndy")
+    if cost is None and natural is not None and boundary is not None:
+        robust = np.maximum(rates[ROBUST], 1e-12)
+        share = np.minimum(np.array(rates[NATURAL]) / robust, 1)
+        cost = share * natural + (1 - share) * boundary
+    odds = float(cost[0] / cost[1]) if cost is not None and (cost > 0).all() else 1.0
+    return Remedy(odds, (float(radii[0]), float(radii[1])) if radii is not None else (1.0, 1.0))
+
+
+def theory_table(told: Sequence[Prediction]) -> Table:
+    """Return predicted and measured changes of every method."""
+    rows = []
+    for p in told:
+        f = p.finding
+        label = f"{f.method} against {f.base}"
+        found = f"{_direction(f.change.mean)} {f.points}" if f.resolved else "cannot tell"
+        said = (
+            f"{_direction(p.predicted)} {percent(p.predicted, signed=True)}" if p.predicted else "no change"
+        )
+        rows.append([label, p.remedy.kind, f.name, said, found, interval(f.both), p.agree])
+    header = ["method", "acts by (hard, easy)", "error", "predicted", "measured", "95 % interval", "agree"]
+    models = {p.finding.base: p.classes.words for p in told}
+    total = {word: [p.agree for p in told].count(word) for word in ("yes", "no", "cannot tell")}
+    note = (
+        "changes in percentage points. Hard: classes with a robust error of the base above the average in "
+        "validation. Predicted: the optimal linear classifier of two Gaussians, hard and easy, with the "
+        "costs and radii that its records have; one that has neither is predicted to do nothing. "
+        + "; ".join(f"{base}: {words}" for base, words in models.items())
+        + ". Measured: paired, over images and seeds, a direction only if Holm's p over "
+        f"{len(told)} rows is at most 0.05. Agree: {', '.join(f'{word} {n}' for word, n in total.items())}"
+    )
+    return Table("Theory's counterpart", header, rows, note)
+
+
+def _direction(change: float) -> str:
+    return "falls" if change < 0 else "rises"

@@ -1,0 +1,1 @@
+"""What was measured, of any layer: records, counts, intervals, paired changes, comparisons."""

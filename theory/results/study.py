@@ -1,0 +1,220 @@
+"""The methods of one protocol side by side: errors, cost, and which method is the base of which."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.common.digits import exact_mean, percent
+from theory.common.inputs import InputError
+from theory.common.table import Table
+from theory.results.counts import QUANTITIES, mean_interval
+from theory.results.paired import Pair
+from theory.results.protocols import Comparison
+from theory.results.runs import Measured
+
+__all__ = ["Study", "rho", "study_of"]
+
+Array = npt.NDArray[np.float64]
+COST = {"images a second": "images_per_second", "passes": "passes"}
+"""What training cost, by its name in the provenance of records."""
+
+
+def rho(worst: float, average: float, base_worst: float, base_average: float) -> float:
+    """Return the relative gain in the worst class plus that in the average, of Li and Liu (WAT, 2023).
+
+    rho = (w - w_0) / w_0 + (a - a_0) / a_0 with accuracies w of the worst class and a on average; Lee et al.
+    (DAFA, 2024) report it too. 0 is the base, larger is better.
+
+    Args:
+        worst: error of the worst class, a fraction.
+        average: average error.
+        base_worst: that of the base; nan is returned if it is 1.
+        base_average: that of the base.
+    """
+    if base_worst == 1 or base_average == 1:
+        return np.nan
+    return (base_worst - worst) / (1 - base_worst) + (base_average - average) / (1 - base_average)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs of one protocol.
+
+    Args:
+        comparison: their counted errors.
+        runs: by the label of the method and the seed.
+        against: pairs (base, method) of labels that are compared.
+    """
+
+    comparison: Comparison
+    runs: Mapping[str, Mapping[int, Measured]]
+    against: Sequence[tuple[str, str]]
+
+    @property
+    def bases(self) -> list[str]:
+        """Return the labels of the bases."""
+        return list(dict.fromkeys(base for base, _ in self.against))
+
+    def statistics(self, label: str) -> dict[str, Array]:
+        """Return what is said of a method in each seed, by name, shape (seeds,)."""
+        runs = [*self.comparison.runs[label].values()]
+        out = {}
+        for q in QUANTITIES:
+            name = q.removesuffix("_error")
+            out[f"{name} average"] = np.array([e.average(q) for e in runs])
+            out[f"{name} worst"] = np.array([e.rates(q).max() for e in runs])
+            out[f"{name} worst {runs[0].tail}"] = np.array([e.tail_mean(q) for e in runs])
+        return out
+
+    def cost(self, label: str) -> dict[str, float]:
+        """Return the mean over seeds of what training cost; what no run says is absent."""
+        said = {
+            name: [c for run in self.runs[label].values() if (c := run.provenance(key)) is not None]
+            for name, key in COST.items()
+        }
+        return {name: exact_mean(values) for name, values in said.items() if values}
+
+    def rho(self, label: str, base: str, quantity: str) -> float:
+        """Return `rho` of the means over seeds, of natural_error or robust_error."""
+        name = quantity.removesuffix("_error")
+        here, there = (
+            [exact_mean(self.statistics(m)[f"{name} {s}"]) for s in ("worst", "average")]
+            for m in (label, base)
+        )
+        return rho(*here, *there)
+
+    def pairs(self, label: str, base: str, quantity: str) -> list[Pair]:
+        """Return the networks of a method and of its base in each seed that both have flags of.
+
+        Raises:
+            InputError: two of one seed were tested on other samples or by other attacks.
+        """
+        out = []
+        for seed, run in self.runs[label].items():
+            other = self.runs[base].get(seed)
+            if other is None or run.evaluation is None or other.evaluation is None:
+                continue
+            mine, its = run.evaluation, other.evaluation
+            same = np.array_equal(mine.index, its.index) and np.array_equal(mine.labels, its.labels)
+            if not same or mine.attacks != its.attacks:
+                raise InputError(
+                    f"{other.name} and {run.name} were not tested on the same samples and attacks"
+                )
+            errors = [~(e.ok_natural if quantity == "natural_error" else e.ok_attacked) for e in (its, mine)]
+            out.append(Pair(mine.index, mine.labels, errors[0], errors[1]))
+        return out
+
+    def validation(self, label: str) -> Array | None:
+        """Return the robust validation error of every class, mean over seeds, or None if a run has none."""
+        known = [run.validation for run in self.runs[label].values() if run.validation is not None]
+        if len(known) < len(self.runs[label]):
+            return None
+        return np.array([exact_mean(of_class) for of_class in zip(*known, strict=True)])
+
+    def methods_table(self) -> Table:
+        """Return errors and cost of every method, means over seeds."""
+        rows = []
+        for label in self.runs:
+            cost = self.cost(label)
+            cells = [_percent(v) for v in self.statistics(label).values()]
+            costs = [f"{cost[name]:.4g}" if name in cost else "-" for name in COST]
+            rows.append([label, str(len(self.runs[label])), *cells, *costs])
+        names = [*self.statistics(next(iter(self.runs)))]
+        note = (
+            "errors in percent, mean over seeds with its 95 % t interval and, in brackets, the standard "
+            "deviation over seeds; worst: the largest of a class within each seed; worst 2 and the like: "
+            "mean of so many classes; passes: how often training shows the network an image in an epoch"
+        )
+        return Table(f"Methods. {self.comparison.title}", ["method", "seeds", *names, *COST], rows, note)
+
+    def methods_numbers(self) -> Iterator[list[str]]:
+        """Yield method, seed, name and value of everything that was measured, for a program."""
+        for label, runs in self.runs.items():
+            for name, values in self.statistics(label).items():
+                for seed, value in zip(runs, values, strict=True):
+                    yield [label, str(seed), f"{name} error", repr(float(value))]
+            for seed, run in runs.items():
+                for key in COST.values():
+                    value = run.provenance(key)
+                    if value is not None:
+                        yield [label, str(seed), key, repr(value)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return errors and cost of every method, and its `rho` against its bases."""
+        out: dict[str, dict[str, Any]] = {}
+        for label, runs in self.runs.items():
+            statistics = {k: v.tolist() for k, v in self.statistics(label).items()}
+            cost = {COST[k]: v for k, v in self.cost(label).items()}
+            out[label] = {"seeds": [*runs], "errors": statistics, **cost}
+        for base, label in self.against:
+            gains = {q: self.rho(label, base, q) for q in ("natural_error", "robust_error")}
+            told = {q.removesuffix("_error"): v for q, v in gains.items() if not np.isnan(v)}
+            out[label].setdefault("rho", {})[base] = told
+        return out
+
+
+def study_of(comparison: Comparison, runs: Sequence[Measured], names: Sequence[str] | None = None) -> Study:
+    """Return the study of the runs of one protocol.
+
+    Args:
+        comparison: the protocol.
+        runs: all runs; those of other protocols are left out.
+        names: base methods, as in `Comparison.paired_tables`; of each method its own base if None: PGD, or
+            TRADES at its beta or the nearest there is.
+    """
+    by_label: dict[str, dict[int, Measured]] = {label: {} for label in comparison.runs}
+    for run in runs:
+        label = comparison.label_of(run.records[0])
+        if label is not None:
+            known = by_label[label].get(run.seed)
+            if known is None or known.evaluation is None:
+                by_label[label][run.seed] = run
+    ordered = {label: dict(sorted(seeds.items())) for label, seeds in by_label.items()}
+    if names is None:
+        own = own_bases(comparison)
+        against = [(own[label], label) for label in ordered if label in own]
+    else:
+        bases = [label for name in names for label in ordered if label.split()[0] == name]
+        against = [
+            (base, label)
+            for i, base in enumerate(bases)
+            for label in ordered
+            if label not in ("natural", *bases[: i + 1])
+        ]
+    return Study(comparison, ordered, sorted(against, key=lambda pair: [*ordered].index(pair[0])))
+
+
+def own_bases(comparison: Comparison) -> dict[str, str]:
+    """Return for each method that has one its base: PGD, or TRADES at its beta or the nearest there is."""
+    found = {label: _own_base(*method, comparison.labels) for method, label in comparison.labels.items()}
+    return {label: base for label, base in found.items() if base}
+
+
+def _own_base(name: str, text: str, labels: Mapping[tuple[str, str], str]) -> str | None:
+    """Return the label of what a method is without its remedy, or None."""
+    params = json.loads(text)
+    if name in ("natural", "pgd"):
+        return None
+    pgd = next((label for (other, _), label in labels.items() if other == "pgd"), None)
+    betas = {_beta(json.loads(t)): label for (other, t), label in labels.items() if other == "trades"}
+    wanted = "pgd" if name == "trades" else params.get("base", "trades" if "beta" in params else "pgd")
+    if not betas or (wanted == "pgd" and (pgd or name == "trades")):
+        return pgd
+    return betas[min(betas, key=lambda beta: abs(beta - _beta(params)))]
+
+
+def _beta(params: Mapping[str, Any]) -> float:
+    """Return the weight of the KL term, 6 if it is not told (the default of Zhang et al., 2019)."""
+    beta = params.get("beta")
+    return float(beta) if isinstance(beta, (int, float)) else 6.0
+
+
+def _percent(values: Array) -> str:
+    mean, low, _ = mean_interval(values)
+    if np.isnan(low):
+        return percent(mean)
+    return f"{percent(mean)} ±{percent(mean - low)} ({percent(values.std(ddof=1))})"
