@@ -29,7 +29,7 @@ from theory.gaussian.linear import LinearClassifier
 from theory.results.counts import ClassErrors, exact_interval
 from theory.results.records import provenance, setting_id
 
-__all__ = ["Leaning", "Result", "correlations", "leaning", "main", "study"]
+__all__ = ["Leaning", "FeatureStudy", "correlations", "leaning", "main", "study"]
 
 Array = npt.NDArray[np.float64]
 Pair = tuple[Array, Array]
@@ -91,7 +91,7 @@ def leaning(weights: Array, correlation: Array) -> Leaning:
 
 
 @dataclass(frozen=True)
-class Result:
+class FeatureStudy:
     """What was found; the dictionaries are by training, "natural" and "adversarial".
 
     Args:
@@ -109,7 +109,7 @@ class Result:
     errors: Mapping[str, Sequence[tuple[float, ClassErrors]]]
 
 
-def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -> Result:
+def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -> FeatureStudy:
     """Train both classifiers, and both again on resampled images.
 
     Args:
@@ -136,7 +136,7 @@ def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -
         plus, minus = (x[rng.integers(len(x), size=len(x))] for x in images.train)
         again.append(once((plus, minus))[1])
     spread = {t: np.std([list(vars(found[t]).values()) for found in again], axis=0, ddof=1) for t in radii}
-    return Result(
+    return FeatureStudy(
         trained,
         correlations(*images.train),
         leanings,
@@ -186,7 +186,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _error_table(result: Result, settings: Mapping[str, Any]) -> Table:
+def _error_table(result: FeatureStudy, settings: Mapping[str, Any]) -> Table:
     rows = []
     for training, at in result.errors.items():
         for eps, counted in at:
@@ -200,7 +200,7 @@ def _error_table(result: Result, settings: Mapping[str, Any]) -> Table:
     return Table(title, header, rows, "eps: l-infinity radius at evaluation; 0 gives the natural error")
 
 
-def _leaning_table(result: Result, resamples: int) -> Table:
+def _leaning_table(result: FeatureStudy, resamples: int) -> Table:
     rows = []
     for training, values in result.leanings.items():
         pairs = zip(vars(values).values(), vars(result.deviations[training]).values(), strict=True)
@@ -216,7 +216,7 @@ def _leaning_table(result: Result, resamples: int) -> Table:
     return Table("Weights, by the correlation of their features with the label", header, rows, note)
 
 
-def _write(out: Path, head: Mapping[str, Any], shape: tuple[int, int], result: Result) -> None:
+def _write(out: Path, head: Mapping[str, Any], shape: tuple[int, int], result: FeatureStudy) -> None:
     """Write per-feature arrays of an image's shape, and all numbers."""
     arrays = {f"{t}_weights": c.weights for t, c in result.trained.items()}
     arrays["correlation"] = result.correlation

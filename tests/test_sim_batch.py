@@ -14,7 +14,7 @@ from sim.solvers.lockstep import solve_lockstep
 from sim.solvers.losses import LOSSES
 from sim.solvers.shared import Batch, Samples, bounds
 from sim.solvers.solve import setting_of, solve
-from sim.solvers.training_problem import Problem
+from sim.solvers.training_problem import TrainingProblem
 from theory.common.inputs import InputError
 from theory.gaussian.linear import LinearClassifier
 
@@ -92,7 +92,7 @@ def test_a_problem_does_not_depend_on_those_solved_with_it(seed, l2):
 
 def samples_of(plus, minus, l2=0.0):
     n = len(plus) + len(minus)
-    problem = Problem(plus, minus, LOSSES["logistic"], "linf", (0.2, 0.2), (1 / n, 1 / n), l2)
+    problem = TrainingProblem(plus, minus, LOSSES["logistic"], "linf", (0.2, 0.2), (1 / n, 1 / n), l2)
     return problem, Samples.of_problem(problem)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from sim.solvers.training_problem import Problem, Result
+from sim.solvers.training_problem import Result, TrainingProblem
 from theory.common.inputs import InputError
 from theory.gaussian.adversary import dual_norm
 
@@ -61,7 +61,7 @@ class _Norm:
 
 
 @dataclass(frozen=True)
-class _State:
+class _PathPoint:
     """A point of the path with Newton's equations: gradient and Hessian in (w, b)."""
 
     w: Array
@@ -116,7 +116,7 @@ def _smooth_max(w: Array, mu: float) -> _Norm:
     return _Norm(value, np.sign(w) * (one - two) / total, diagonal, (-1 / float(diagonal.sum()), across))
 
 
-def pull_of(problem: Problem, t: Array, r: Array, mu: float) -> _Pull:
+def pull_of(problem: TrainingProblem, t: Array, r: Array, mu: float) -> _Pull:
     """Return the smooth loss at scores t from which an attack takes r."""
     a, loss = problem.a, problem.loss
     if loss.name == "squared":
@@ -139,7 +139,7 @@ def pull_of(problem: Problem, t: Array, r: Array, mu: float) -> _Pull:
     return _Pull(float(a @ value), a * p, a * p, h, -h, h)
 
 
-def solve_barrier(problem: Problem, w: Array, b: float, gap: float) -> Result:
+def solve_barrier(problem: TrainingProblem, w: Array, b: float, gap: float) -> Result:
     """Minimise the objective.
 
     Args:
@@ -178,14 +178,14 @@ def solve_barrier(problem: Problem, w: Array, b: float, gap: float) -> Result:
     return best
 
 
-def _state(problem: Problem, rows: Array, w: Array, b: float, mu: float) -> _State:
+def _state(problem: TrainingProblem, rows: Array, w: Array, b: float, mu: float) -> _PathPoint:
     """Return the point (w, b) of the smooth problem."""
     norm = smooth_norm(w, problem.norm, mu / (len(w) * max(*problem.eps, 1e-3)))
     pull = pull_of(problem, rows @ np.append(w, b), problem.e * norm.value, mu)
-    return _State(w, b, pull.value + problem.l2 / 2 * float(w @ w), pull, norm)
+    return _PathPoint(w, b, pull.value + problem.l2 / 2 * float(w @ w), pull, norm)
 
 
-def _equations(problem: Problem, rows: Array, state: _State) -> tuple[Array, Array]:
+def _equations(problem: TrainingProblem, rows: Array, state: _PathPoint) -> tuple[Array, Array]:
     """Return the gradient and the Newton step x, shape (d + 1,)."""
     pull, e, d = state.pull, problem.e, len(state.w)
     radius = float(e @ pull.beta)
@@ -209,7 +209,9 @@ def _equations(problem: Problem, rows: Array, state: _State) -> tuple[Array, Arr
     return gradient, cho_solve(factor, gradient, check_finite=False)
 
 
-def _search(problem: Problem, rows: Array, state: _State, x: Array, decrement: float, mu: float) -> _State:
+def _search(
+    problem: TrainingProblem, rows: Array, state: _PathPoint, x: Array, decrement: float, mu: float
+) -> _PathPoint:
     """Return the first point along Newton's step that is low enough."""
     t = 1.0
     while True:
@@ -219,7 +221,7 @@ def _search(problem: Problem, rows: Array, state: _State, x: Array, decrement: f
         t /= 2
 
 
-def _certify(problem: Problem, rows: Array, state: _State, x: Array, steps: int) -> Result:
+def _certify(problem: TrainingProblem, rows: Array, state: _PathPoint, x: Array, steps: int) -> Result:
     """Return the point at the end of a small Newton step, with the bound of its dual point."""
     pull, e = state.pull, problem.e
     images, taken = rows @ x, e * float(state.norm.u @ x[:-1])

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dpotri
 
-from sim.solvers.shared import Rows, widen
+from sim.solvers.shared import PerProblem, widen
 
 __all__ = ["Equations", "Preconditioner", "conjugate"]
 
@@ -27,7 +27,7 @@ KEPT = 0.75
 
 
 @dataclass(frozen=True)
-class Equations(Rows):
+class Equations(PerProblem):
     """The Hessians of P problems.
 
     Args:

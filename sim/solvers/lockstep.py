@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.solvers.conjugate import Equations, Preconditioner, conjugate
-from sim.solvers.shared import Batch, Rows, Samples, bounds, widen
+from sim.solvers.shared import Batch, PerProblem, Samples, bounds, widen
 
 __all__ = ["solve_lockstep"]
 
@@ -34,7 +34,7 @@ STEPS, ROUNDS = 40, 4
 
 
 @dataclass(frozen=True)
-class _State(Rows):
+class _Iterate(PerProblem):
     """Robust margins (P, n), sample weights alpha (P, n), pulls (P, d + 1) and radii of the dual (P,)."""
 
     margins: Array
@@ -90,7 +90,7 @@ def _reached(batch: Batch, gap: float) -> Mask:
     return reached
 
 
-def _newton(samples: Samples, batch: Batch, state: _State, gap: float) -> tuple[Batch, Array]:
+def _newton(samples: Samples, batch: Batch, state: _Iterate, gap: float) -> tuple[Batch, Array]:
     """Return the problems at their minimisers, and their dual points, 0 where there is none."""
     live, work, inverse = np.arange(len(batch.b)), np.inf, None
     done, duals = batch.take(live), np.zeros_like(state.alpha)
@@ -124,13 +124,13 @@ def _place(samples: Samples, batch: Batch, w: Array, b: Array) -> tuple[Batch, A
     return replace(batch, w=w, b=b, objective=objective), margins
 
 
-def _state(samples: Samples, batch: Batch, margins: Array) -> _State:
+def _state(samples: Samples, batch: Batch, margins: Array) -> _Iterate:
     """Return the sample weights and pulls at these margins."""
     alpha = samples.loss.slope(margins) * samples.spread(batch.shares)
-    return _State(margins, alpha, samples.pulls(alpha).sum(axis=0), batch.radii(samples, alpha))
+    return _Iterate(margins, alpha, samples.pulls(alpha).sum(axis=0), batch.radii(samples, alpha))
 
 
-def _equations(samples: Samples, batch: Batch, state: _State) -> tuple[Equations, Array]:
+def _equations(samples: Samples, batch: Batch, state: _Iterate) -> tuple[Equations, Array]:
     """Return Newton's equations and their residual, shape (P, d + 1)."""
     assert samples.loss.curvature is not None
     a = samples.spread(batch.shares)
@@ -154,7 +154,7 @@ def _residual(samples: Samples, exact: Equations, w: Array, pull: Array, radius:
 def _step(
     samples: Samples,
     batch: Batch,
-    state: _State,
+    state: _Iterate,
     exact: Equations,
     residual: Array,
     inverse: Preconditioner,
@@ -207,7 +207,7 @@ def _search(
 def _certify(
     samples: Samples,
     batch: Batch,
-    state: _State,
+    state: _Iterate,
     exact: Equations,
     rough: Equations,
     inverse: Preconditioner,

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from sim.solvers.training_problem import Problem
+from sim.solvers.training_problem import TrainingProblem
 
-__all__ = ["TIGHT", "Dual", "Point", "Rows", "Step"]
+__all__ = ["TIGHT", "Dual", "Point", "SampleTable", "NewtonStep"]
 
 Array = npt.NDArray[np.float64]
 Table = npt.NDArray[np.floating]
@@ -44,7 +44,7 @@ class Point:
     alpha: Array
 
     @classmethod
-    def of(cls, problem: Problem, w: Array, b: float, margins: Array | None = None) -> "Point":
+    def of(cls, problem: TrainingProblem, w: Array, b: float, margins: Array | None = None) -> "Point":
         """Return the point (w, b); its margins may be known."""
         m = problem.margins(w, b) if margins is None else margins
         objective = float(problem.a @ problem.loss.value(m)) + problem.l2 / 2 * float(w @ w)
@@ -61,20 +61,20 @@ class Dual:
     radius: float
 
     @classmethod
-    def of(cls, problem: Problem, alpha: Array) -> "Dual":
+    def of(cls, problem: TrainingProblem, alpha: Array) -> "Dual":
         """Return the point alpha."""
         plus, minus = problem.pulls(alpha)
         return cls(alpha, (plus, minus), plus - minus, float(problem.e @ alpha))
 
-    def bound(self, problem: Problem, w: Array) -> float:
-        """Return the lower bound of the objective that the point gives; see `Problem.bound` for its reach."""
+    def bound(self, problem: TrainingProblem, w: Array) -> float:
+        """Return the lower bound of the objective that the point gives (`TrainingProblem.bound`)."""
         return problem.bound(self.alpha, self.alpha, self.pulls, 2 * float(np.abs(w).sum()))
 
 
-class Rows:
+class SampleTable:
     """Copy of the samples with a column 1 and a column -y e, in single precision unless small."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: TrainingProblem) -> None:
         """Copy the samples of ``problem``."""
         k, d = problem.plus.shape
         self.table: Table = self._fill(problem, np.float64 if d <= FEW else np.float32)
@@ -86,7 +86,7 @@ class Rows:
         self.index, self.part = np.arange(d + 2), self.table
 
     @staticmethod
-    def _fill(problem: Problem, kind: type[np.floating]) -> Table:
+    def _fill(problem: TrainingProblem, kind: type[np.floating]) -> Table:
         k, d = problem.plus.shape
         table = np.empty((len(problem.y), d + 2), kind)
         table[:k, :d], table[k:, :d] = problem.plus, problem.minus
@@ -112,10 +112,12 @@ class Rows:
         return self.index[:-1], self.part
 
 
-class Step:
+class NewtonStep:
     """Newton's equations at one point; ``shift`` is the part by which the radius is lowered."""
 
-    def __init__(self, problem: Problem, rows: Rows, point: Point, dual: Dual, shift: float) -> None:
+    def __init__(
+        self, problem: TrainingProblem, rows: SampleTable, point: Point, dual: Dual, shift: float
+    ) -> None:
         """Set up the equations at ``point``, whose sample weights are those of ``dual``."""
         assert problem.loss.curvature is not None
         self.problem, self.rows, self.shift = problem, rows, shift
@@ -144,7 +146,7 @@ class Step:
         mask: Mask = w * self.signs < 0
         return mask
 
-    def images(self, x: Array, problem: Problem) -> Array:
+    def images(self, x: Array, problem: TrainingProblem) -> Array:
         """Return A x, shape (n,), in the precision of ``problem``."""
         return problem.scores(x[:-1], float(x[-1])) - problem.e * float(self.signs @ x[:-1])
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from sim.solvers.newton import TIGHT, Dual, Point, Rows, Step
-from sim.solvers.training_problem import Problem, Result
+from sim.solvers.newton import TIGHT, Dual, NewtonStep, Point, SampleTable
+from sim.solvers.training_problem import Result, TrainingProblem
 from theory.common.inputs import InputError
 
 __all__ = ["solve_orthant"]
@@ -34,7 +34,7 @@ STEPS = 60
 """Newton steps that are allowed."""
 
 
-def solve_orthant(problem: Problem, w: Array, b: float, gap: float) -> Result:
+def solve_orthant(problem: TrainingProblem, w: Array, b: float, gap: float) -> Result:
     """Minimise the objective of a loss that has a curvature.
 
     Args:
@@ -71,14 +71,16 @@ def solve_orthant(problem: Problem, w: Array, b: float, gap: float) -> Result:
             return Result(w, point.b, point.objective, bound, steps)
 
 
-def _newton(problem: Problem, point: Point, dual: Dual | None, gap: float) -> tuple[Point, Dual, float, int]:
+def _newton(
+    problem: TrainingProblem, point: Point, dual: Dual | None, gap: float
+) -> tuple[Point, Dual, float, int]:
     """Return the minimiser, a dual point with its bound, and the number of steps."""
-    rows = Rows(problem)
+    rows = SampleTable(problem)
     way, close = rows.problem, False
     dual = dual or Dual.of(way, point.alpha)
     best = point, dual, 0.0
     for count in range(1, STEPS + 1):
-        step = Step(problem, rows, point, dual, _shift(point, dual, gap) if close else 0.0)
+        step = NewtonStep(problem, rows, point, dual, _shift(point, dual, gap) if close else 0.0)
         if close:
             x = step.within(point.w, TIGHT)
         else:
@@ -112,7 +114,7 @@ def _shift(point: Point, dual: Dual, gap: float) -> float:
     return min(1e-6, SHIFT * gap / cost) if cost > 0 else 0.0
 
 
-def _search(problem: Problem, step: Step, point: Point, x: Array) -> Point:
+def _search(problem: TrainingProblem, step: NewtonStep, point: Point, x: Array) -> Point:
     """Return the first point w - t x, with weights of a wrong sign set to 0, that is low enough."""
     t = 1.0
     while True:
@@ -126,7 +128,7 @@ def _search(problem: Problem, step: Step, point: Point, x: Array) -> Point:
         t /= 2
 
 
-def _stretch(problem: Problem, step: Step, point: Point, x: Array) -> Array:
+def _stretch(problem: TrainingProblem, step: NewtonStep, point: Point, x: Array) -> Array:
     """Return the first step, made as long as is best with the best bias."""
     assert problem.loss.curvature is not None
     w = -x[:-1] * (x[:-1] * step.signs <= 0)
@@ -144,7 +146,7 @@ def _stretch(problem: Problem, step: Step, point: Point, x: Array) -> Array:
     return np.append(-c[0] * w, point.b - c[1]) if np.isfinite(c).all() and c[0] > 0 else x
 
 
-def _certify(problem: Problem, step: Step, point: Point, x: Array) -> tuple[Point, Dual]:
+def _certify(problem: TrainingProblem, step: NewtonStep, point: Point, x: Array) -> tuple[Point, Dual]:
     """Solve Newton's equations to the end and return the new point and its dual point."""
     total, moved = np.zeros_like(x), np.zeros_like(point.alpha)
     for _ in range(6):

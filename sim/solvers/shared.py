@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.solvers.losses import Loss
-from sim.solvers.training_problem import Problem
+from sim.solvers.training_problem import TrainingProblem
 from theory.common.inputs import InputError
 
-__all__ = ["Batch", "Rows", "Samples", "bounds", "widen"]
+__all__ = ["Batch", "PerProblem", "Samples", "bounds", "widen"]
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 Table = npt.NDArray[np.floating]
 
 
-class Rows:
+class PerProblem:
     """Mixin of a dataclass of arrays with one row a problem."""
 
     def take(self, rows: npt.NDArray[np.integer] | Mask) -> Self:
@@ -48,7 +48,7 @@ class Samples:
         self.scale = 1 / np.where(size > 0, size, 1)
 
     @classmethod
-    def of_problem(cls, problem: Problem) -> "Samples":
+    def of_problem(cls, problem: TrainingProblem) -> "Samples":
         """Return the samples, the loss and the penalty of ``problem``.
 
         Raises:
@@ -83,7 +83,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Batch(Rows):
+class Batch(PerProblem):
     """P problems, each at a classifier.
 
     Args:
@@ -117,7 +117,7 @@ class Batch(Rows):
 
 
 def bounds(samples: Samples, batch: Batch, alpha: Array, pulls: Array) -> Array:
-    """Return a number of each problem that none of its objectives is below, as `Problem.bound` does.
+    """Return a number of each problem that none of its objectives is below, as `TrainingProblem.bound` does.
 
     Args:
         samples: the samples.
