@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from sim.sampling.images import DATA, Images, load
-from sim.solvers.solve import solve
+from sim.solvers.path import path
 from sim.studies.grid_runs import count
 from theory.common.arrays import packed
 from theory.common.cli import Parser, one_of, radius, real, run, whole
@@ -126,7 +126,8 @@ def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -
     radii = {"natural": 0.0, "adversarial": eps}
 
     def once(train: Pair) -> tuple[dict[str, LinearClassifier], dict[str, Leaning]]:
-        trained = {t: solve(*train, eps=e, l2=l2).classifier for t, e in radii.items()}
+        solutions = path(*train, list(radii.values()), l2=l2)
+        trained = {t: s.classifier for t, s in zip(radii, solutions, strict=True)}
         correlation = correlations(*train)
         return trained, {t: leaning(c.weights, correlation) for t, c in trained.items()}
 
