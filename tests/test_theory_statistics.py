@@ -1,8 +1,8 @@
 """Every interval and p-value from both sides: too narrow fails, and so does too wide.
 
 Where outcomes can be enumerated the coverage is exact. Simulations have a fixed seed and bounds about four
-standard errors from what is expected (a false alarm in 1e4 seeds): a factor of two in a variance or a level is
-seen, and a new seed is no reason to fail.
+standard errors from what is expected (a false alarm in 1e4 seeds): a factor of two in a variance or a level
+is seen, and a new seed is no reason to fail.
 """
 
 import numpy as np
@@ -240,12 +240,12 @@ def test_the_pooled_variance_has_its_degrees_of_freedom(methods, seeds):
 def test_the_larger_of_its_own_and_the_pooled_variance_is_taken():
     """Golden: a method that varies more than the others has its own variance, the others have the mean."""
     wild, calm = np.array([-0.03, 0.0, 0.06]), np.array([0.01, 0.0, 0.005])
-    changes = [Change(d, float(d.mean()), np.zeros(10**4), 0.0) for d in (wild, calm)]
+    changes = [Change(d, float(d.mean()), np.zeros(10**6), 0.0) for d in (wild, calm)]
     pooled = pooled_variance(changes)
     assert pooled == pytest.approx(((wild.var(ddof=1) + calm.var(ddof=1)) / 2, 4 / 1.25))
     for change, variance in zip(changes, (wild.var(ddof=1), pooled[0]), strict=True):
         half = np.ptp(change.over_both(pooled)) / 2
-        assert half == pytest.approx(stats.t.ppf(0.975, 3.2) * (variance / 3) ** 0.5, rel=1e-6)
+        assert half == pytest.approx(stats.t.ppf(0.975, 3.2) * (variance / 3) ** 0.5, rel=1e-4)
 
 
 def test_the_interval_over_seeds_and_methods_covers_as_often_as_it_says():

@@ -42,7 +42,8 @@ def path(
     Raises:
         InputError: an argument is outside its domain, or a problem, whose radius is named, cannot be solved.
 
-    >>> plus, minus = np.array([[1.0, 0.2], [2.0, -1.0], [-0.5, 0.1]]), np.array([[-1.0, 0.3], [0.4, -0.2]])
+    >>> plus = np.array([[1.0, 0.2], [2.0, -1.0], [-0.5, 0.1]])
+    >>> minus = np.array([[-1.0, 0.3], [0.4, -0.2]])
     >>> [round(s.objective, 3) for s in path(plus, minus, [0, "1/4", 0.5])]
     [0.502, 0.619, 0.67]
     """
