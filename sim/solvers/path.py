@@ -50,8 +50,8 @@ def path(
     radii = [check_radii("eps", e) for e in eps]
     found: dict[int, Solution] = {}
     start = None
-    # From the largest radius down features enter one after another, as along the path of the lasso. On the way
-    # up they would have to leave, and a weight that should be 0 could stay within the gap of it.
+    # From the largest radius down features enter one after another, as along the path of the lasso. On the
+    # way up they would have to leave, and a weight that should be 0 could stay within the gap of it.
     for i in sorted(range(len(radii)), key=lambda i: -sum(radii[i])):
         try:
             found[i] = solve(

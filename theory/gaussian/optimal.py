@@ -177,6 +177,9 @@ class _WideFirst:
     def z_scores(self) -> tuple[Array, Array]:
         """Return the z-scores of the wide and the narrow class at the smaller root; nan without one."""
         with np.errstate(all="ignore"):
+            # The paper's form is (T - K a, a - K T) / kappa with A = a / kappa. Times the conjugate,
+            # (T - K a)(T + K a) = T^2 - K^2 a^2 = kappa (2 l - a^2), and kappa cancels; likewise
+            # (a - K T)(a + K T) = a^2 - K^2 T^2 = -kappa (a^2 + 2 K^2 l).
             a = 2 * self.m / self.sigma
             T = np.sqrt(a**2 + 2 * self.kappa * self.level)
             conjugate = (
@@ -196,6 +199,7 @@ class _WideFirst:
         """
         if not self.log_odds.any():  # equal priors and costs: never for K > 1 (proved)
             return np.asarray((self.kappa == 0) & (self.m <= 0))
+        # r Phi(z_+) + Phi(z_-) at the stationary point against 1, the error of always answering wide
         wide, narrow = self.z_scores()
         with np.errstate(all="ignore"):
             no_root = (self.m / self.sigma) ** 2 + self.kappa * self.level / 2 < 0
