@@ -11,9 +11,15 @@ from scipy.special import ndtr
 from theory.__main__ import main
 from theory.common.inputs import InputError
 from theory.gaussian.adversary import NORMS, best_direction, dual_norm
+from theory.gaussian.class_distance import distant_classes
 from theory.gaussian.linear import between
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.problem import Problem, Uniform, fair_classifier, optimal_classifier
+from theory.gaussian.surrogate import logistic_optimum
+from theory.variants.imbalance import covariance_direction
+from theory.variants.multiclass import pair_z_scores
+from theory.variants.stable import stable_margin
+from theory.variants.tsipras import TsiprasModel, linear_error
 
 settings_of_a_problem = st.fixed_dictionaries(
     {
@@ -136,6 +142,24 @@ def test_radii_are_numbers_of_numpy_or_texts_and_mixtures_take_numbers_of_numpy(
     assert best.linear().errors(mixture, "1/4") == best.linear().errors(mixture, np.float32(0.25))
     both = Problem(theta=[0.5, np.float64(-0.2)], sigma=1, K=2).optimum(("1/10", np.float32(0.5)))
     assert both.radii == (0.1, 0.5) and both.problem.theta == (0.5, -0.2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda eps: best_direction((0.5, -0.2), eps).margin,
+        lambda eps: distant_classes(MIXTURE, 1.0, eps).bias,
+        lambda eps: logistic_optimum(MIXTURE, eps).bias,
+        lambda eps: stable_margin((0.5, 0.4), eps, 1.5),
+        lambda eps: covariance_direction((0.5, 0.4), np.eye(2), eps)[1],
+        lambda eps: linear_error(TsiprasModel(dim=np.int64(5), p=0.9, eta=0.5), 1.0, 0.1, 0.0, eps),
+        lambda eps: float(pair_z_scores([[1.0, 0], [0, 1]], [0, 0], [1.0, 0], 1.0, 0, eps)[0][0]),
+    ],
+)
+def test_every_radius_may_be_a_text(call):
+    assert call("1/4") == call(0.25) == call(np.float32(0.25)) != call(0.2)
+    with pytest.raises(InputError, match="eps"):
+        call("quarter")
 
 
 @pytest.mark.parametrize(

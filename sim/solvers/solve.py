@@ -13,7 +13,7 @@ from sim.solvers.barrier import solve_barrier
 from sim.solvers.losses import loss_of
 from sim.solvers.orthant import solve_orthant
 from sim.solvers.training_problem import TrainingProblem
-from theory.common.inputs import InputError, check_radii, check_real
+from theory.common.inputs import InputError, Radius, check_radii, check_real
 from theory.gaussian.adversary import NORMS
 from theory.gaussian.linear import LinearClassifier
 
@@ -21,8 +21,8 @@ __all__ = ["Pair", "Radii", "Solution", "is_smooth", "problem_of", "setting_of",
 
 Array = npt.NDArray[np.float64]
 Pair = tuple[float, float]
-Radii = float | str | tuple[float | str, float | str]
-"""One radius for both classes, or that of class +1 and that of class -1; a text is one such as 8/255."""
+Radii = Radius | tuple[Radius, Radius]
+"""One radius for both classes, or that of class +1 and that of class -1."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def solve(
         minus: samples of class -1, shape (n_-, d).
         loss: logistic, hinge, exponential or squared.
         norm: norm of the adversary: linf, l2 or l1.
-        eps: its radius, or those of class +1 and -1 (Remargin), >= 0, in units of x.
+        eps: its radius, or those of class +1 and -1 (Remargin), >= 0, in units of x; numbers or texts such as
+            8/255.
         weights: weight of each sample of class +1 and -1 (Reweight), > 0.
         l2: penalty, >= 0, in units of x^2.
         gap: largest duality gap, relative to max(1, objective).

@@ -17,6 +17,7 @@ import numpy.typing as npt
 __all__ = [
     "DoubtWarning",
     "InputError",
+    "Radius",
     "check_array",
     "check_count",
     "check_radii",
@@ -36,6 +37,8 @@ DEEPEST = 32
 WHOLE = re.compile("[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Numbers as a person writes them: Python reads 1_000, " 5 ", infinity and the digits of every script too."""
+Radius = float | str
+"""A number, or a text such as ``8/255``."""
 LONGEST_RADIUS = 40
 """Characters: names of attacks have the text of their radius."""
 
@@ -101,6 +104,9 @@ def check_radius(name: str, value: object) -> float:
 
     Raises:
         InputError: it is no finite number >= 0, or a text that `parse_radius` refuses.
+
+    >>> check_radius("eps", "1/4"), check_radius("eps", np.float32(0.25))
+    (0.25, 0.25)
     """
     return abs(parse_radius(value) if isinstance(value, str) else check_real(name, value, low=0))  # no -0.0
 

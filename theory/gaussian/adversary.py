@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from theory.common.inputs import InputError, check_radius
+from theory.common.inputs import InputError, Radius, check_radius
 
 __all__ = ["NORMS", "Direction", "best_direction", "dual_norm", "uniform_direction"]
 
@@ -46,7 +46,7 @@ def dual_norm(weights: npt.ArrayLike, norm: str) -> float:
     return float({"linf": np.abs(w).sum(), "l2": np.linalg.norm(w), "l1": np.abs(w).max()}[norm])
 
 
-def best_direction(theta: Sequence[float] | Array, eps: float | str, norm: str = "linf") -> Direction:
+def best_direction(theta: Sequence[float] | Array, eps: Radius, norm: str = "linf") -> Direction:
     """Return the unit vector with the largest margin w.theta - eps ||w||_dual.
 
     The largest margin is the signed Euclidean distance of theta to the boundary of the adversary's ball of

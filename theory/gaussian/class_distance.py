@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from theory.common.inputs import InputError, check_array, check_radius, check_real
+from theory.common.inputs import InputError, Radius, check_array, check_radius, check_real
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.optimal import optimal_bias, optimal_z_scores
 
@@ -29,7 +29,7 @@ class DistantClasses:
     robust_z: tuple[float, float]
 
 
-def distant_classes(mixture: GaussianMixture, alpha: float, eps: float | str) -> DistantClasses:
+def distant_classes(mixture: GaussianMixture, alpha: float, eps: Radius) -> DistantClasses:
     """Return the optimal robust classifier for means eta 1 and -alpha eta 1 (Lee et al., 2024).
 
     Shifting the origin by (1 - alpha) eta / 2 makes it the symmetric problem with eta (1 + alpha) / 2. Its

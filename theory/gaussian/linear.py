@@ -6,15 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, ndtr
 
-from theory.common.inputs import check_radius
+from theory.common.inputs import Radius, check_radius
 from theory.gaussian.mixture import GaussianMixture
 
 __all__ = ["GaussianErrors", "LinearClassifier", "between", "error", "log_error"]
 
 ZScores = tuple[float, float]
 """(z_+, z_-): class y errs with probability Phi(z_y)."""
-Radius = float | str
-"""A number, or a text such as 8/255."""
 
 
 @dataclass(frozen=True)

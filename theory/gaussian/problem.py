@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from theory.common.inputs import InputError, check_radii, check_radius, check_real
+from theory.common.inputs import InputError, Radius, check_radii, check_radius, check_real
 from theory.gaussian.adversary import NORMS, Direction, best_direction, uniform_direction
 from theory.gaussian.fairness import fair_bias
-from theory.gaussian.linear import GaussianErrors, LinearClassifier, Radius, ZScores
+from theory.gaussian.linear import GaussianErrors, LinearClassifier, ZScores
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.optimal import optimal_bias, optimal_kind, optimal_z_scores
 
