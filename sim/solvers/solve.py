@@ -71,6 +71,11 @@ def solve(
     Raises:
         InputError: an argument is outside its domain, separable classes leave the loss without a minimiser,
             or the gap is not reached.
+
+    >>> plus, minus = np.array([[1.0, 0.2], [2.0, -1.0], [-0.5, 0.1]]), np.array([[-1.0, 0.3], [0.4, -0.2]])
+    >>> solution = solve(plus, minus, eps="1/4")
+    >>> solution.classifier.weights.round(3).tolist(), solution.gap <= 1e-8
+    ([0.734, 0.0], True)
     """
     problem, unit = problem_of(plus, minus, loss, norm, eps, weights, l2)
     check_real("gap", gap, low=0, strict=True)

@@ -40,6 +40,9 @@ def dual_norm(weights: npt.ArrayLike, norm: str) -> float:
 
     Raises:
         InputError: the norm is not one of `NORMS`.
+
+    >>> dual_norm([3.0, -4.0], "linf"), dual_norm([3.0, -4.0], "l2")
+    (7.0, 5.0)
     """
     w = np.asarray(weights, np.float64)
     _check_norm(norm)
@@ -67,6 +70,9 @@ def best_direction(theta: Sequence[float] | Array, eps: Radius, norm: str = "lin
 
     Raises:
         InputError: theta, eps or the norm is outside its domain.
+
+    >>> best_direction((3.0, 0.5), 0.5).weights.round(3).tolist()
+    [1.0, 0.0]
     """
     t = np.asarray(theta, np.float64)
     _check_norm(norm)

@@ -44,6 +44,10 @@ def distant_classes(mixture: GaussianMixture, alpha: float, eps: Radius) -> Dist
 
     Raises:
         InputError: alpha or eps is outside its domain.
+
+    >>> mixture = GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0)
+    >>> [round(z, 3) for z in distant_classes(mixture, 1.5, 0.16).robust_z]
+    [-0.807, -1.427]
     """
     check_real("alpha", alpha, low=-1, strict=True)
     half = mixture.eta * (1 + alpha) / 2

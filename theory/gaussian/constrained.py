@@ -67,6 +67,10 @@ def frl(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike, tau: npt.
 
     Raises:
         InputError: an argument is outside its domain, or K = 1 with m <= 0, where the optimum is not unique.
+
+    >>> best = frl(1.0, 1.0, 2.0, [0.02, 0.5])
+    >>> best.active.tolist(), best.objective.round(4).tolist()
+    ([True, False], [0.2462, 0.2297])
     """
     m, sigma, K, tau = np.broadcast_arrays(
         check_array("margin", margin, low=-np.inf),
@@ -170,6 +174,10 @@ def pareto_front(margin: float, sigma: float, K: float, n: int = 101) -> ParetoF
 
     Raises:
         InputError: an argument is outside its domain.
+
+    >>> front = pareto_front(1.0, 1.0, 2.0, n=3)
+    >>> front.gap.round(3).tolist(), front.average.round(3).tolist()
+    ([0.244, 0.13, 0.0], [0.23, 0.235, 0.252])
     """
     best = float(frl(margin, sigma, K, 0.5).bias)
     bias = np.linspace(best, float(fair_bias(margin, K)), check_count("n", n, low=2))
@@ -210,6 +218,9 @@ def fair_mixture(mu: float, margin: float, sigma: float, K: float) -> FairMixtur
 
     Raises:
         InputError: an argument is outside its domain.
+
+    >>> [round(error, 3) for error in fair_mixture(1.0, 0.5, 1.0, 2.0).robust]
+    [0.371, 0.371]
     """
     check_real("mu", mu, low=0, strict=True)
     check_real("margin", margin, low=0, high=mu)

@@ -35,6 +35,9 @@ def optimal_z_scores(
         sigma: standard deviation of class -1, > 0.
         K: ratio of the standard deviations, > 0.
         log_odds: ln(omega_+ / omega_-), where omega is prior times cost.
+
+    >>> [round(float(z), 4) for z in optimal_z_scores(1.0, 1.0, 2.0)]
+    [-0.3812, -1.2376]
     """
     return _optimum(margin, sigma, K, log_odds)[:2]
 
@@ -49,6 +52,9 @@ def optimal_bias(
         (K^2 - 1) b^2 - 2 (K^2 + 1) m b + (K^2 - 1) m^2 - 2 K^2 sigma^2 l = 0,    l = ln K - ln r,
 
     multiplied by its conjugate where m > 0. It is +inf where always +1 is optimal, -inf for always -1.
+
+    >>> round(float(optimal_bias(1.0, 1.0, 2.0)), 4)
+    -0.2376
     """
     return _optimum(margin, sigma, K, log_odds)[2]
 
@@ -68,6 +74,9 @@ def optimal_kind(
         sigma: standard deviation of class -1.
         K: ratio of the standard deviations.
         log_odds: ln(omega_+ / omega_-).
+
+    >>> str(optimal_kind(0.5, 1.0, 2.0, log_odds=1.5))
+    'always_plus'
     """
     answer = _optimum(margin, sigma, K, log_odds)[3]
     constant = np.where(answer > 0, "always_plus", "always_minus")

@@ -185,6 +185,10 @@ def logistic_optimum(mixture: GaussianMixture, eps: Radius = 0.0) -> LogisticOpt
 
     Raises:
         InputError: eps is not a finite number in [0, eta), or Newton's method does not converge.
+
+    >>> mixture = GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0)
+    >>> [round(e, 4) for e in logistic_optimum(mixture, "4/25").linear().errors(mixture, "4/25").robust]
+    [0.2701, 0.1783]
     """
     eps = check_radius("eps", eps)
     if eps >= mixture.eta:

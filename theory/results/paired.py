@@ -205,6 +205,9 @@ def holm(p: Sequence[float]) -> list[float]:
 
     Args:
         p: p-values of a family; nan is what was not tested, and stays.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
     """
     values = np.asarray(p, np.float64)
     # The k-th smallest p-value has m - k + 1 hypotheses left to compete with. No adjusted p-value may be
