@@ -27,14 +27,14 @@ from theory.common.cli import Parser, caution, radius, run, whole
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_radius
 from theory.common.owner import own_folder
-from theory.networks.changes import Change
+from theory.networks.changes import PredictedChange
 from theory.results.counts import exact_interval
 from theory.results.records import provenance
 
 __all__: list[str] = []
 
 
-def as_json(one: Link, found: Mapping[str, list[Change]]) -> dict[str, Any]:
+def as_json(one: Link, found: Mapping[str, list[PredictedChange]]) -> dict[str, Any]:
     """Return what is kept of a run."""
     settings, counted = one.run.settings, one.counted
     low, high = one.prediction.interval()
@@ -95,7 +95,7 @@ def _link_all(args: argparse.Namespace, runs: Sequence[Run]) -> None:
     for sentence in dict.fromkeys(sentence for one in runs for sentence in one.warnings):
         caution(sentence)
     links: list[Link] = []
-    found: dict[int, dict[str, list[Change]]] = {}
+    found: dict[int, dict[str, list[PredictedChange]]] = {}
     for folder, one in sorted(zip(args.runs, runs, strict=True), key=lambda pair: _turn(pair[1])):
         torch.set_num_threads(one.settings.threads)
         links.append(link(folder, one, eps=args.eps, per_class=args.per_class, replicates=args.replicates))

@@ -16,7 +16,14 @@ from theory.common.cli import Parser, one_of, radius, real, run, whole
 from theory.common.inputs import InputError
 from theory.common.table import Table
 from theory.gaussian.adversary import NORMS
-from theory.gaussian.error_settings import KEYS, OPTIONAL, class_errors, parse_setting, read_settings, table
+from theory.gaussian.error_settings import (
+    KEYS,
+    OPTIONAL,
+    errors_of_setting,
+    parse_setting,
+    read_settings,
+    table,
+)
 from theory.theorems import statements
 
 
@@ -36,7 +43,7 @@ def errors_command(args: Any) -> None:
                 f"a setting needs {', '.join(f'--{k}' for k in needed)}; missing {', '.join(missing)}"
             )
         settings = [parse_setting(given)]
-    results = [class_errors(setting) for setting in settings]
+    results = [errors_of_setting(setting) for setting in settings]
     as_json = args.json or args.source is not None
     print("\n".join(json.dumps(r, allow_nan=False) if as_json else table(r) for r in results))
 

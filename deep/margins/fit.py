@@ -20,7 +20,7 @@ from theory.common.arrays import packed, read_arrays
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_radius
 from theory.networks.agreement import Agreement, agreement, explained_variance, pair_ratios, rank_correlation
-from theory.networks.margin_model import PREDICTORS, MarginSamples, Prediction, predict
+from theory.networks.margin_model import PREDICTORS, MarginPrediction, MarginSamples, predict
 from theory.results.counts import ClassErrors
 from theory.results.flags import CLEAN, Evaluation
 
@@ -59,7 +59,7 @@ class Link:
     attack: Attack
     fitted_on: str
     margins: Measured
-    prediction: Prediction
+    prediction: MarginPrediction
     evaluation: Evaluation
     losses: Losses
     ratios: tuple[Floats, Floats, Floats]

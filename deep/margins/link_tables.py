@@ -8,7 +8,7 @@ from deep.margins.fit import QUANTITIES, Link
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
 from theory.networks.agreement import rank_correlation
-from theory.networks.changes import Change, tally
+from theory.networks.changes import PredictedChange, tally
 from theory.results.counts import exact_interval, mean_interval
 
 __all__ = ["direction_tables", "run_tables", "summary_tables"]
@@ -114,7 +114,7 @@ def _pairs(one: Link) -> Table:
     )
 
 
-def direction_tables(title: str, found: Mapping[str, Sequence[Change]]) -> list[Table]:
+def direction_tables(title: str, found: Mapping[str, Sequence[PredictedChange]]) -> list[Table]:
     """Return what changes for each class against each run that a run is compared with."""
     tables = []
     for against, changes in found.items():
@@ -138,7 +138,7 @@ def direction_tables(title: str, found: Mapping[str, Sequence[Change]]) -> list[
     return tables
 
 
-def _tally(changes: Sequence[Change]) -> str:
+def _tally(changes: Sequence[PredictedChange]) -> str:
     counts, interval = tally(list(changes))
     tried = counts["agrees"] + counts["differs"]
     said = f"{counts['agrees']} of {tried} agree, {counts['cannot tell']} cannot tell"
@@ -147,7 +147,9 @@ def _tally(changes: Sequence[Change]) -> str:
     return f"{said}; 95 % exact interval of the share {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
 
 
-def summary_tables(links: Sequence[Link], found: Mapping[int, Mapping[str, Sequence[Change]]]) -> list[Table]:
+def summary_tables(
+    links: Sequence[Link], found: Mapping[int, Mapping[str, Sequence[PredictedChange]]]
+) -> list[Table]:
     """Return the agreement of each method over its runs, and of all its directions together."""
     groups: dict[str, list[int]] = {}
     for i, one in enumerate(links):
@@ -187,6 +189,6 @@ def summary_tables(links: Sequence[Link], found: Mapping[int, Mapping[str, Seque
     return tables
 
 
-def _order(changes: Sequence[Change], quantity: str) -> float:
+def _order(changes: Sequence[PredictedChange], quantity: str) -> float:
     chosen = [c for c in changes if c.quantity == quantity]
     return rank_correlation([c.predicted[0] for c in chosen], [c.measured[0] for c in chosen])

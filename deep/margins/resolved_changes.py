@@ -10,7 +10,7 @@ import numpy.typing as npt
 from deep.margins.fit import QUANTITIES, Link
 from deep.runs.folder import HISTORY
 from theory.common.inputs import InputError, parse_object, read_lines
-from theory.networks.changes import Change, bias_shift, error_change, judged
+from theory.networks.changes import PredictedChange, bias_shift, error_change, judged
 from theory.results.flags import Evaluation
 
 __all__ = ["directions"]
@@ -19,13 +19,13 @@ WEIGHTS = ("weights", "weights_nat", "weights_bndy")
 Floats = npt.NDArray[np.float64]
 
 
-def directions(links: Sequence[Link], one: Link) -> dict[str, list[Change]]:
+def directions(links: Sequence[Link], one: Link) -> dict[str, list[PredictedChange]]:
     """Return against what a run is compared among others, and each class's change.
 
     Raises:
         InputError: the history of the run is damaged.
     """
-    settings, found = one.run.settings, dict[str, list[Change]]()
+    settings, found = one.run.settings, dict[str, list[PredictedChange]]()
     if settings.method == "natural":
         return found
     base = _first(links, one, method="natural")
@@ -58,7 +58,9 @@ def _first(links: Sequence[Link], one: Link, method: str, **params: Any) -> Link
     return None
 
 
-def _changes(base: Link, one: Link, shifts: Sequence[Floats], quantities: Sequence[str]) -> list[Change]:
+def _changes(
+    base: Link, one: Link, shifts: Sequence[Floats], quantities: Sequence[str]
+) -> list[PredictedChange]:
     """Return the change of each class from one run to another; the first shift is of the fitted model."""
     models = (base.prediction.model, *base.prediction.models)
     out = []

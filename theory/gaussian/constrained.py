@@ -13,7 +13,7 @@ from scipy.optimize.elementwise import find_root
 from scipy.special import ndtr
 
 from theory.common.inputs import InputError, check_array, check_count, check_real
-from theory.gaussian.fairness import class_errors, fair_bias, reweight_odds
+from theory.gaussian.fairness import bias_z_scores, fair_bias, reweight_odds
 from theory.gaussian.optimal import beats_constants, optimal_bias
 
 __all__ = [
@@ -79,7 +79,7 @@ def frl(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike, tau: npt.
     best = optimal_bias(m, sigma, K)
     active = np.abs(_gap(best, m, sigma, K)) > 2 * tau
     bias = np.where(active, _gap_bias(m, sigma, K, np.sign(K - 1) * 2 * tau, best, fair_bias(m, K)), best)
-    plus, minus = class_errors(bias, m, sigma, K)
+    plus, minus = bias_z_scores(bias, m, sigma, K)
     log_odds = np.where(active, reweight_odds(bias, m, sigma, K), 0.0)
     return FRLSolution(
         bias=bias,
@@ -122,7 +122,7 @@ def natural_constraint(
     ends = [_gap_bias(mu, sigma, K, gap, -reach, reach) for gap in (2 * tau, -2 * tau)]
     best = np.minimum(np.maximum(optimal_bias(m, sigma, K), ends[0]), ends[1])
     candidates = np.stack([best, *ends])  # the average error has one minimum, but falls again far above it
-    errors = sum(ndtr(z) for z in class_errors(candidates, m, sigma, K)) / 2
+    errors = sum(ndtr(z) for z in bias_z_scores(candidates, m, sigma, K)) / 2
     chosen = errors.argmin(axis=0)[None]
     bias, error = (np.take_along_axis(v, chosen, axis=0)[0] for v in (candidates, errors))
     return bias, error
@@ -173,7 +173,7 @@ def pareto_front(margin: float, sigma: float, K: float, n: int = 101) -> ParetoF
     """
     best = float(frl(margin, sigma, K, 0.5).bias)
     bias = np.linspace(best, float(fair_bias(margin, K)), check_count("n", n, low=2))
-    z = class_errors(bias, margin, sigma, K)
+    z = bias_z_scores(bias, margin, sigma, K)
     reachable = beats_constants(*z, reweight_odds(bias, margin, sigma, K))
     return ParetoFront(bias, ndtr(z[0]), ndtr(z[1]), reachable)
 
@@ -217,7 +217,7 @@ def fair_mixture(mu: float, margin: float, sigma: float, K: float) -> FairMixtur
     check_real("K", K, low=0, strict=True)
     width = max(K, 1) * sigma
     grid = np.concatenate([np.linspace(-mu - 8 * width, mu + 8 * width, 4001), [fair_bias(margin, K)]])
-    natural, robust = (np.stack([ndtr(z) for z in class_errors(grid, m, sigma, K)]) for m in (mu, margin))
+    natural, robust = (np.stack([ndtr(z) for z in bias_z_scores(grid, m, sigma, K)]) for m in (mu, margin))
     equalities = np.stack([natural[0] - natural[1], robust[0] - robust[1], np.ones_like(grid)])
     found = linprog(robust.mean(axis=0), A_eq=equalities, b_eq=[0, 0, 1], bounds=(0, None))
     used = found.x > 1e-9
@@ -227,7 +227,7 @@ def fair_mixture(mu: float, margin: float, sigma: float, K: float) -> FairMixtur
 
 
 def _gap(bias: npt.ArrayLike, margin: Array, sigma: Array, K: Array) -> Array:
-    plus, minus = class_errors(bias, margin, sigma, K)
+    plus, minus = bias_z_scores(bias, margin, sigma, K)
     return np.asarray(ndtr(plus) - ndtr(minus))
 
 

@@ -15,7 +15,7 @@ from theory.common.inputs import check_array
 from theory.gaussian.optimal import beats_constants, optimal_z_scores
 
 __all__ = [
-    "class_errors",
+    "bias_z_scores",
     "critical_margin",
     "fair_bias",
     "fair_error",
@@ -30,7 +30,7 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 
 
-def class_errors(
+def bias_z_scores(
     bias: npt.ArrayLike, margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike
 ) -> tuple[Array, Array]:
     """Return the z-scores (z_+, z_-) at a bias: the class errors are Phi of them.
@@ -81,7 +81,7 @@ def reweight_odds(
     At `fair_bias` the odds are exactly K, whatever the margin. Stationary is not optimal: see
     `robust_fairness_by_reweight`.
     """
-    plus, minus = class_errors(bias, margin, sigma, K)
+    plus, minus = bias_z_scores(bias, margin, sigma, K)
     return np.asarray(np.log(K) + (plus - minus) * (plus + minus) / 2)
 
 
@@ -116,7 +116,7 @@ def natural_fairness_by_reweight(
     b = fair_bias(mu, K)
     local = (mu - m) / mu < 2 * K / (K**2 + 1)
     log_odds = reweight_odds(b, m, sigma, K)
-    plus, minus = class_errors(b, m, sigma, K)
+    plus, minus = bias_z_scores(b, m, sigma, K)
     return local, local & beats_constants(plus, minus, log_odds)
 
 

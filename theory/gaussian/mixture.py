@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from theory.common.inputs import InputError, check_real
 
 __all__ = ["CLASSES", "GaussianMixture"]
@@ -36,9 +38,10 @@ class GaussianMixture:
 
     def __post_init__(self) -> None:
         """Refuse parameters outside the domain."""
-        whole = isinstance(self.dim, int) and not isinstance(self.dim, bool)
+        whole = isinstance(self.dim, (int, np.integer)) and not isinstance(self.dim, bool)
         if not whole or not 1 <= self.dim <= LARGEST_DIM:
             raise InputError(f"dim must be an integer from 1 to {LARGEST_DIM}, got {self.dim!r:.40}")
+        object.__setattr__(self, "dim", int(self.dim))
         for name in ("eta", "sigma", "K"):
             object.__setattr__(self, name, check_real(name, getattr(self, name), low=0, strict=True))
 
