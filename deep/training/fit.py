@@ -19,11 +19,11 @@ from deep.training.seeds import stream
 from theory.common.inputs import InputError, check_count, parse_radius
 from theory.results.counts import ClassErrors
 
-__all__ = ["Training", "train"]
+__all__ = ["TrainedNetwork", "train"]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainedNetwork:
     """What `train` leaves.
 
     Args:
@@ -54,7 +54,7 @@ def train(
     eval_steps: int = 20,
     seed: int = 0,
     **recipe: Any,
-) -> Training:
+) -> TrainedNetwork:
     """Train a network on tensors by a method of the field, such as FRL (Xu et al., 2021).
 
     The loop, the methods and the random numbers are those of ``python -m deep.train``, which keeps a run,
@@ -128,7 +128,7 @@ def train(
     trainer = Trainer(model, kind(_params(kind, params or {}), context), data, settings, attack)
     while not trainer.finished:
         trainer.train_epoch()
-    return Training(trainer.chosen("last").eval(), trainer.errors(), trainer.history)
+    return TrainedNetwork(trainer.chosen("last").eval(), trainer.errors(), trainer.history)
 
 
 def _params(kind: Any, given: Mapping[str, Any]) -> Any:
