@@ -14,12 +14,20 @@ import numpy.typing as npt
 
 from theory.common.inputs import InputError, Radius, check_radii, check_radius, check_real
 from theory.gaussian.adversary import NORMS, Direction, best_direction, uniform_direction
-from theory.gaussian.fairness import fair_bias
+from theory.gaussian.fairness import fair_bias, price_of_fairness
 from theory.gaussian.linear import GaussianErrors, LinearClassifier, ZScores
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.optimal import optimal_bias, optimal_kind, optimal_z_scores
 
-__all__ = ["GaussianClassifier", "Problem", "Radii", "Uniform", "fair_classifier", "optimal_classifier"]
+__all__ = [
+    "GaussianClassifier",
+    "Problem",
+    "Radii",
+    "Uniform",
+    "fair_classifier",
+    "fairness_price",
+    "optimal_classifier",
+]
 
 Radii = Radius | tuple[Radius, Radius]
 """One radius for both classes, or that of class +1 and that of class -1."""
@@ -312,3 +320,25 @@ def fair_classifier(mixture: GaussianMixture, eps: Radius = 0.0, *, norm: str = 
     [0.2371, 0.2371]
     """
     return Problem.of(mixture, norm=norm).fair(eps)
+
+
+def fairness_price(mixture: GaussianMixture, eps: Radius = 0.0, *, norm: str = "linf") -> float:
+    """Return by how much the average robust error of `fair_classifier` exceeds the smallest.
+
+    It is 0 only for K = 1, and less than the smallest error itself: fairness never doubles it (ours, see
+    `theory.gaussian.fairness.price_of_fairness`).
+
+    Args:
+        mixture: the classes.
+        eps: radius in units of x, a number or a text such as 8/255; 0 for natural errors.
+        norm: norm of the adversary: linf, l2 or l1.
+
+    Raises:
+        InputError: an argument is outside its domain.
+
+    >>> mixture = GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0)
+    >>> round(fairness_price(mixture, "4/25"), 4)
+    0.0208
+    """
+    fair = fair_classifier(mixture, eps, norm=norm)
+    return float(price_of_fairness(fair.margin, mixture.sigma, mixture.K))

@@ -18,7 +18,7 @@ from scipy.stats.qmc import Sobol
 
 from theory.common.inputs import InputError
 
-__all__ = ["PREDICTORS", "MarginModel", "MarginSamples", "MarginPrediction", "predict"]
+__all__ = ["PREDICTORS", "MarginModel", "MarginSamples", "MarginPrediction", "predict_errors"]
 
 Array = npt.NDArray[np.float64]
 POINTS, FEW_POINTS = 8192, 512
@@ -214,7 +214,7 @@ class MarginPrediction:
         return np.minimum(low, self.value), np.maximum(high, self.value)
 
 
-def predict(samples: MarginSamples, *, replicates: int, seed: int) -> MarginPrediction:
+def predict_errors(samples: MarginSamples, *, replicates: int = 200, seed: int = 0) -> MarginPrediction:
     """Return the class errors that the Gaussian-margin model predicts.
 
     Args:
