@@ -24,13 +24,13 @@ def samples(n=300, d=12, seed=0):
 )
 def test_the_path_has_the_solutions_of_single_trainings(setting):
     radii = RADII[::5]
-    found = path(*samples(), radii, **setting)
-    for eps, one in zip(radii, found, strict=True):
+    solutions = path(*samples(), radii, **setting)
+    for eps, trained in zip(radii, solutions, strict=True):
         alone = solve(*samples(), eps=eps, **setting)
-        assert one.gap <= 1e-8 * max(1, one.objective)
-        assert one.objective == pytest.approx(alone.objective, abs=2e-8)
-        np.testing.assert_allclose(one.classifier.weights, alone.classifier.weights, atol=2e-3)
-    objectives = [s.objective for s in found]
+        assert trained.gap <= 1e-8 * max(1, trained.objective)
+        assert trained.objective == pytest.approx(alone.objective, abs=2e-8)
+        np.testing.assert_allclose(trained.classifier.weights, alone.classifier.weights, atol=2e-3)
+    objectives = [s.objective for s in solutions]
     assert objectives == sorted(objectives) and objectives[-1] > objectives[0] + 0.05
 
 
@@ -49,8 +49,8 @@ def test_radii_come_back_in_their_order_and_may_be_texts_or_pairs():
     mixed = path(*samples(), ["3/10", 0, np.float32(0.125), (0.1, "1/4")])
     plain = path(*samples(), [0.3, 0.0, 0.125, (0.1, 0.25)])
     assert [s.objective for s in mixed] == [s.objective for s in plain]
-    for eps, one in zip((0.3, 0.0, 0.125, (0.1, 0.25)), mixed, strict=True):
-        assert one.objective == pytest.approx(solve(*samples(), eps=eps).objective, abs=2e-8)
+    for eps, trained in zip((0.3, 0.0, 0.125, (0.1, 0.25)), mixed, strict=True):
+        assert trained.objective == pytest.approx(solve(*samples(), eps=eps).objective, abs=2e-8)
     assert path(*samples(), []) == []
 
 
@@ -75,7 +75,7 @@ def test_features_train_along_the_path(monkeypatch):
         return path(*train, **setting)
 
     monkeypatch.setattr(features, "path", spied)
-    found = features.study(images, 0.1, l2=1e-3, resamples=2, seed=0)
+    study = features.study(images, 0.1, l2=1e-3, resamples=2, seed=0)
     assert calls == [[0.0, 0.1]] * 3
     alone = solve(*pair, eps=0.1, l2=1e-3).classifier
-    np.testing.assert_allclose(found.trained["adversarial"].weights, alone.weights, atol=1e-3)
+    np.testing.assert_allclose(study.trained["adversarial"].weights, alone.weights, atol=1e-3)

@@ -39,11 +39,13 @@ def test_a_true_error_at_the_end_of_its_band_is_called_wrong_as_often_as_is_left
 def test_a_difference_that_is_called_detectable_is_the_smallest_that_is():
     """From the interval of a count at the end of the band, at the level of the test; golden by scipy."""
     n, alpha = 50_000, 1e-3
-    found = judge(0.3, (0.29, 0.31), 15_100, n, alpha)
+    verdicts = judge(0.3, (0.29, 0.31), 15_100, n, alpha)
     low = stats.binomtest(14_500, n).proportion_ci(1 - alpha / 2, "exact").low
     high = stats.binomtest(15_500, n).proportion_ci(1 - alpha / 2, "exact").high
-    assert found.detectable == pytest.approx(max(0.3 - low, high - 0.3), rel=1e-6)
-    assert found.interval == pytest.approx(stats.binomtest(15_100, n).proportion_ci(0.95, "exact"), rel=1e-6)
+    assert verdicts.detectable == pytest.approx(max(0.3 - low, high - 0.3), rel=1e-6)
+    assert verdicts.interval == pytest.approx(
+        stats.binomtest(15_100, n).proportion_ci(0.95, "exact"), rel=1e-6
+    )
 
 
 def test_an_estimate_is_called_wrong_as_often_as_allowed_and_sees_what_it_says():
@@ -78,8 +80,8 @@ def test_bands_of_training_leave_half_of_alpha():
     law = Law(margin=best.margin, widths=best.scales)
     unit = threshold_scale(Training(law=law, rule="threshold", bias=best.bias), n // 2)
     width = unit * chernoff_quantile(alpha / 2)
-    found = zip(bias_bands(best, n, 0.2, alpha), best.z_scores(0.2), best.scales, strict=True)
-    for band, z, scale in found:
+    verdicts = zip(bias_bands(best, n, 0.2, alpha), best.z_scores(0.2), best.scales, strict=True)
+    for band, z, scale in verdicts:
         assert stats.norm.ppf(band) == pytest.approx((z - width / scale, z + width / scale), rel=1e-9)
 
 
@@ -89,13 +91,13 @@ def test_the_budget_of_counted_errors_is_shared_by_their_number():
     classifier = LinearClassifier(np.array([1.0, 0.0]), 0.0)
     samples = [sign + rng.normal(size=(2000, 2)) for sign in (1, -1)]
     predicted = {eps: (float(stats.norm.cdf(eps - 1)),) * 2 for eps in (0.0, 0.1, 0.2)}
-    found = compare_errors("w", classifier, samples, predicted, norm="linf", alpha=0.06)
-    assert len(found) == 6
-    for one in found:
-        k = round(one.verdict.measured * 2000)
-        p = one.verdict.predicted
-        assert one.verdict == judge(p, (p, p), k, 2000, 0.06 / 6)
-        assert one.verdict.detectable != judge(p, (p, p), k, 2000, 0.06 / 3).detectable
+    verdicts = compare_errors("w", classifier, samples, predicted, norm="linf", alpha=0.06)
+    assert len(verdicts) == 6
+    for named in verdicts:
+        k = round(named.verdict.measured * 2000)
+        p = named.verdict.predicted
+        assert named.verdict == judge(p, (p, p), k, 2000, 0.06 / 6)
+        assert named.verdict.detectable != judge(p, (p, p), k, 2000, 0.06 / 3).detectable
 
 
 def test_true_predictions_raise_as_many_alarms_as_the_budget_says():

@@ -108,13 +108,13 @@ def test_the_errors_of_a_classifier_are_those_of_its_weights(norm, eps):
     """By the definition of the error, with weights written out, at priors, costs and radii of each class."""
     best = optimal_classifier(MIXTURE, (eps, eps / 2), norm=norm, prior_pos=0.4, cost=1.2)
     written = Problem(theta=(0.4,) * 9, sigma=1.3, K=2.0, norm=norm)
-    linear, found = best.linear(), best.errors(0.2)
-    for z, radius in ((found.natural, 0.0), (found.robust, 0.2)):
+    linear, exact = best.linear(), best.errors(0.2)
+    for z, radius in ((exact.natural, 0.0), (exact.robust, 0.2)):
         assert z == pytest.approx(errors(written, linear.weights, linear.bias, (radius, radius)), rel=1e-9)
-    for natural, boundary, robust in zip(found.natural, found.boundary, found.robust, strict=True):
+    for natural, boundary, robust in zip(exact.natural, exact.boundary, exact.robust, strict=True):
         assert natural + boundary == pytest.approx(robust, rel=1e-14) and boundary > 0
     if norm == "linf":
-        assert linear.errors(MIXTURE, 0.2).boundary == pytest.approx(found.boundary, rel=1e-9)
+        assert linear.errors(MIXTURE, 0.2).boundary == pytest.approx(exact.boundary, rel=1e-9)
 
 
 def test_a_small_boundary_error_near_certain_errors_keeps_its_digits():

@@ -229,8 +229,8 @@ def test_the_pooled_variance_has_its_degrees_of_freedom(methods, seeds):
     rng = np.random.default_rng(0)
     base, own = rng.normal(size=(3000, 1, seeds)), rng.normal(size=(3000, methods, seeds))
     none = np.zeros(1)
-    found = [pooled_variance([Change(d, 0.0, none, 0.0) for d in drawn]) for drawn in own - base]
-    variance, free = np.transpose(found)
+    result = [pooled_variance([Change(d, 0.0, none, 0.0) for d in drawn]) for drawn in own - base]
+    variance, free = np.transpose(result)
     assert np.ptp(free) == 0
     assert variance.mean() == pytest.approx(2.0, rel=0.05)  # of a difference of two unit variances
     assert 2 * variance.mean() ** 2 / variance.var() == pytest.approx(free[0], rel=0.2)
@@ -292,9 +292,9 @@ def test_the_residual_interval_is_that_of_jeffreys_prior():
     1/2).
     """
     k, n, predicted = np.array([0, 3, 30]), np.array([60, 60, 60]), np.array([0.01, 0.05, 0.5])
-    found = agreement(predicted, np.tile(predicted, (3000, 1)), k, n, seed=0)
+    result = agreement(predicted, np.tile(predicted, (3000, 1)), k, n, seed=0)
     ends = stats.beta.ppf([[0.025], [0.975]], k + 0.5, n - k + 0.5) - predicted
-    low, high = found.residual_interval.T
+    low, high = result.residual_interval.T
     residual = k / n - predicted
     assert low == pytest.approx(np.minimum(ends[0], residual), abs=0.012)
     assert high == pytest.approx(np.maximum(ends[1], residual), abs=0.012)
@@ -308,24 +308,24 @@ def test_the_rank_interval_has_its_level(flips):
     apart = -stats.norm.ppf(flips) * (2 * 0.25 / n) ** 0.5
     k = np.round(n * np.array([0.5 - apart / 2, 0.5 + apart / 2])).astype(int)
     predicted = np.array([0.4, 0.6])
-    found = agreement(predicted, np.tile(predicted, (1500, 1)), k, [n, n], seed=1)
-    assert found.rank == pytest.approx((1.0, -1.0 if flips > 0.025 else 1.0, 1.0))
+    result = agreement(predicted, np.tile(predicted, (1500, 1)), k, [n, n], seed=1)
+    assert result.rank == pytest.approx((1.0, -1.0 if flips > 0.025 else 1.0, 1.0))
     right = agreement(k / n, np.tile(k / n, (1500, 1)), k, [n, n], seed=1)
     low, mean, high = right.if_right
-    assert (low, high) == pytest.approx((min(found.rank[1], mean), 1.0))
+    assert (low, high) == pytest.approx((min(result.rank[1], mean), 1.0))
     assert mean == pytest.approx(1 - 2 * flips, abs=0.025)
 
 
 def test_the_interval_of_explained_variance_is_the_percentile_one():
     """Against its own simulation: binomial counts redrawn at the measured rates, and their 95 % range."""
     predicted, k, n = np.array([0.2, 0.35, 0.5, 0.6]), np.array([25, 40, 48, 66]), np.full(4, 100)
-    found = agreement(predicted, np.tile(predicted, (2500, 1)), k, n, seed=0)
+    result = agreement(predicted, np.tile(predicted, (2500, 1)), k, n, seed=0)
     drawn = np.random.default_rng(7).binomial(100, k / 100, (8000, 4)) / 100
     low, high = np.quantile([explained_variance(predicted, row) for row in drawn], [0.025, 0.975])
     value = explained_variance(predicted, k / 100)
-    assert found.explained[0] == pytest.approx(value)
-    assert value - found.explained[1] == pytest.approx(value - low, rel=0.11)
-    assert found.explained[2] - value == pytest.approx(high - value, rel=0.11)
+    assert result.explained[0] == pytest.approx(value)
+    assert value - result.explained[1] == pytest.approx(value - low, rel=0.11)
+    assert result.explained[2] - value == pytest.approx(high - value, rel=0.11)
 
 
 def test_the_interval_of_K_covers_as_often_as_it_says():

@@ -48,16 +48,16 @@ def path(
     [0.502, 0.619, 0.67]
     """
     radii = [check_radii("eps", e) for e in eps]
-    found: dict[int, Solution] = {}
+    solutions: dict[int, Solution] = {}
     start = None
     # From the largest radius down features enter one after another, as along the path of the lasso. On the
     # way up they would have to leave, and a weight that should be 0 could stay within the gap of it.
     for i in sorted(range(len(radii)), key=lambda i: -sum(radii[i])):
         try:
-            found[i] = solve(
+            solutions[i] = solve(
                 plus, minus, loss=loss, norm=norm, eps=radii[i], weights=weights, l2=l2, gap=gap, start=start
             )
         except InputError as error:
             raise InputError(f"training at eps = {eps[i]}: {error}") from None
-        start = found[i].classifier
-    return [found[i] for i in range(len(radii))]
+        start = solutions[i].classifier
+    return [solutions[i] for i in range(len(radii))]

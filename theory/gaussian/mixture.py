@@ -18,7 +18,8 @@ LARGEST_DIM = 10**9
 class GaussianMixture:
     """Two equally likely classes: x | +1 ~ N(+eta 1, (K sigma)^2 I) and x | -1 ~ N(-eta 1, sigma^2 I).
 
-    Source: the theoretical model of Xu et al. (2021), where eta, sigma and K have the same names.
+    Source: the theoretical model of Xu et al. (2021, https://arxiv.org/abs/2010.06121), where eta, sigma and
+    K have the same names.
 
     Args:
         dim: dimension d of x.
@@ -29,6 +30,9 @@ class GaussianMixture:
 
     Raises:
         InputError: dim is not an integer from 1 to 1e9, or another number is not finite and > 0.
+
+    >>> GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0).scales
+    (2.0, 1.0)
     """
 
     dim: int

@@ -134,6 +134,11 @@ class Problem:
 
     Raises:
         InputError: an argument is outside its domain.
+
+    >>> problem = Problem(theta=(0.5, -0.2), sigma=1.0, K=2.0, norm="l2", prior_pos=0.3)
+    >>> best = problem.optimum(("1/10", "1/20"))
+    >>> best.kind, best.linear().weights.round(3).tolist()
+    ('interior', [0.928, -0.371])
     """
 
     theta: tuple[float, ...] | Uniform
