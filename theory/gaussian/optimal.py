@@ -1,5 +1,6 @@
 """The bias with the smallest weighted error along one direction, in closed form, and its z-scores."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ def optimal_z_scores(
     >>> [round(float(z), 4) for z in optimal_z_scores(1.0, 1.0, 2.0)]
     [-0.3812, -1.2376]
     """
-    return _optimum(margin, sigma, K, log_odds)[:2]
+    return _exchanged(_WideFirst.best_z_scores, margin, sigma, K, log_odds)
 
 
 def optimal_bias(
@@ -56,7 +57,7 @@ def optimal_bias(
     >>> round(float(optimal_bias(1.0, 1.0, 2.0)), 4)
     -0.2376
     """
-    return _optimum(margin, sigma, K, log_odds)[2]
+    return _exchanged(_WideFirst.best_bias, margin, sigma, K, log_odds)[0]
 
 
 def optimal_kind(
@@ -78,7 +79,7 @@ def optimal_kind(
     >>> str(optimal_kind(0.5, 1.0, 2.0, log_odds=1.5))
     'always_plus'
     """
-    answer = _optimum(margin, sigma, K, log_odds)[3]
+    answer = _exchanged(_WideFirst.answer, margin, sigma, K, log_odds)[0]
     constant = np.where(answer > 0, "always_plus", "always_minus")
     return np.where(answer == 0, "interior", constant)
 
@@ -101,12 +102,16 @@ def beats_constants(
     return np.asarray(over & (log_ndtr(u) < log_r + log_ndtr(-z)))
 
 
-def _optimum(
-    margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike, log_odds: npt.ArrayLike
-) -> tuple[Array, Array, Array, Array]:
-    """Return (z_+, z_-, b) of the optimum, and its answer where that is constant: inf, -inf, or else 0.
+def _exchanged(
+    part: Callable[["_WideFirst"], tuple[Array, Array]],
+    margin: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    K: npt.ArrayLike,
+    log_odds: npt.ArrayLike,
+) -> tuple[Array, Array]:
+    """Return a part of the optimum as class +1 and as class -1 sees it.
 
-    The only place where classes are exchanged: everything inside has the wide class first.
+    The only place where classes are exchanged: ``part`` has the wide class first.
     """
     arrays = (np.asarray(v, dtype=np.float64) for v in (margin, sigma, K, log_odds))
     m, sigma, K, odds = np.broadcast_arrays(*arrays)
@@ -114,16 +119,11 @@ def _optimum(
     swapped = K < 1
     with np.errstate(over="ignore"):  # callers refuse what is not finite
         excess = np.where(swapped, (1 - K) / K, K - 1)
-        narrow_sigma = np.where(swapped, K * sigma, sigma)
-    wide, narrow, bias, answer = _WideFirst.of(
-        m, narrow_sigma, excess, np.where(swapped, -odds, odds)
-    ).solve()
-    return (
-        np.where(swapped, narrow, wide),
-        np.where(swapped, wide, narrow),
-        np.where(swapped, -bias, bias),
-        np.where(swapped, -answer, answer),
-    )
+        narrow = np.where(swapped, K * sigma, sigma)
+    first, second = part(_WideFirst.of(m, narrow, excess, np.where(swapped, -odds, odds)))
+    if not swapped.any():
+        return first, second
+    return np.where(swapped, second, first), np.where(swapped, first, second)
 
 
 @dataclass(frozen=True)
@@ -153,17 +153,24 @@ class _WideFirst:
             kappa = excess * (2 + excess)
         return cls(m, sigma, 1 + excess, kappa, np.log1p(excess) - log_odds, log_odds)
 
-    def solve(self) -> tuple[Array, Array, Array, Array]:
-        """Return the z-scores of the wide and the narrow class, the bias, and the answer if constant."""
+    def best_z_scores(self) -> tuple[Array, Array]:
+        """Return the z-scores of the wide and of the narrow class at the optimum."""
         wide, narrow = self.z_scores()
+        constant = self.constant()
+        if not constant.any():
+            return wide, narrow
+        # z = -inf: the class that is always answered never errs
+        return np.where(constant, -self.majority, wide), np.where(constant, self.majority, narrow)
+
+    def best_bias(self) -> tuple[Array, Array]:
+        """Return the optimal bias b, and -b, which is that of the other class."""
+        bias = np.where(self.constant(), self.majority, self.bias())
+        return bias, -bias
+
+    def answer(self) -> tuple[Array, Array]:
+        """Return inf where the first class is always answered, -inf the second, else 0; and minus it."""
         answer = np.where(self.constant(), self.majority, 0.0)
-        always = answer != 0  # z = -inf: the class that is always answered never errs
-        return (
-            np.where(always, -answer, wide),
-            np.where(always, answer, narrow),
-            np.where(always, answer, self.bias()),
-            answer,
-        )
+        return answer, -answer
 
     @property
     def majority(self) -> Array:
