@@ -1,39 +1,37 @@
 """``python -m paper_figs.tables``: the tables of the README, from the committed records alone."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from paper_figs.archive import Trained, read_archive
+from paper_figs.archive import TrainedNetworks, read_archive
 from theory.common.cli import Parser, run
 from theory.common.digits import exact_mean, percent, rounded
-from theory.common.inputs import InputError
 from theory.common.table import Code, Strong, Table
+from theory.results.attacks import AUTOATTACK
 from theory.results.counts import mean_interval
 from theory.results.findings import ROBUST, WORST, Finding, findings, interval
 from theory.results.flags import Evaluation
+from theory.results.margin_report import AGREEMENTS, ERRORS, MarginReport
+from theory.results.method_study import MethodStudy, study_of
+from theory.results.methods import MethodId
 from theory.results.protocols import comparisons
-from theory.results.runs import Measured, read_measured
-from theory.results.study import Study, study_of
+from theory.results.runs import RunFiles, read_runs
 
 __all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "studies", "summary", "tables"]
 
 RECORDS = Path(__file__).with_name("records")
 PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu et al. (2021), abstract
-STRONG = "AutoAttack"
-LINKED = ("natural_error", "robust_error")
-AGREEMENT = ("rank_correlation", "explained_variance")
 
 
-def studies(folder: Path) -> list[Study]:
+def studies(folder: Path) -> list[MethodStudy]:
     """Return the study of every protocol among the runs below a folder."""
-    runs = read_measured([folder])
+    runs = read_runs([folder])
     return [study_of(found, runs) for found in comparisons(record for one in runs for record in one.records)]
 
 
-def flags(study: Study) -> dict[str, str]:
+def flags(study: MethodStudy) -> dict[str, str]:
     """Return for each method the words of its command that not all runs of the study have."""
     words = {
         label: [w for w in runs[min(runs)].records[0].provenance.get("argv", []) if "--seed" not in w]
@@ -43,7 +41,7 @@ def flags(study: Study) -> dict[str, str]:
     return {label: " ".join(w for w in own if w not in shared) for label, own in words.items()}
 
 
-def summary(study: Study) -> Table:
+def summary(study: MethodStudy) -> Table:
     """Return one row a method: its errors, and what it changed in the worst class of its base."""
     found = {f.method: f for f in findings(study) if f.name == WORST}
     own, strong = flags(study), auto_attack(study)
@@ -67,7 +65,7 @@ def summary(study: Study) -> Table:
     return Table(study.comparison.title, header, rows, note)
 
 
-def auto_attack(study: Study) -> dict[str, str]:
+def auto_attack(study: MethodStudy) -> dict[str, str]:
     """Return for each method the robust error when AutoAttack is added, and what it adds to the average.
 
     It is empty where no run has a report of `deep.report` with AutoAttack.
@@ -78,7 +76,7 @@ def auto_attack(study: Study) -> dict[str, str]:
         if reports:
             classes = study.comparison.classes
             counted = [one.errors(classes) for one in reports]
-            before = [one.errors(classes, *(a for a in one.attacks if STRONG not in a)) for one in reports]
+            before = [one.errors(classes, *one.without(AUTOATTACK)) for one in reports]
             average = [e.average(ROBUST) for e in counted]
             worst = [e.rates(ROBUST).max() for e in counted]
             added = exact_mean(average) - exact_mean(e.average(ROBUST) for e in before)
@@ -86,11 +84,11 @@ def auto_attack(study: Study) -> dict[str, str]:
     return cells
 
 
-def _reports(runs: Iterable[Measured]) -> list[Evaluation]:
-    return [r.report for r in runs if r.report and any(STRONG in name for name in r.report.attacks)]
+def _reports(runs: Iterable[RunFiles]) -> list[Evaluation]:
+    return [r.report for r in runs if r.report and AUTOATTACK in r.report.kinds]
 
 
-def _samples(study: Study) -> str:
+def _samples(study: MethodStudy) -> str:
     """Return of which samples AutoAttack's errors are, in words."""
     reports = [one for runs in study.runs.values() for one in _reports(runs.values())]
     sizes = sorted({int(n) for one in reports for n in np.bincount(one.labels)})
@@ -106,37 +104,34 @@ def _range(values: Sequence[int]) -> str:
     return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
-def headline(study: Study) -> Table | None:
+def headline(study: MethodStudy) -> Table | None:
     """Return the classes of the paper's abstract beside ours; None without PGD on CIFAR-10."""
     comparison = study.comparison
-    if comparison.protocol["dataset"] != "cifar10" or "PGD" not in comparison.runs:
+    plain = [label for label, method in comparison.methods.items() if method == MethodId("pgd")]
+    if comparison.protocol["dataset"] != "cifar10" or not plain:
         return None
+    (pgd,) = plain
     rows = []
     for name, published in PUBLISHED.items():
-        own = [comparison.rates("PGD", q)[:, comparison.classes.index(name)] for q in LINKED]
+        own = [comparison.rates(pgd, q)[:, comparison.classes.index(name)] for q in ERRORS]
         rows.append([name, published, " / ".join(_percent(values) for values in own)])
     header = ["natural / robust error (%) under PGD training", "Xu et al. (2021), abstract", "here"]
     note = (
-        f"Here: {comparison.title}; mean over {len(comparison.runs['PGD'])} seeds. There: ResNet-18 on all "
+        f"Here: {comparison.title}; mean over {len(comparison.runs[pgd])} seeds. There: ResNet-18 on all "
         "training images; in brackets the first submission."
     )
     return Table("The two classes of the paper's abstract", header, rows, note)
 
 
-def linked(trained: Trained) -> Table | None:
+def linked(trained: TrainedNetworks) -> Table | None:
     """Return how well Gaussian margins predict class errors, a row a method; None without `deep.link`."""
     rows = []
-    for label, runs in trained.runs.items():
+    for label, runs in trained.linked().items():
         links = [run.link for run in runs if run.link is not None]
         if links:
-            try:
-                cells = [_agreement(links, name, q) for q in LINKED for name in AGREEMENT]
-                failed = [len(link["failures"]["robust_error"]) for link in links]
-            except (KeyError, TypeError, ValueError, AttributeError):
-                raise InputError(
-                    f"a link.json of {label} must have {', '.join(AGREEMENT)} and failures of {LINKED}"
-                ) from None
-            rows.append([label, str(len(links)), *cells, ", ".join(map(str, failed))])
+            cells = [_agreement(links, name, q) for q in ERRORS for name in AGREEMENTS]
+            failed = [str(len(link.failures["robust_error"])) for link in links]
+            rows.append([label, str(len(links)), *cells, ", ".join(failed)])
     if not rows:
         return None
     header = [
@@ -157,8 +152,8 @@ def linked(trained: Trained) -> Table | None:
     return Table(f"Theory and networks. {trained.comparison.title}", header, rows, note)
 
 
-def _agreement(links: Sequence[Mapping[str, Any]], name: str, quantity: str) -> str:
-    found = [link[name].get(quantity, {}) for link in links]
+def _agreement(links: Sequence[MarginReport], name: str, quantity: str) -> str:
+    found = [link.agreement(name, quantity) for link in links]
     values = [one["value"] for one in found if "value" in one]
     if not values:
         return "-"
@@ -166,7 +161,7 @@ def _agreement(links: Sequence[Mapping[str, Any]], name: str, quantity: str) -> 
     return rounded(exact_mean(values)) + (f" [{rounded(low)}, {rounded(high)}]" if low is not None else "")
 
 
-def _errors(study: Study, label: str) -> list[str]:
+def _errors(study: MethodStudy, label: str) -> list[str]:
     """Return average and worst of each quantity."""
     found = study.statistics(label)
     return [
@@ -185,9 +180,8 @@ def _change(finding: Finding | None) -> list[str]:
     """Return the base and what changed in its worst class."""
     if finding is None:
         return ["", ""]
-    name = finding.words.removeprefix("the robust error of ").split(",")[0]
     ends = interval(finding.both) if finding.both[0] == finding.both[0] else "one seed"
-    said = f"{name}: {finding.points} {ends}"
+    said = f"{finding.error.label}: {finding.points} {ends}"
     return [finding.base, Strong(said) if finding.resolved else said]
 
 

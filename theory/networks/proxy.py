@@ -20,10 +20,14 @@ from scipy.special import ndtr, ndtri
 from theory.common.inputs import InputError, check_real
 from theory.gaussian.problem import Problem, Uniform
 
-__all__ = ["ERRORS", "STATED", "Gaussians", "Remedy", "fitted", "predicted"]
+__all__ = ["ERRORS", "STATED", "Gaussians", "OddsAndRadii", "fitted", "predicted"]
 
-ERRORS = ("hard natural", "hard robust", "easy natural", "easy robust")
-"""The errors that are predicted."""
+ERRORS: Mapping[str, tuple[str, str]] = {
+    f"{group} {kind}": (group, f"{kind}_error")
+    for group in ("hard", "easy")
+    for kind in ("natural", "robust")
+}
+"""The errors that are predicted: by name, the classes and the kind of error."""
 NONE = 5e-4
 """A change smaller than this is none."""
 SAME = 1e-3
@@ -67,7 +71,7 @@ STATED = Gaussians(2.0, 2.0, 1.0, stated=True)
 
 
 @dataclass(frozen=True)
-class Remedy:
+class OddsAndRadii:
     """What a method does to the hard and the easy classes.
 
     Args:
@@ -119,7 +123,7 @@ def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> Gaussia
         return STATED
 
 
-def predicted(classes: Gaussians, remedy: Remedy) -> Mapping[str, float]:
+def predicted(classes: Gaussians, remedy: OddsAndRadii) -> Mapping[str, float]:
     """Return the change of each of `ERRORS` that a remedy makes to the optimal robust classifier.
 
     Args:
