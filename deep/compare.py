@@ -19,10 +19,10 @@ from theory.common.owner import own_folder
 from theory.common.table import Table, paragraph
 from theory.networks.predictions import predictions, theory_table
 from theory.results.findings import findings, paired_tables, sentences
-from theory.results.method_study import MethodStudy, study_of
 from theory.results.protocols import Comparison, comparisons
 from theory.results.records import provenance
 from theory.results.runs import left_out, read_runs, refuse_mixed
+from theory.results.study import Study, study_of
 
 COLUMNS = ("protocol", "method", "seed", "name", "value")
 
@@ -38,13 +38,13 @@ class Block:
         numbers: for a program.
     """
 
-    study: MethodStudy
+    study: Study
     tables: Sequence[Table]
     verdicts: Sequence[str]
     numbers: dict[str, Any]
 
 
-def block_of(study: MethodStudy, bases: Sequence[str] | None) -> Block:
+def block_of(study: Study, bases: Sequence[str] | None) -> Block:
     """Return what is said of the runs of one protocol.
 
     Args:

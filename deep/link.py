@@ -26,7 +26,7 @@ from theory.common.cli import Parser, caution, radius, run, whole
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_radius
 from theory.common.owner import own_folder
-from theory.networks.changes import ClassChange
+from theory.networks.changes import PredictedChange
 from theory.results.counts import exact_interval
 from theory.results.margin_report import AGREEMENTS, ERRORS, MarginReport
 from theory.results.methods import labels_of
@@ -36,7 +36,7 @@ from theory.results.run_files import LINK
 __all__: list[str] = []
 
 
-def report_of(one: Link, changes: Mapping[str, list[ClassChange]]) -> MarginReport:
+def report_of(one: Link, changes: Mapping[str, list[PredictedChange]]) -> MarginReport:
     """Return what is kept of a run."""
     agreements = {q: one.agreements[q].as_json() for q in ERRORS}
     by_name = {name: {q: agreements[q][name] for q in ERRORS} for name in agreements["natural_error"]}
@@ -115,7 +115,7 @@ def _link_all(args: argparse.Namespace, runs: Sequence[Run]) -> None:
         caution(sentence)
     labels = labels_of(one.settings.method_id for one in runs)
     links: list[Link] = []
-    found: dict[int, dict[str, list[ClassChange]]] = {}
+    found: dict[int, dict[str, list[PredictedChange]]] = {}
     for folder, one in sorted(zip(args.runs, runs, strict=True), key=lambda pair: _turn(pair[1])):
         torch.set_num_threads(one.settings.threads)
         label = labels[one.settings.method_id]

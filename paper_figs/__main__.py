@@ -28,9 +28,9 @@ from theory.common.owner import own_folder
 from theory.common.table import Table
 from theory.networks.predictions import predictions, theory_table
 from theory.results.findings import findings, paired_tables, sentences
-from theory.results.method_study import study_of
 from theory.results.records import Record
 from theory.results.runs import left_out
+from theory.results.study import study_of
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 RECORDS = Path(__file__).with_name("records")

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from paper_figs.leanings import Leanings, read_leanings
 from theory.common.arrays import read_arrays
 from theory.common.inputs import InputError
-from theory.results.method_study import base_labels
 from theory.results.protocols import Comparison, comparisons
 from theory.results.records import Record, read_records, setting_id
 from theory.results.run_files import PORTRAITS
 from theory.results.runs import RunFiles, record_files, runs_of
+from theory.results.study import base_labels
 
 __all__ = ["Archive", "Portrait", "TrainedNetworks", "read_archive"]
 

@@ -14,10 +14,10 @@ from theory.results.counts import mean_interval
 from theory.results.findings import ROBUST, WORST, Finding, findings, interval
 from theory.results.flags import Evaluation
 from theory.results.margin_report import AGREEMENTS, ERRORS, MarginReport
-from theory.results.method_study import MethodStudy, study_of
 from theory.results.methods import MethodId
 from theory.results.protocols import comparisons
 from theory.results.runs import RunFiles, read_runs
+from theory.results.study import Study, study_of
 
 __all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "studies", "summary", "tables"]
 
@@ -25,13 +25,13 @@ RECORDS = Path(__file__).with_name("records")
 PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu et al. (2021), abstract
 
 
-def studies(folder: Path) -> list[MethodStudy]:
+def studies(folder: Path) -> list[Study]:
     """Return the study of every protocol among the runs below a folder."""
     runs = read_runs([folder])
     return [study_of(found, runs) for found in comparisons(record for one in runs for record in one.records)]
 
 
-def flags(study: MethodStudy) -> dict[str, str]:
+def flags(study: Study) -> dict[str, str]:
     """Return for each method the words of its command that not all runs of the study have."""
     words = {
         label: [w for w in runs[min(runs)].records[0].provenance.get("argv", []) if "--seed" not in w]
@@ -41,7 +41,7 @@ def flags(study: MethodStudy) -> dict[str, str]:
     return {label: " ".join(w for w in own if w not in shared) for label, own in words.items()}
 
 
-def summary(study: MethodStudy) -> Table:
+def summary(study: Study) -> Table:
     """Return one row a method: its errors, and what it changed in the worst class of its base."""
     found = {f.method: f for f in findings(study) if f.name == WORST}
     own, strong = flags(study), auto_attack(study)
@@ -65,7 +65,7 @@ def summary(study: MethodStudy) -> Table:
     return Table(study.comparison.title, header, rows, note)
 
 
-def auto_attack(study: MethodStudy) -> dict[str, str]:
+def auto_attack(study: Study) -> dict[str, str]:
     """Return for each method the robust error when AutoAttack is added, and what it adds to the average.
 
     It is empty where no run has a report of `deep.report` with AutoAttack.
@@ -88,7 +88,7 @@ def _reports(runs: Iterable[RunFiles]) -> list[Evaluation]:
     return [r.report for r in runs if r.report and AUTOATTACK in r.report.kinds]
 
 
-def _samples(study: MethodStudy) -> str:
+def _samples(study: Study) -> str:
     """Return of which samples AutoAttack's errors are, in words."""
     reports = [one for runs in study.runs.values() for one in _reports(runs.values())]
     sizes = sorted({int(n) for one in reports for n in np.bincount(one.labels)})
@@ -104,7 +104,7 @@ def _range(values: Sequence[int]) -> str:
     return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
-def headline(study: MethodStudy) -> Table | None:
+def headline(study: Study) -> Table | None:
     """Return the classes of the paper's abstract beside ours; None without PGD on CIFAR-10."""
     comparison = study.comparison
     plain = [label for label, method in comparison.methods.items() if method == MethodId("pgd")]
@@ -161,7 +161,7 @@ def _agreement(links: Sequence[MarginReport], name: str, quantity: str) -> str:
     return rounded(exact_mean(values)) + (f" [{rounded(low)}, {rounded(high)}]" if low is not None else "")
 
 
-def _errors(study: MethodStudy, label: str) -> list[str]:
+def _errors(study: Study, label: str) -> list[str]:
     """Return average and worst of each quantity."""
     found = study.statistics(label)
     return [

@@ -16,11 +16,11 @@ from theory.results.counts import ClassErrors
 from theory.results.findings import findings, sentences
 from theory.results.flags import Evaluation
 from theory.results.intervals import paired_interval
-from theory.results.method_study import rho, study_of
 from theory.results.paired import Pair, average_over, change_of, holm, largest, pooled_variance
 from theory.results.protocols import comparisons
 from theory.results.records import records_of, to_jsonl
 from theory.results.runs import read_runs
+from theory.results.study import rho, study_of
 
 RECORDS = Path(__file__).parent.parent / "paper_figs" / "records"
 CLASSES = ("a", "b", "c", "d")

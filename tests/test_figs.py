@@ -19,10 +19,10 @@ from paper_figs.page.page import verdict_table
 from sim import sweep
 from sim.studies import grid_runs as experiment
 from theory.common.files import write_atomic
-from theory.results.method_study import study_of
 from theory.results.protocols import comparisons
 from theory.results.records import read_records, to_jsonl
 from theory.results.runs import read_runs
+from theory.results.study import study_of
 from theory.theorems import statements
 
 MODULES = command.modules()

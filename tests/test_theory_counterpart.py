@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from theory.common.inputs import InputError
-from theory.networks.proxy import ERRORS, STATED, Gaussians, OddsAndRadii, fitted, predicted
+from theory.networks.proxy import ERRORS, STATED, Gaussians, Remedy, fitted, predicted
 
 positive = {"allow_nan": False, "allow_infinity": False}
 CLASSES = Gaussians(2.0, 2.5, 0.8)
@@ -47,7 +47,7 @@ def test_errors_that_no_gaussians_have_get_the_stated_ones(natural, robust):
 
 @pytest.mark.parametrize(
     "remedy",
-    [OddsAndRadii(1.6), OddsAndRadii(0.7), OddsAndRadii(1.0, (1.4, 0.9)), OddsAndRadii(1.3, (0.8, 1.5))],
+    [Remedy(1.6), Remedy(0.7), Remedy(1.0, (1.4, 0.9)), Remedy(1.3, (0.8, 1.5))],
 )
 def test_the_prediction_is_the_optimum_found_by_search(remedy):
     def best(odds, radii):
@@ -66,10 +66,10 @@ def test_the_prediction_is_the_optimum_found_by_search(remedy):
 @pytest.mark.parametrize(
     "remedy, sign",
     [
-        (OddsAndRadii(1.3), [-1, -1, 1, 1]),  # costs for the hard: FRL's Reweight, WAT
-        (OddsAndRadii(1.0, (1.2, 0.8)), [-1, -1, 1, 1]),  # larger radii for the hard: DAFA
-        (OddsAndRadii(1.0, (0.8, 1.2)), [1, 1, -1, -1]),  # and for the easy: CFA's margins
-        (OddsAndRadii(), [0, 0, 0, 0]),  # BAT
+        (Remedy(1.3), [-1, -1, 1, 1]),  # costs for the hard: FRL's Reweight, WAT
+        (Remedy(1.0, (1.2, 0.8)), [-1, -1, 1, 1]),  # larger radii for the hard: DAFA
+        (Remedy(1.0, (0.8, 1.2)), [1, 1, -1, -1]),  # and for the easy: CFA's margins
+        (Remedy(), [0, 0, 0, 0]),  # BAT
     ],
 )
 def test_directions(K, remedy, sign):
@@ -78,17 +78,17 @@ def test_directions(K, remedy, sign):
 
 
 def test_what_it_acts_by_is_said():
-    assert OddsAndRadii().kind == "neither" == OddsAndRadii(1.0005, (1.0, 0.9995)).kind
-    assert OddsAndRadii(1.5).kind == "cost odds 1.50"
-    assert OddsAndRadii(1.5, (1.2, 0.9)).kind == "cost odds 1.50, radii 1.20 and 0.90"
+    assert Remedy().kind == "neither" == Remedy(1.0005, (1.0, 0.9995)).kind
+    assert Remedy(1.5).kind == "cost odds 1.50"
+    assert Remedy(1.5, (1.2, 0.9)).kind == "cost odds 1.50, radii 1.20 and 0.90"
     assert "fitted" in CLASSES.words and "stated" in STATED.words
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: OddsAndRadii(0.0),
-        lambda: OddsAndRadii(1.0, (-0.1, 1.0)),
+        lambda: Remedy(0.0),
+        lambda: Remedy(1.0, (-0.1, 1.0)),
         lambda: Gaussians(0, 1, 1),
         lambda: Gaussians(2, 1, 2),
     ],

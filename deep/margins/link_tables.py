@@ -8,7 +8,7 @@ from deep.margins.fit import Link
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
 from theory.networks.agreement import rank_correlation
-from theory.networks.changes import ClassChange, tally
+from theory.networks.changes import PredictedChange, tally
 from theory.results.counts import exact_interval, mean_interval
 from theory.results.margin_report import ERRORS
 
@@ -115,7 +115,7 @@ def _pairs(one: Link) -> Table:
     )
 
 
-def direction_tables(title: str, found: Mapping[str, Sequence[ClassChange]]) -> list[Table]:
+def direction_tables(title: str, found: Mapping[str, Sequence[PredictedChange]]) -> list[Table]:
     """Return what changes for each class against each run that a run is compared with."""
     tables = []
     for against, changes in found.items():
@@ -139,7 +139,7 @@ def direction_tables(title: str, found: Mapping[str, Sequence[ClassChange]]) -> 
     return tables
 
 
-def _tally(changes: Sequence[ClassChange]) -> str:
+def _tally(changes: Sequence[PredictedChange]) -> str:
     counts, interval = tally(list(changes))
     tried = counts["agrees"] + counts["differs"]
     said = f"{counts['agrees']} of {tried} agree, {counts['cannot tell']} cannot tell"
@@ -149,7 +149,7 @@ def _tally(changes: Sequence[ClassChange]) -> str:
 
 
 def summary_tables(
-    links: Sequence[Link], found: Mapping[int, Mapping[str, Sequence[ClassChange]]]
+    links: Sequence[Link], found: Mapping[int, Mapping[str, Sequence[PredictedChange]]]
 ) -> list[Table]:
     """Return the agreement of each method over its runs, and of all its directions together."""
     groups: dict[str, list[int]] = {}
@@ -190,6 +190,6 @@ def summary_tables(
     return tables
 
 
-def _order(changes: Sequence[ClassChange], quantity: str) -> float:
+def _order(changes: Sequence[PredictedChange], quantity: str) -> float:
     chosen = [c for c in changes if c.quantity == quantity]
     return rank_correlation([c.predicted[0] for c in chosen], [c.measured[0] for c in chosen])

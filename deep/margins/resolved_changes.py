@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from deep.margins.fit import Link
 from theory.common.inputs import InputError, parse_object, read_lines
-from theory.networks.changes import ClassChange, bias_shift, error_change, judged
+from theory.networks.changes import PredictedChange, bias_shift, error_change, judged
 from theory.results.flags import Evaluation
 from theory.results.margin_report import ERRORS
 from theory.results.run_files import HISTORY
@@ -20,13 +20,13 @@ WEIGHTS = ("weights", "weights_nat", "weights_bndy")
 Floats = npt.NDArray[np.float64]
 
 
-def directions(links: Sequence[Link], one: Link) -> dict[str, list[ClassChange]]:
+def directions(links: Sequence[Link], one: Link) -> dict[str, list[PredictedChange]]:
     """Return against what a run is compared among others, and each class's change.
 
     Raises:
         InputError: the history of the run is damaged.
     """
-    settings, found = one.run.settings, dict[str, list[ClassChange]]()
+    settings, found = one.run.settings, dict[str, list[PredictedChange]]()
     if settings.method == "natural":
         return found
     base = _first(links, one, method="natural")
@@ -65,7 +65,9 @@ def _radius(one: Link) -> float:
     return 1.0 if same else settings.train_radius / settings.attack.eps
 
 
-def _changes(base: Link, one: Link, shifts: Sequence[Floats], quantities: Sequence[str]) -> list[ClassChange]:
+def _changes(
+    base: Link, one: Link, shifts: Sequence[Floats], quantities: Sequence[str]
+) -> list[PredictedChange]:
     """Return the change of each class from one run to another; the first shift is of the fitted model."""
     models = (base.prediction.model, *base.prediction.models)
     out = []

@@ -9,16 +9,16 @@ import numpy.typing as npt
 
 from theory.common.digits import exact_mean, percent
 from theory.common.table import Table
-from theory.networks.proxy import ERRORS, Gaussians, OddsAndRadii, fitted, predicted
+from theory.networks.proxy import ERRORS, Gaussians, Remedy, fitted, predicted
 from theory.results.findings import NATURAL, ROBUST, ErrorKind, Finding, found_of, interval
-from theory.results.method_study import MethodStudy
 from theory.results.paired import average_over
+from theory.results.study import Study
 
-__all__ = ["ProxyPrediction", "predictions", "theory_table"]
+__all__ = ["Prediction", "predictions", "theory_table"]
 
 
 @dataclass(frozen=True)
-class ProxyPrediction:
+class Prediction:
     """Theory's counterpart of a method beside what was measured.
 
     Args:
@@ -28,7 +28,7 @@ class ProxyPrediction:
         finding: what was measured.
     """
 
-    remedy: OddsAndRadii
+    remedy: Remedy
     classes: Gaussians
     predicted: float
     finding: Finding
@@ -53,7 +53,7 @@ class ProxyPrediction:
         return {**acts, "classes": model, **said, "measured": self.finding.to_json()}
 
 
-def predictions(study: MethodStudy) -> list[ProxyPrediction]:
+def predictions(study: Study) -> list[Prediction]:
     """Return theory's counterpart of every remedy whose base has validation errors.
 
     Hard are the classes whose robust validation error of the base is above the average.
@@ -75,19 +75,19 @@ def predictions(study: MethodStudy) -> list[ProxyPrediction]:
         rates = _rates(study, f.base, hard[f.base])
         classes = fitted(rates[NATURAL], rates[ROBUST])
         remedy = _remedy(study, f.method, hard[f.base], rates)
-        out.append(ProxyPrediction(remedy, classes, predicted(classes, remedy)[f.name], f))
+        out.append(Prediction(remedy, classes, predicted(classes, remedy)[f.name], f))
     return out
 
 
-def _rates(study: MethodStudy, base: str, hard: npt.NDArray[np.bool_]) -> Mapping[str, tuple[float, float]]:
+def _rates(study: Study, base: str, hard: npt.NDArray[np.bool_]) -> Mapping[str, tuple[float, float]]:
     """Return the mean natural and robust error of hard and easy classes over the seeds of the base."""
     rates = {q: study.comparison.rates(base, q).mean(axis=0) for q in (NATURAL, ROBUST)}
     return {q: (float(r[hard].mean()), float(r[~hard].mean())) for q, r in rates.items()}
 
 
 def _remedy(
-    study: MethodStudy, method: str, hard: npt.NDArray[np.bool_], rates: Mapping[str, tuple[float, float]]
-) -> OddsAndRadii:
+    study: Study, method: str, hard: npt.NDArray[np.bool_], rates: Mapping[str, tuple[float, float]]
+) -> Remedy:
     """Return the cost odds and radii that a method ended with: means over seeds and hard or easy classes.
 
     Where natural and boundary error have weights of their own, of mean 1 over classes, the cost of a robust
@@ -111,10 +111,10 @@ def _remedy(
         share = np.minimum(np.array(rates[NATURAL]) / robust, 1)
         cost = share * natural + (1 - share) * boundary
     odds = float(cost[0] / cost[1]) if cost is not None and (cost > 0).all() else 1.0
-    return OddsAndRadii(odds, (float(radii[0]), float(radii[1])) if radii is not None else (1.0, 1.0))
+    return Remedy(odds, (float(radii[0]), float(radii[1])) if radii is not None else (1.0, 1.0))
 
 
-def theory_table(told: Sequence[ProxyPrediction]) -> Table:
+def theory_table(told: Sequence[Prediction]) -> Table:
     """Return predicted and measured changes of every method."""
     rows = []
     for p in told:

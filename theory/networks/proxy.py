@@ -20,7 +20,7 @@ from scipy.special import ndtr, ndtri
 from theory.common.inputs import InputError, check_real
 from theory.gaussian.problem import Problem, Uniform
 
-__all__ = ["ERRORS", "STATED", "Gaussians", "OddsAndRadii", "fitted", "predicted"]
+__all__ = ["ERRORS", "STATED", "Gaussians", "Remedy", "fitted", "predicted"]
 
 ERRORS: Mapping[str, tuple[str, str]] = {
     f"{group} {kind}": (group, f"{kind}_error")
@@ -71,7 +71,7 @@ STATED = Gaussians(2.0, 2.0, 1.0, stated=True)
 
 
 @dataclass(frozen=True)
-class OddsAndRadii:
+class Remedy:
     """What a method does to the hard and the easy classes.
 
     Args:
@@ -123,7 +123,7 @@ def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> Gaussia
         return STATED
 
 
-def predicted(classes: Gaussians, remedy: OddsAndRadii) -> Mapping[str, float]:
+def predicted(classes: Gaussians, remedy: Remedy) -> Mapping[str, float]:
     """Return the change of each of `ERRORS` that a remedy makes to the optimal robust classifier.
 
     Args:

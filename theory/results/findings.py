@@ -14,8 +14,8 @@ import numpy as np
 
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
-from theory.results.method_study import MethodStudy
 from theory.results.paired import Change, Weigh, average_over, change_of, holm, largest, pooled_variance
+from theory.results.study import Study
 
 __all__ = [
     "NATURAL",
@@ -123,7 +123,7 @@ class Finding:
         }
 
 
-def findings(study: MethodStudy) -> list[Finding]:
+def findings(study: Study) -> list[Finding]:
     """Return what every method changes in its base; the p-values are Holm's over all of them.
 
     Raises:
@@ -132,7 +132,7 @@ def findings(study: MethodStudy) -> list[Finding]:
     return found_of(study, lambda base: _kinds(study, base))
 
 
-def _kinds(study: MethodStudy, base: str) -> list[ErrorKind]:
+def _kinds(study: Study, base: str) -> list[ErrorKind]:
     """Return the errors that are looked at."""
     kinds = [
         ErrorKind(AVERAGE, "average robust error", ROBUST, average_over()),
@@ -149,7 +149,7 @@ def _kinds(study: MethodStudy, base: str) -> list[ErrorKind]:
 
 
 def found_of(
-    study: MethodStudy, kinds_of: Callable[[str], Sequence[ErrorKind]], *, bases_too: bool = True
+    study: Study, kinds_of: Callable[[str], Sequence[ErrorKind]], *, bases_too: bool = True
 ) -> list[Finding]:
     """Return the changes of some errors, with Holm's p-values over all of them.
 
@@ -179,7 +179,7 @@ def found_of(
     return sorted(changed, key=lambda f: order[f.base, f.method])
 
 
-def paired_tables(study: MethodStudy, found: Sequence[Finding]) -> list[Table]:
+def paired_tables(study: Study, found: Sequence[Finding]) -> list[Table]:
     """Return a table for each base method."""
     header = ["paired with the base", "error", "change", "images", "seeds", "both", "p", "resolved", "n"]
     note = (
@@ -220,7 +220,7 @@ def interval(ends: tuple[float, float]) -> str:
     return "-" if np.isnan(ends[0]) else f"[{', '.join(percent(e, signed=True) for e in ends)}]"
 
 
-def sentences(study: MethodStudy, found: Sequence[Finding]) -> list[str]:
+def sentences(study: Study, found: Sequence[Finding]) -> list[str]:
     """Return a sentence for each method: what it does to the worst class, and to the averages."""
     out = []
     for base, method in study.against:

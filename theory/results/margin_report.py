@@ -137,4 +137,4 @@ class MarginReport:
         """Return the content of the file."""
         parts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         details = parts.pop("details")
-        return json.dumps({**details, **parts}, indent=1, allow_nan=False) + "\n"
+        return json.dumps({**details, **parts}, allow_nan=False) + "\n"

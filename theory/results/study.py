@@ -16,7 +16,7 @@ from theory.results.paired import Pair
 from theory.results.protocols import Comparison
 from theory.results.runs import RunFiles
 
-__all__ = ["MethodStudy", "base_labels", "rho", "study_of"]
+__all__ = ["Study", "base_labels", "rho", "study_of"]
 
 Array = npt.NDArray[np.float64]
 COST = {"images a second": "images_per_second", "passes": "passes"}
@@ -41,7 +41,7 @@ def rho(worst: float, average: float, base_worst: float, base_average: float) ->
 
 
 @dataclass(frozen=True)
-class MethodStudy:
+class Study:
     """Runs of one protocol.
 
     Args:
@@ -156,9 +156,7 @@ class MethodStudy:
         return out
 
 
-def study_of(
-    comparison: Comparison, runs: Sequence[RunFiles], names: Sequence[str] | None = None
-) -> MethodStudy:
+def study_of(comparison: Comparison, runs: Sequence[RunFiles], names: Sequence[str] | None = None) -> Study:
     """Return the study of the runs of one protocol.
 
     Args:
@@ -186,7 +184,7 @@ def study_of(
             for label in comparison.adversarial
             if label not in chosen[: i + 1]
         ]
-    return MethodStudy(comparison, ordered, sorted(against, key=lambda pair: [*ordered].index(pair[0])))
+    return Study(comparison, ordered, sorted(against, key=lambda pair: [*ordered].index(pair[0])))
 
 
 def base_labels(comparison: Comparison) -> dict[str, str]:
