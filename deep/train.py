@@ -34,13 +34,14 @@ from deep.runs.folder import (
 from deep.runs.outcome import measure, report, save
 from deep.runs.reload import network
 from deep.runs.settings import Place, Settings
+from deep.training import fit as fit_tensors
 from deep.training.checkpoint import fill, load_state, save_state
 from deep.training.cost import cost
 from deep.training.loop import Trainer
 from deep.training.monitor import Monitor
 from deep.training.recipe import Recipe
 from deep.training.seeds import stream
-from theory.common.cli import caution, run
+from theory.common.cli import call_as_function, caution, run
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError
 from theory.common.owner import own_folder
@@ -235,6 +236,8 @@ def _finish(settings: Settings, place: Place, trainer: Trainer, complete: bool) 
     print(report(settings, trainer, outcome))
     print(f"run: {place.out} ({seconds:.0f} s)")
 
+
+call_as_function(__name__, fit_tensors.train)
 
 if __name__ == "__main__":
     run(main)

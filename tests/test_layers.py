@@ -122,3 +122,16 @@ def test_torch_is_loaded_by_the_networks_alone():
         "theory", "sim", "paper_figs", "sim.sweep", "theory.__main__", "paper_figs.page.page", "deep.compare"
     )
     assert loads_torch("deep.training.loop")  # the check can fail
+
+
+def test_the_front_door_of_deep_opens_without_torch_and_calls_are_the_same_function():
+    code = """
+import sys, deep
+assert "train" in dir(deep) and "torch" not in sys.modules
+function = deep.train
+import deep.train as module
+assert deep.train is module and module.__call__ is function
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    bad = subprocess.run([sys.executable, "-c", "import deep; deep.nothing"], capture_output=True, text=True)
+    assert bad.returncode == 1 and "AttributeError" in bad.stderr

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from theory.common.inputs import DoubtWarning, InputError, parse_number, parse_radius
@@ -23,6 +23,7 @@ __all__ = [
     "PARENT",
     "Parser",
     "add_jobs",
+    "call_as_function",
     "caution",
     "missing",
     "one_of",
@@ -260,6 +261,22 @@ def _refuse(kind: type[BaseException], error: BaseException, trace: TracebackTyp
         _open_streams()
         sys.exit(_tell(missing(error)))
     sys.__excepthook__(kind, error, trace)
+
+
+def call_as_function(module: str, function: Callable[..., Any]) -> None:
+    """Let the module of a command be called as the function of the same name.
+
+    ``import deep.train`` puts the module in the place of the function ``deep.train``; so both can be called.
+
+    Args:
+        module: name of the module, which is being imported.
+        function: what is called.
+    """
+
+    class Command(ModuleType):
+        __call__ = staticmethod(function)
+
+    sys.modules[module].__class__ = Command
 
 
 def caution(sentence: str) -> None:
