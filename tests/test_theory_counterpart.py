@@ -46,7 +46,8 @@ def test_errors_that_no_gaussians_have_get_the_stated_ones(natural, robust):
 
 
 @pytest.mark.parametrize(
-    "remedy", [Remedy(1.6), Remedy(0.7), Remedy(1.0, (1.4, 0.9)), Remedy(1.3, (0.8, 1.5))]
+    "remedy",
+    [Remedy(1.6), Remedy(0.7), Remedy(1.0, (1.4, 0.9)), Remedy(1.3, (0.8, 1.5))],
 )
 def test_the_prediction_is_the_optimum_found_by_search(remedy):
     def best(odds, radii):

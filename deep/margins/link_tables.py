@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deep.margins.fit import QUANTITIES, Link
+from deep.margins.fit import Link
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
 from theory.networks.agreement import rank_correlation
 from theory.networks.changes import PredictedChange, tally
 from theory.results.counts import exact_interval, mean_interval
+from theory.results.margin_report import ERRORS
 
 __all__ = ["direction_tables", "run_tables", "summary_tables"]
 
@@ -41,7 +42,7 @@ def _classes(one: Link) -> Table:
     counted, (low, high) = one.counted, one.prediction.interval()
     rows = [[name, str(n)] for name, n in zip(counted.classes, counted.n, strict=True)]
     header = ["class", "n"]
-    for i, quantity in enumerate(QUANTITIES):
+    for i, quantity in enumerate(ERRORS):
         found, counts = one.agreements[quantity], counted.counts(quantity)
         header += [f"{quantity.split('_')[0]} predicted", "measured", "fails"]
         for c, row in enumerate(rows):
@@ -70,8 +71,8 @@ def _agreement(one: Link) -> Table:
         )
     first, *others = one.scores.items()
     for name, scores in [first, *others]:
-        ranks = " / ".join(_plain(scores[q][0]) for q in QUANTITIES)
-        rows.append([name, ranks, "", " / ".join(_plain(scores[q][1]) for q in QUANTITIES)])
+        ranks = " / ".join(_plain(scores[q][0]) for q in ERRORS)
+        rows.append([name, ranks, "", " / ".join(_plain(scores[q][1]) for q in ERRORS)])
     note = (
         "rank: Spearman's, 95 % bootstrap interval over the samples of both parts; if right: what it "
         "would be were the prediction exact, given so few samples; explained: 1 - residual / total sum of "
@@ -157,7 +158,7 @@ def summary_tables(
     rows = []
     for label, members in groups.items():
         row = [label, str(len(members))]
-        for quantity in QUANTITIES:
+        for quantity in ERRORS:
             parts = [links[i].agreements[quantity] for i in members]
             for values in ([a.rank[0] for a in parts], [a.explained[0] for a in parts]):
                 defined = [v for v in values if np.isfinite(v)]
@@ -169,7 +170,7 @@ def summary_tables(
     rows = []
     for label, members in groups.items():
         for against in dict.fromkeys(k for i in members for k in found.get(i, {})):
-            for quantity in QUANTITIES:
+            for quantity in ERRORS:
                 changes = [
                     c for i in members for c in found.get(i, {}).get(against, []) if c.quantity == quantity
                 ]

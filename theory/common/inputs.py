@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = [
     "parse_number",
     "parse_object",
     "parse_radius",
+    "usual_radius",
     "read_lines",
     "read_text",
 ]
@@ -152,6 +154,29 @@ def parse_radius(text: str) -> float:
             f"got {text!r:.60}"
         )
     return abs(value)  # no -0.0
+
+
+def usual_radius(text: str) -> str:
+    """Return the usual spelling of a radius: equal for texts of one value, whichever spelling was given.
+
+    It is a decimal of at most 6 characters, else a fraction of 255, else one of at most 1000, else the
+    shortest decimal that is this double.
+
+    Raises:
+        InputError: the text is no radius.
+
+    >>> [usual_radius(text) for text in ("0.150", "8/255", "16/510", "1/3", "2")]
+    ['0.15', '8/255', '8/255', '1/3', '2']
+    """
+    value = parse_radius(text)
+    decimal = repr(value).removesuffix(".0")
+    if len(decimal) <= 6:
+        return decimal
+    levels = round(255 * value)
+    if levels / 255 == value:
+        return f"{levels}/255"
+    fraction = Fraction(value).limit_denominator(1000)
+    return str(fraction) if float(fraction) == value else decimal
 
 
 def read_text(path: Path, most: int = LONGEST) -> str:

@@ -22,8 +22,12 @@ from theory.gaussian.problem import Problem, Uniform
 
 __all__ = ["ERRORS", "STATED", "TwoGroups", "Remedy", "fitted", "predicted"]
 
-ERRORS = ("hard natural", "hard robust", "easy natural", "easy robust")
-"""The errors that are predicted."""
+ERRORS: Mapping[str, tuple[str, str]] = {
+    f"{group} {kind}": (group, f"{kind}_error")
+    for group in ("hard", "easy")
+    for kind in ("natural", "robust")
+}
+"""The errors that are predicted: by name, the classes and the kind of error."""
 NONE = 5e-4
 """A change smaller than this is none."""
 SAME = 1e-3
