@@ -45,7 +45,7 @@ from sim.sampling import images
 from theory.common.arrays import packed
 from theory.common.inputs import InputError
 from theory.common.owner import claim_folder
-from theory.gaussian.error_settings import class_errors, read_settings
+from theory.gaussian.error_settings import errors_of_setting, read_settings
 from theory.results.flags import Evaluation
 from theory.results.records import read_records
 from theory.results.runs import read_runs
@@ -311,7 +311,7 @@ class Cases:
 
     def _errors(self, path):
         for setting in read_settings(path):
-            json.dumps(class_errors(setting), allow_nan=False)
+            json.dumps(errors_of_setting(setting), allow_nan=False)
 
     def _data(self):
         rng = np.random.default_rng(0)

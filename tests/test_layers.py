@@ -137,6 +137,30 @@ assert deep.train is module and module.__call__ is function
     assert bad.returncode == 1 and "AttributeError" in bad.stderr
 
 
+PATTERNS = {"Data", "Panel", "Params"}
+"""Names that every figure or method has for the same part of itself."""
+
+
+def defined_twice(sources):
+    """Return the classes that more than one module defines, by name, with the modules."""
+    modules_of = {}
+    for path, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                modules_of.setdefault(node.name, []).append(path)
+    return {name: paths for name, paths in modules_of.items() if len(paths) > 1 and name not in PATTERNS}
+
+
+def test_no_class_name_means_two_things():
+    files = [f for package in ALLOWED for f in (ROOT / package).rglob("*.py")]
+    assert defined_twice({str(f.relative_to(ROOT)): f.read_text() for f in files}) == {}
+
+
+def test_a_class_name_with_two_meanings_is_seen():
+    twice = {"theory/a.py": "class Task: ...", "sim/b.py": "def f():\n    class Task: ..."}
+    assert defined_twice(twice) == {"Task": ["theory/a.py", "sim/b.py"]}
+
+
 KINDS = {"methods", "theorems", "figures", "studies"}
 """Rooms of files that are named after what they are: a method, a theorem, a figure, a study."""
 

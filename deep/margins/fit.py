@@ -19,7 +19,7 @@ from theory.common.arrays import packed, read_arrays
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_radius
 from theory.networks.agreement import Agreement, agreement, explained_variance, pair_ratios, rank_correlation
-from theory.networks.margin_model import PREDICTORS, MarginSamples, Prediction, predict
+from theory.networks.margin_model import PREDICTORS, MarginPrediction, MarginSamples, predict_errors
 from theory.results.attacks import CLEAN
 from theory.results.counts import ClassErrors
 from theory.results.flags import Evaluation
@@ -60,7 +60,7 @@ class Link:
     attack: Attack
     fitted_on: str
     margins: Measured
-    prediction: Prediction
+    prediction: MarginPrediction
     evaluation: Evaluation
     losses: Losses
     ratios: tuple[Floats, Floats, Floats]
@@ -145,7 +145,7 @@ def link(folder: Path, run: Run, label: str, *, eps: str | None, per_class: int,
         samples = MarginSamples(found["fitted"], found["margin"], found["drop"])
         margins = Measured(samples, replace(samples, drop=attacks[0].eps * found["norm"]), found["norm"])
         pairs = Losses(found["lost"], found["lost_attacked"], found["n"])
-        prediction = predict(margins.samples, replicates=replicates, seed=run.settings.seed)
+        prediction = predict_errors(margins.samples, replicates=replicates, seed=run.settings.seed)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     labels = run.data.test.labels.cpu().numpy()[rest]

@@ -20,11 +20,11 @@ from theory.common.fields import built
 from theory.common.inputs import InputError, check_count, parse_radius
 from theory.results.counts import ClassErrors
 
-__all__ = ["Training", "train"]
+__all__ = ["TrainedNetwork", "train"]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainedNetwork:
     """What `train` leaves.
 
     Args:
@@ -55,7 +55,7 @@ def train(
     eval_steps: int = 20,
     seed: int = 0,
     **recipe: Any,
-) -> Training:
+) -> TrainedNetwork:
     """Train a network on tensors by a method of the field, such as FRL (Xu et al., 2021).
 
     The loop, the methods and the random numbers are those of ``python -m deep.train``, which keeps a run,
@@ -129,7 +129,7 @@ def train(
     trainer = Trainer(model, kind(built(kind.Params, params or {}), context), data, settings, attack)
     while not trainer.finished:
         trainer.train_epoch()
-    return Training(trainer.chosen("last").eval(), trainer.errors(), trainer.history)
+    return TrainedNetwork(trainer.chosen("last").eval(), trainer.errors(), trainer.history)
 
 
 def _split(x: Tensor, y: Tensor, classes: Sequence[str], device: torch.device) -> Split:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from theory.common.digits import exact_mean, percent
 from theory.common.inputs import check_real
 from theory.common.table import Table
-from theory.networks.proxy import ERRORS, Gaussians, Remedy, fitted, predicted
+from theory.networks.proxy import ERRORS, Remedy, TwoGroups, fitted, predicted
 from theory.results.findings import NATURAL, ROBUST, ErrorKind, Finding, found_of, interval
 from theory.results.paired import average_over
 from theory.results.study import Study
@@ -30,7 +30,7 @@ class Prediction:
     """
 
     remedy: Remedy
-    classes: Gaussians
+    classes: TwoGroups
     predicted: float
     finding: Finding
 

@@ -20,7 +20,7 @@ from scipy.special import ndtr, ndtri
 from theory.common.inputs import InputError, check_real
 from theory.gaussian.problem import Problem, Uniform
 
-__all__ = ["ERRORS", "STATED", "Gaussians", "Remedy", "fitted", "predicted"]
+__all__ = ["ERRORS", "STATED", "TwoGroups", "Remedy", "fitted", "predicted"]
 
 ERRORS: Mapping[str, tuple[str, str]] = {
     f"{group} {kind}": (group, f"{kind}_error")
@@ -35,7 +35,7 @@ SAME = 1e-3
 
 
 @dataclass(frozen=True)
-class Gaussians:
+class TwoGroups:
     """The classes +1 (hard) and -1 (easy) on the line, the standard deviation of -1 being 1.
 
     Args:
@@ -66,7 +66,7 @@ class Gaussians:
         return numbers + (", stated, since its errors fit none" if self.stated else ", fitted")
 
 
-STATED = Gaussians(2.0, 2.0, 1.0, stated=True)
+STATED = TwoGroups(2.0, 2.0, 1.0, stated=True)
 """What is used where no two Gaussians have the errors: an error of 0, or a radius beyond the means."""
 
 
@@ -98,7 +98,7 @@ class Remedy:
         return ", ".join([odds] * reweighs + [radii] * remargins) or "neither"
 
 
-def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> Gaussians:
+def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> TwoGroups:
     """Return the Gaussians whose errors under one linear classifier are given: four numbers, four unknowns.
 
     With z = Phi^-1(error), those of class +1 are -(b + mu) / K and, attacked, eps / K more, those of -1 are
@@ -118,12 +118,12 @@ def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> Gaussia
         K, eps = float(rise[1] / rise[0]), float(rise[1])
         mu = float(-(K * z[0] + z[1]) / 2)
     try:
-        return Gaussians(K, mu, eps)
+        return TwoGroups(K, mu, eps)
     except InputError:
         return STATED
 
 
-def predicted(classes: Gaussians, remedy: Remedy, train: float = 1.0) -> Mapping[str, float]:
+def predicted(classes: TwoGroups, remedy: Remedy, train: float = 1.0) -> Mapping[str, float]:
     """Return the change of each of `ERRORS` that a remedy makes to the optimal robust classifier.
 
     Args:
