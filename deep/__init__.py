@@ -26,7 +26,7 @@ HOMES = {
     "Run": "runs.reload",
     "TrainedNetwork": "training.fit",
     "load_run": "runs.reload",
-    "train": "training.fit",
+    "train": "train",
 }
 
 refuse_without_extras()

@@ -15,13 +15,16 @@ def front_door(
 
     Args:
         package: its name.
-        homes: module of the package, such as ``common.inputs``, of each public name.
+        homes: module of the package, such as ``common.inputs``, of each public name. A name at home in the
+            module of the same name is that module: a command that can be called, see
+            `theory.common.cli.call_as_function`.
     """
 
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        module = importlib.import_module(f"{package}.{homes[name]}")
+        return module if homes[name] == name else getattr(module, name)
 
     def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *homes})
