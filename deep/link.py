@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deep.margins.fit import Link, link
+from deep.margins.fitted_link import Link, link
 from deep.margins.link_tables import direction_tables, run_tables, summary_tables
 from deep.margins.resolved_changes import directions
 from deep.runs.reload import Run, load_run

@@ -30,7 +30,7 @@ import torch
 
 from deep import grid
 from deep.data import DATASETS, load, restore, specs
-from deep.margins.fit import _kept
+from deep.margins.fitted_link import _kept
 from deep.runs.command_line import parse
 from deep.runs.folder import is_finished, read_config
 from deep.runs.settings import resumed, run_of

@@ -15,9 +15,9 @@ from deep.attacks.ball import Ball
 from deep.attacks.evaluate import Attack
 from deep.attacks.linear_oracle import Linear, worst_margins
 from deep.data import load
-from deep.margins import fit as linked
-from deep.margins.fit import Link
-from deep.margins.fit import link as link_run
+from deep.margins import fitted_link as linked
+from deep.margins.fitted_link import Link
+from deep.margins.fitted_link import link as link_run
 from deep.margins.measure import losses, measured, predictions
 from deep.margins.resolved_changes import _state
 from deep.runs.reload import load_run

@@ -159,3 +159,26 @@ def test_no_class_name_means_two_things():
 def test_a_class_name_with_two_meanings_is_seen():
     twice = {"theory/a.py": "class Task: ...", "sim/b.py": "def f():\n    class Task: ..."}
     assert defined_twice(twice) == {"Task": ["theory/a.py", "sim/b.py"]}
+
+
+KINDS = {"methods", "theorems", "figures", "studies"}
+"""Rooms of files that are named after what they are: a method, a theorem, a figure, a study."""
+
+
+def named_twice(paths):
+    """Return the modules of one name in several rooms, by name."""
+    rooms = {}
+    for path in paths:
+        if path.stem not in ("__init__", "__main__") and path.parent.name not in KINDS:
+            rooms.setdefault(path.stem, []).append(path.as_posix())
+    return {name: found for name, found in rooms.items() if len(found) > 1}
+
+
+def test_no_module_name_means_two_things():
+    paths = [f.relative_to(ROOT) for package in ALLOWED for f in (ROOT / package).rglob("*.py")]
+    assert named_twice(paths) == {}
+
+
+def test_a_module_name_with_two_meanings_is_seen():
+    twice = ["deep/runs/flags.py", "theory/results/flags.py", "deep/methods/flags.py", "sim/__init__.py"]
+    assert named_twice([Path(p) for p in twice]) == {"flags": twice[:2]}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deep.margins.fit import Link
+from deep.margins.fitted_link import Link
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
 from theory.networks.agreement import rank_correlation

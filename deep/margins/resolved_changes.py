@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deep.margins.fit import Link
+from deep.margins.fitted_link import Link
 from theory.common.inputs import InputError, parse_object, read_lines
 from theory.networks.changes import PredictedChange, bias_shift, error_change, judged
 from theory.results.flags import Evaluation

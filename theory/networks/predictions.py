@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.common.digits import exact_mean, percent
+from theory.common.inputs import check_real
 from theory.common.table import Table
 from theory.networks.proxy import ERRORS, Remedy, TwoGroups, fitted, predicted
 from theory.results.findings import NATURAL, ROBUST, ErrorKind, Finding, found_of, interval
@@ -75,8 +76,16 @@ def predictions(study: Study) -> list[Prediction]:
         rates = _rates(study, f.base, hard[f.base])
         classes = fitted(rates[NATURAL], rates[ROBUST])
         remedy = _remedy(study, f.method, hard[f.base], rates)
-        out.append(Prediction(remedy, classes, predicted(classes, remedy)[f.name], f))
+        change = predicted(classes, remedy, _train_radius(study.comparison.protocol))[f.name]
+        out.append(Prediction(remedy, classes, change, f))
     return out
+
+
+def _train_radius(protocol: Mapping[str, Any]) -> float:
+    """Return the training radius in units of that of the errors; 1 where a record says of neither."""
+    eps = protocol.get("eps")
+    train = protocol.get("train_eps", eps)
+    return 1.0 if not eps or train == eps else check_real("train_eps", train, low=0) / float(eps)
 
 
 def _rates(study: Study, base: str, hard: npt.NDArray[np.bool_]) -> Mapping[str, tuple[float, float]]:

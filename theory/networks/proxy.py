@@ -123,20 +123,21 @@ def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> TwoGrou
         return STATED
 
 
-def predicted(classes: TwoGroups, remedy: Remedy) -> Mapping[str, float]:
+def predicted(classes: TwoGroups, remedy: Remedy, train: float = 1.0) -> Mapping[str, float]:
     """Return the change of each of `ERRORS` that a remedy makes to the optimal robust classifier.
 
     Args:
         classes: the two classes.
         remedy: cost odds and radii.
+        train: radius that the base is trained at, in units of that of the errors.
 
     Returns:
         Fractions; 0 where the change is smaller than `NONE`.
     """
-    theta = Uniform(1, classes.mu)
-    before = Problem(theta=theta, sigma=1.0, K=classes.K).optimum((classes.eps, classes.eps))
+    theta, eps = Uniform(1, classes.mu), train * classes.eps
+    before = Problem(theta=theta, sigma=1.0, K=classes.K).optimum((eps, eps))
     weighed = Problem(theta=theta, sigma=1.0, K=classes.K, cost=(remedy.odds, 1.0))
-    after = weighed.optimum((remedy.radii[0] * classes.eps, remedy.radii[1] * classes.eps))
+    after = weighed.optimum((remedy.radii[0] * eps, remedy.radii[1] * eps))
     rates = [[*ndtr(s.z_scores()), *ndtr(s.z_scores(classes.eps))] for s in (before, after)]
     change = np.subtract(rates[1], rates[0])[[0, 2, 1, 3]]
     return {k: float(v) if abs(v) >= NONE else 0.0 for k, v in zip(ERRORS, change, strict=True)}
