@@ -107,6 +107,7 @@ class Settings:
         choices=REPORT,
     )
     init: Mapping[str, str] | None = None
+    stage: Mapping[str, Any] | None = None
     train_per_class: int | None = setting(None, "training images of each class; all if None", low=1)
     val_per_class: int = setting(
         None, "validation images of each class; by data set if None", low=1, completed=True
@@ -206,6 +207,11 @@ class Settings:
         texts = isinstance(init, dict) and all(isinstance(v, str) for v in init.values())
         if not texts or set(init) != ORIGIN:
             raise InputError(f"init must be an object of texts {', '.join(sorted(ORIGIN))}, got {init!r:.60}")
+        if self.stage is not None and (
+            not isinstance(self.stage, Mapping)
+            or {k: type(v) for k, v in self.stage.items()} != {"name": str, "params": dict, "of": dict}
+        ):
+            raise InputError(f"stage must have a name, params and what it is of, got {self.stage!r:.60}")
 
     def _complete(self) -> None:
         """Fill in the hyper-parameters, and what is None and by data set, network or training attack."""
@@ -272,7 +278,7 @@ class Settings:
     def method_id(self) -> MethodId:
         """Return the method with its hyper-parameters, as `theory.results.methods` compares them."""
         init = self.init["recipe"] if self.init else None
-        return MethodId.of(self.method, dataclasses.asdict(self.params), init)
+        return MethodId.of(self.method, dataclasses.asdict(self.params), init, self.stage)
 
     def as_json(self) -> dict[str, Any]:
         """Return every setting that is given, the method's hyper-parameters as the object "params"."""
@@ -362,7 +368,7 @@ def run_of(given: Mapping[str, Any]) -> tuple[Settings, Place]:
     if "preset" in given:
         preset = given.pop("preset")
         given = values(preset, given) | given
-    places, names = _names(Place), _names(Settings) - {"init", "params"}
+    places, names = _names(Place), _names(Settings) - {"init", "params", "stage"}
     params = _names(METHODS[given.get("method", "pgd")].Params)
     for name in given:
         if name not in places | names | params:
