@@ -11,7 +11,8 @@ import torch
 from deep.attacks.evaluate import Evaluation, evaluate, reported
 from deep.data import Dataset
 from deep.runs.folder import tidy
-from deep.runs.settings import Place, Settings
+from deep.runs.place import Place
+from deep.runs.settings import Settings
 from deep.training.checkpoint import save_weights
 from deep.training.loop import Trainer
 from deep.training.seeds import stream

@@ -135,8 +135,9 @@ def controls_table(margins: RobustMargins, clean: RobustMargins, offsets: Array,
     sizes = np.bincount(margins.labels)
     note = (
         f"robust errors in percent of {sizes.min()} to {sizes.max()} validation images a class, by PGD "
-        f"towards each wrong class; the worst class has the weight {t:g}. The controls must show no gain in "
-        "the worst class; the oracle's is what no choice can reach on new images"
+        f"towards each wrong class; the worst class has the weight {t:g}. Permuted and shuffled must show no "
+        "gain in the worst class; clean margins show what can be had without an attack; the oracle's is what "
+        "no choice can reach on new images"
     )
     return Table("Offsets in validation", ["", "average", "worst class"], cells, note)
 
