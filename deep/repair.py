@@ -1,4 +1,4 @@
-"""``python -m deep.repair RUN``: make a fairer network of the network of a finished run, without training it.
+"""``python -m deep.repair RUN...``: make a fairer network of that of a finished run, without training it.
 
 The stage (class offsets unless --stage says another) looks at the validation split alone. The new network is
 attacked again in full on the test split, and left in a folder like that of a run, so that ``deep.report``,
@@ -88,7 +88,7 @@ def _show(base: Run, staged: Staged, flags: Evaluation) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Repair the network of a run."""
+    """Repair the networks of runs."""
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--stage", default="offsets")
     name = first.parse_known_args(argv)[0].stage
@@ -96,31 +96,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--stage must be one of {', '.join(STAGES)}, got {name!r:.60}")
     parser = Parser(prog="deep.repair", description=__doc__)
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="folder of a finished run")
+    add("run", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
     add("--stage", type=one_of([*STAGES]), default="offsets", help=f"one of {', '.join(STAGES)}")
     add("--data-dir", type=Path, help="folder of the data files; that of the run if None")
     add("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
-    add("--out", type=Path, help="folder of the new run; RUN-STAGE if None")
+    add("--out", type=Path, help="folder of the new run, of one RUN; RUN-STAGE if None")
     kind = STAGES[name].Params
     add_fields(parser.add_argument_group(f"settings of {name}"), kind)
     args = parser.parse_args(argv)
+    if args.out is not None and len(args.run) > 1:
+        raise InputError(f"--out is for one RUN, got {len(args.run)}")
     params = built(kind, {f.name: getattr(args, f.name) for f in dataclasses.fields(kind)})
-    base = load_run(args.run, data_dir=args.data_dir, device=args.device)
-    if base.settings.stage is not None:
-        raise InputError(f"{args.run} is a repaired run already; repair the run that it was made of")
-    for warning in base.warnings:
-        caution(warning)
-    settings = settings_of(base, args.run, name, params)
-    out = args.out or args.run.with_name(f"{args.run.resolve().name}-{name}")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_num_threads(settings.threads)
+    for folder in args.run:
+        out = args.out or folder.with_name(f"{folder.resolve().name}-{name}")
+        base = load_run(folder, data_dir=args.data_dir, device=args.device)
+        if base.settings.stage is not None:
+            raise InputError(f"{folder} is a repaired run already; repair the run that it was made of")
+        for warning in base.warnings:
+            caution(warning)
+        torch.set_num_threads(base.settings.threads)
+        _repair_into(out, base, settings_of(base, folder, name, params), params, args.data_dir)
+    return 0
+
+
+def _repair_into(out: Path, base: Run, settings: Settings, params: object, data_dir: Path | None) -> None:
+    """Repair a run unless that is done."""
     if out.is_dir() and is_finished(out, settings.id):
         print(f"run: {out} is finished; delete the folder to make it again")
-        return 0
+        return
     with claim(out, settings.id):
-        repair(base, settings, out, params, args.data_dir)
+        repair(base, settings, out, params, data_dir)
     print(f"run: {out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -104,6 +104,7 @@ WRONG = {
     "flag": (["RUN", "--speed", "3"], "speed"),
     "repaired": (["RUN-offsets"], "repaired"),
     "other run": (["RUN", "--out", "RUN"], "RUN"),
+    "two for one folder": (["RUN", "RUN", "--out", "X"], "--out"),
 }
 
 
