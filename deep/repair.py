@@ -37,9 +37,12 @@ __all__: list[str] = []
 
 def settings_of(base: Run, folder: Path, stage: str, params: object) -> Settings:
     """Return the settings of the repaired run: those of the run, and the stage."""
-    of = origin(folder)
-    given = {"name": stage, "params": dataclasses.asdict(params), "of": of}  # type: ignore[call-overload]
-    return dataclasses.replace(base.settings, stage=given)
+    of, values = origin(folder), dataclasses.asdict(params)  # type: ignore[call-overload]
+    for name in (name for name in STAGES[stage].folders if values[name]):
+        other = origin(Path(values[name]))
+        values[name] = other["recipe"]
+        of |= {f"{name}_run": other["run"], f"{name}_weights": other["weights"]}
+    return dataclasses.replace(base.settings, stage={"name": stage, "params": values, "of": of})
 
 
 def repair(base: Run, settings: Settings, out: Path, params: object, data_dir: Path | None = None) -> None:

@@ -11,10 +11,12 @@ from deep.attacks.evaluate import evaluate
 from deep.repair import main as repair
 from deep.runs.reload import load_run
 from deep.stages import STAGES
+from deep.stages.head_norm import with_equal_rows
+from deep.stages.interpolate import between_weights
 from deep.stages.offsets import clean_margins, controls_table, shift_head
 from deep.training.seeds import stream
 from theory.common.inputs import InputError
-from theory.networks.offsets import RobustMargins
+from theory.networks.class_offsets import RobustMargins
 from theory.results.methods import MethodId, bases_of, labels_of
 from theory.results.runs import read_runs
 
@@ -144,3 +146,49 @@ def test_stages_are_found_and_clean_margins_are_of_the_logits(base):
     margins = clean_margins(run.model, run.data.test)
     right = margins.robust(np.zeros(10))
     assert np.array_equal(right, run.evaluation.ok_natural)
+
+
+def test_rows_of_the_head_get_one_norm():
+    model = torch.nn.Module()
+    model.head = torch.nn.Linear(2, 3)
+    with torch.no_grad():
+        model.head.weight.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0], [6.0, 8.0]]))
+        model.head.bias.copy_(torch.tensor([1.0, 1.0, 1.0]))
+    scaled, norms = with_equal_rows(model)
+    assert norms == [5, 1, 10]
+    mean = 16 / 3
+    assert torch.allclose(scaled.head.weight.norm(dim=1), torch.full((3,), mean))
+    assert torch.allclose(scaled.head.bias, mean / torch.tensor([5.0, 1.0, 10.0]))
+    assert model.head.bias.tolist() == [1, 1, 1]
+
+
+def test_weights_between_two_networks_are_those_of_rift():
+    """Golden value of RiFT's interpolation."""
+    pair = [torch.nn.Linear(2, 1, bias=False) for _ in range(2)]
+    with torch.no_grad():
+        pair[0].weight.copy_(torch.tensor([[1.0, -0.5]]))
+        pair[1].weight.copy_(torch.tensor([[1.2, -0.1]]))
+    mixed = between_weights(*pair, 0.3).weight
+    assert torch.allclose(mixed, torch.tensor([[1.06, -0.38]]))
+    assert torch.equal(between_weights(*pair, 0.0).weight, pair[0].weight)
+    with pytest.raises(InputError):
+        between_weights(pair[0], torch.nn.Linear(3, 1, bias=False), 0.5)
+
+
+@pytest.mark.parametrize("words", [["--stage", "head_norm"], ["--stage", "interpolate", "--budget", "100"]])
+def test_other_stages_leave_runs_too(words, base, tmp_path):
+    if "interpolate" in words:
+        other = tmp_path / "natural"
+        assert train.main([*WORDS, "--method", "natural", "--out", str(other)]) == 0
+        words = [*words, "--to", str(other)]
+    assert repair([str(base), *words, "--out", str(tmp_path / "out")]) == 0
+    run, before = load_run(tmp_path / "out"), load_run(base)
+    assert run.settings.stage["name"] == words[1]
+    assert not torch.equal(run.model.head.weight, before.model.head.weight)
+    state = json.loads((tmp_path / "out" / "result.json").read_text())["state"]
+    if (
+        words[1] == "interpolate"
+    ):  # with any loss of robustness allowed, it goes where natural errors are fewest
+        assert state["share"] > 0
+    else:
+        assert len(state["head_norms"]) == 10

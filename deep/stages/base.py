@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -34,6 +34,9 @@ class Stage:
     Its settings are the fields of the frozen dataclass ``Params``, each a flag of ``python -m
     deep.repair``. It looks at the training and validation split of the run, never at the test split.
     """
+
+    folders: ClassVar[tuple[str, ...]] = ()
+    """The settings that are folders of runs: they are kept by the recipe of the run, not by its path."""
 
     @dataclass(frozen=True)
     class Params:
