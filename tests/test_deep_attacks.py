@@ -190,7 +190,9 @@ def test_projection_is_the_nearest_point(norm):
     for seed in range(20):
         other = ball.project(x + torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)))
         assert (((z - nearest) * (other - nearest)).flatten(1).sum(1) <= 1e-9).all()
-    naive = x + (z - x) * (eps / (z - x).flatten(1).norm(dim=1, p=int(norm[1]))).clamp(max=1).view(-1, 1, 1, 1)
+    naive = x + (z - x) * (eps / (z - x).flatten(1).norm(dim=1, p=int(norm[1]))).clamp(max=1).view(
+        -1, 1, 1, 1
+    )
     assert (
         (z - nearest).flatten(1).norm(dim=1) < (z - naive.clamp(0, 1)).flatten(1).norm(dim=1) - 1e-3
     ).any()
