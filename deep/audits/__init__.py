@@ -1,1 +1,1 @@
-"""Class-wise robustness of anybody's model: what it does to whom, how sure that is, how strong the attack was."""
+"""Class-wise robustness of anybody's model: which class is the worst, how sure that is, how strong the attack."""

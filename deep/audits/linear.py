@@ -39,7 +39,8 @@ CHUNK = 256  # basis vectors at once
 
 
 def affine_of(model: nn.Module, shape: tuple[int, ...], device: torch.device) -> Linear | None:
-    """Return a torch module as one affine map of flattened inputs, None unless its layers show that it is one.
+    """Return a torch module as one affine map of flattened inputs, None unless its layers show that it is
+    one.
 
     Args:
         model: a module.
@@ -52,7 +53,10 @@ def affine_of(model: nn.Module, shape: tuple[int, ...], device: torch.device) ->
         return None
     wide = copy.deepcopy(model).to(device).double().eval()
     origin = torch.zeros((1, *shape), dtype=torch.float64, device=device, requires_grad=True)
-    bias = wide(origin)
+    try:
+        bias = wide(origin)
+    except RuntimeError:  # inputs that it does not take: said where it is called
+        return None
     if bias.dim() != 2:
         return None
     rows = [torch.autograd.grad(logit, origin, retain_graph=True)[0].flatten() for logit in bias[0]]
@@ -138,8 +142,9 @@ def _places(labels: Any, names: npt.NDArray[Any]) -> Tensor:
 def from_coefficients(path: Path) -> Linear:
     """Return the linear classifier of a npz file.
 
-    It has ``coef``, shape (classes, d), or (1, d) or (d,) for two classes, and ``intercept``, as the attributes
-    of a classifier of scikit-learn; and ``mean`` and ``scale``, shape (d,), if a scaler comes before it.
+    It has ``coef``, shape (classes, d), or (1, d) or (d,) for two classes, and ``intercept``, as the
+    attributes of a classifier of scikit-learn; and ``mean`` and ``scale``, shape (d,), if a scaler comes
+    before it.
 
     Raises:
         InputError: the file has no such arrays.

@@ -1,4 +1,6 @@
-"""The attacks on every sample, batch by batch, and what they left: `Outcome`, of which all numbers are made."""
+"""The attacks on every sample, batch by batch, and what they left: `Outcome`, of which all numbers are
+made.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -63,8 +65,8 @@ class Outcome:
     def answers(self, threat: int | None = None) -> npt.NDArray[np.int64]:
         """Return the class that each sample is given under a threat, without an attack if None, shape (n,).
 
-        It is -1 where a logit is not finite. A sample that an attack broke is given the likeliest wrong class,
-        though logits rounded in another batch may be a tie.
+        It is -1 where a logit is not finite. A sample that an attack broke is given the likeliest wrong
+        class, though logits rounded in another batch may be a tie.
         """
         logits = np.array(self.clean if threat is None else self.attacked[threat], float)
         finite = np.isfinite(logits).all(1)
@@ -99,7 +101,8 @@ def logits_of(model: nn.Module, split: Split, batch_size: int) -> Tensor:
         samples, classes = lost.any(1), lost.any(0).nonzero().squeeze(1).tolist()
         raise InputError(
             f"the logits of {int(samples.sum())} of {len(split)} samples are not finite, sample "
-            f"{int(samples.nonzero()[0])} the first, those of class {', '.join(map(str, classes[:10]))}: no error "
+            f"{int(samples.nonzero()[0])} the first, those of class {', '.join(map(str, classes[:10]))}: "
+            f"no error "
             "can be told of them"
         )
     return logits
@@ -114,7 +117,8 @@ def _checked(model: nn.Module, x: Tensor) -> Tensor:
     except Exception as error:  # a model of somebody else's may raise anything
         reason = " ".join(str(error).split())
         raise InputError(
-            f"the model fails on inputs of shape {tuple(x.shape)} and type {str(x.dtype).removeprefix('torch.')}: "
+            f"the model fails on inputs of shape {tuple(x.shape)} and type "
+            f"{str(x.dtype).removeprefix('torch.')}: "
             f"{type(error).__name__}: {reason:.200}"
         ) from error
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.shape[:-1] != (len(x),):
@@ -122,7 +126,8 @@ def _checked(model: nn.Module, x: Tensor) -> Tensor:
         raise InputError(f"the model must return logits, numbers of shape ({len(x)}, classes), got {got}")
     if logits.shape[1] < 2:
         raise InputError(
-            f"the model must return at least 2 logits, got {logits.shape[1]}; one that says z for the second of "
+            f"the model must return at least 2 logits, got {logits.shape[1]}; one that says z for the "
+            f"second of "
             "two classes has the logits (0, z)"
         )
     return logits

@@ -85,8 +85,10 @@ def _threat(eps: object, norm: str, bounds: Bounds, size: int) -> Threat:
         most = (bounds[1] - bounds[0]) * {"linf": 1.0, "l2": math.sqrt(size), "l1": float(size)}[norm]
         if radius > most:
             raise InputError(
-                f"eps must be at most {most:g}, the size of the inputs in {norm}, got {text}; it is in the units "
-                f"of the inputs, which lie in {bounds[0]:g} to {bounds[1]:g}, so 8 grey levels of 255 are 8/255"
+                f"eps must be at most {most:g}, the size of the inputs in {norm}, got {text}; it is in the "
+                f"units "
+                f"of the inputs, which lie in {bounds[0]:g} to {bounds[1]:g}, so 8 grey levels of 255 are "
+                f"8/255"
             )
     return Threat(norm, radius, text, bounds)  # type: ignore[arg-type]
 

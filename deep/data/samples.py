@@ -67,7 +67,8 @@ class Samples:
 
 
 def read_npz(path: Path) -> Samples:
-    """Return the samples of a npz file: ``x`` and ``y``, or ``images`` and ``labels``, and perhaps ``classes``.
+    """Return the samples of a npz file: ``x`` and ``y``, or ``images`` and ``labels``, and perhaps
+    ``classes``.
 
     Raises:
         InputError: it is missing or damaged, or has no such arrays.
@@ -149,7 +150,8 @@ def samples_of(
         device: where they are put.
 
     Raises:
-        InputError: inputs are not finite, outside the bounds, integers without a scale, or none; labels are no
+        InputError: inputs are not finite, outside the bounds, integers without a scale, or none; labels are
+        no
             integers, one for each.
     """
     x, y = _tensor("inputs", samples.x), _tensor("labels", samples.y)
@@ -184,7 +186,8 @@ def check_labels(split: Split, classes: int) -> None:
     least, most = int(split.labels.min()), int(split.labels.max())
     if least < 0 or most >= classes:
         raise InputError(
-            f"labels must be from 0 to {classes - 1}, as the model has {classes} logits, got {least} to {most}"
+            f"labels must be from 0 to {classes - 1}, as the model has {classes} logits, got {least} to "
+            f"{most}"
         )
 
 
@@ -212,8 +215,10 @@ def _within(split: Split, bounds: tuple[float, float]) -> Split:
     excess = max(low - least, most - high)
     if excess > SLACK * max(1.0, abs(low), abs(high)):
         raise InputError(
-            f"inputs must lie in the bounds {low:g} to {high:g}, got {least:g} to {most:g}, which is outside by "
-            f"{excess:g}; if they are normalised, pass them as they were and normalise inside the model, else "
+            f"inputs must lie in the bounds {low:g} to {high:g}, got {least:g} to {most:g}, which is "
+            f"outside by "
+            f"{excess:g}; if they are normalised, pass them as they were and normalise inside the model, "
+            f"else "
             "say their bounds=, or scale="
         )
     if excess > 0:

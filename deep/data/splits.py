@@ -21,7 +21,8 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Images as stored, uint8 of shape (n, c, h, w), and labels of shape (n,); or inputs of any shape (n, ...).
+    """Images as stored, uint8 of shape (n, c, h, w), and labels of shape (n,); or inputs of any shape (n,
+    ...).
 
     Args:
         images: the images.

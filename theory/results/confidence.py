@@ -45,8 +45,8 @@ def margin_score(logits: npt.ArrayLike, labels: npt.ArrayLike, *, link: str = "s
 
     Its mean over samples of a generator bounds the mean l2 distance of the nearest adversarial example from
     below, in the space of the generator's noise, if g lies in [0, 1] (Li, Chen and Ho, NeurIPS 2024, "GREAT
-    Score"); the means of classes are the GF-Score. Over other samples it is a score and no bound, and scores of
-    models whose logits have other scales do not compare.
+    Score"); the means of classes are the GF-Score. Over other samples it is a score and no bound, and scores
+    of models whose logits have other scales do not compare.
 
     Args:
         logits: of each sample, shape (n, classes).
