@@ -69,7 +69,7 @@ def test_the_errors_are_those_of_the_flags():
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("bounds", [(0, 1), None])
 def test_a_linear_model_is_exact_by_brute_force(norm, bounds):
-    """Over the corners of the ball and the bounds; in l2 over many points of its sphere, which break no more."""
+    """Over the corners of the ball and the bounds; in l2 and l1 many points of the sphere break no more."""
     torch.manual_seed(3)
     model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3), nn.Linear(3, 4)).double()
     model[1].running_mean[:], model[1].running_var[:] = 0.4, 2.0
@@ -458,13 +458,22 @@ def test_the_command(invoke, tmp_path):
     data = write_npz(tmp_path / "d.npz", classes=np.array(["cat", "dog"]))
     code, out, err = invoke(main, *command("test_deep_audit:factory", data, tmp_path / "o"))
     assert code == 0, err
-    assert "cat" in out and (tmp_path / "o" / "report.html").exists() and not (tmp_path / "o" / "shards").exists()
+    assert (
+        "cat" in out
+        and (tmp_path / "o" / "report.html").exists()
+        and not (tmp_path / "o" / "shards").exists()
+    )
     torch.save(network(2, 4).state_dict(), tmp_path / "w.pt")
     code, *_ = invoke(
         main, *command("test_deep_audit:factory", data, tmp_path / "p", "--weights", tmp_path / "w.pt")
     )
     assert code == 0
-    linear = {"coef": np.ones((1, 4)), "intercept": np.array([-2.0]), "mean": np.zeros(4), "scale": np.ones(4)}
+    linear = {
+        "coef": np.ones((1, 4)),
+        "intercept": np.array([-2.0]),
+        "mean": np.zeros(4),
+        "scale": np.ones(4),
+    }
     np.savez(tmp_path / "m.npz", **linear)
     code, out, _ = invoke(main, *command(tmp_path / "m.npz", data, tmp_path / "q", "--strength", "0"))
     assert code == 0 and ", exact" in out

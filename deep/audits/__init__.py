@@ -1,1 +1,1 @@
-"""Class-wise robustness of anybody's model: which class is the worst, how sure that is, how strong the attack."""
+"""Audits of anybody's model: which class is the worst, how sure that is, how strong the attack was."""

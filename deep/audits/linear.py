@@ -39,8 +39,7 @@ CHUNK = 256  # basis vectors at once
 
 
 def affine_of(model: nn.Module, shape: tuple[int, ...], device: torch.device) -> Linear | None:
-    """Return a torch module as one affine map of flattened inputs, None unless its layers show that it is
-    one.
+    """Return a torch module as one affine map of flattened inputs, None if layers do not show it.
 
     Args:
         model: a module.

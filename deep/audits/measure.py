@@ -1,6 +1,4 @@
-"""The attacks on every sample, batch by batch, and what they left: `Outcome`, of which all numbers are
-made.
-"""
+"""The attacks on every sample, batch by batch, and what they left: `Outcome`, of which numbers are made."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence

@@ -165,9 +165,7 @@ class Audit:
         return replace(table, rows=rows, note=note)
 
     def tables(self) -> list[Table]:
-        """Return all tables: errors, each attack alone, each threat, confidence, and the checks of
-        strength.
-        """
+        """Return all tables: errors, each attack alone, each threat, confidence, checks of strength."""
         made = [self.table(), self._attacks()]
         if len(self.threats) > 1:
             made.append(self._threats())

@@ -67,8 +67,9 @@ class Samples:
 
 
 def read_npz(path: Path) -> Samples:
-    """Return the samples of a npz file: ``x`` and ``y``, or ``images`` and ``labels``, and perhaps
-    ``classes``.
+    """Return the samples of a npz file.
+
+    It has ``x`` and ``y``, or ``images`` and ``labels``, and perhaps ``classes``, their names.
 
     Raises:
         InputError: it is missing or damaged, or has no such arrays.

@@ -21,8 +21,7 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Images as stored, uint8 of shape (n, c, h, w), and labels of shape (n,); or inputs of any shape (n,
-    ...).
+    """Images as stored, uint8 of shape (n, c, h, w), and labels of shape (n,); or other inputs.
 
     Args:
         images: the images.

@@ -83,9 +83,7 @@ class Foreign(nn.Module):
 
     @property
     def input_type(self) -> torch.dtype | None:
-        """Return the type that inputs are kept in: double for a double model, single for others; else
-        None.
-        """
+        """Return the type that inputs are kept in, single or double; None where the model has no weights."""
         if self.own_type is None:
             return None
         return torch.float64 if self.own_type == torch.float64 else torch.float32
