@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -493,6 +494,32 @@ def test_an_exported_model(invoke, tmp_path):
     plain = audit(factory(), x, y, "0.05", **{**QUICK, "steps": 3})
     left = type(plain.evaluation()).read(tmp_path / "o" / "evaluation.npz")
     assert (left.ok == plain.evaluation().ok).all()
+
+
+def test_an_onnx_model(invoke, tmp_path):
+    pytest.importorskip("onnx2pytorch")
+    pytest.importorskip("onnxscript")
+    from deep.audit import main
+
+    example = {"dynamo": False, "input_names": ["x"], "dynamic_axes": {"x": {0: "n"}}}
+    with warnings.catch_warnings(action="ignore"):  # of the exporter
+        torch.onnx.export(factory(), (torch.rand(3, 4),), tmp_path / "m.onnx", **example)
+    data = write_npz(tmp_path / "d.npz")
+    code, _, err = invoke(main, *command(tmp_path / "m.onnx", data, tmp_path / "o", "--strength", "0"))
+    assert code == 0, err
+    plain = audit(factory(), *(np.load(data)[k] for k in "xy"), "0.05", **{**QUICK, "steps": 3})
+    left = type(plain.evaluation()).read(tmp_path / "o" / "evaluation.npz")
+    assert (left.ok == plain.evaluation().ok).all()
+
+
+def test_the_example_of_the_readme_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text()
+    code = text[text.index("```python\nimport deep") + 10 :].split("```")[0]
+    quick = code.replace("300", "24").replace('"l2"])', '"l2"], steps=2, strength=0)')
+    assert quick.count("steps=2") == 1
+    exec(compile(quick, "README", "exec"), {})
+    assert (tmp_path / "audit" / "report.html").exists()
 
 
 def test_a_folder_of_images(invoke, tmp_path):

@@ -83,6 +83,15 @@ ELSEWHERE = {
     "python -m deep.train --train-attack nfgsm": "test_deep_train_attacks.py",
     "python -m deep.train --method trades --train-attack fgsm-rs "
     "--on-collapse stop": "test_deep_train_attacks.py",
+    "python -m deep.audit --model package.module:function --weights FILE --data DIR --eps 8/255 "
+    "--out audit": "test_deep_audit.py",
+    "python -m deep.audit --model FILE.onnx --data FILE.npz --out DIR": "test_deep_audit.py",
+    "python -m deep.audit --model mine.nets:make --weights best.safetensors --data images --eps 4/255 "
+    "--out audit": "test_deep_audit.py",
+    "python -m deep.audit --model model.pt2 --data test.npz --eps 8/255 0.5 --norm linf l2 "
+    "--out audit": "test_deep_audit.py",
+    "python -m deep.audit --model linear.npz --data test.npz --per-class 50 "
+    "--out audit": "test_deep_audit.py",
     "python -m deep.report RUN --attacks autoattack": "test_deep_sanity.py",
     "python -m deep.report RUN --attacks pgd targeted autoattack": "test_deep_sanity.py",
     "python -m deep.sanity RUN": "test_deep_sanity.py",

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,12 @@ def _exported(path: Path) -> nn.Module:
 
 def _converted(path: Path) -> nn.Module:
     """Return an ONNX model as a torch module, which has gradients as ONNX's own runtime has not."""
-    import onnx2torch
+    import onnx
+    import onnx2pytorch
 
     try:
-        model: nn.Module = onnx2torch.convert(str(path))
+        with warnings.catch_warnings(action="ignore"):  # of its copies of arrays
+            model: nn.Module = onnx2pytorch.ConvertModel(onnx.load(str(path)))
     except Exception as error:  # operators that it does not know, or a file that is none
         raise InputError(f"cannot convert the model {path}: {one_line(str(error)):.200}") from None
     return model
