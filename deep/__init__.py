@@ -1,25 +1,39 @@
-"""Adversarial training of networks, the fairness remedies, and the errors of every class.
+"""Adversarial training of networks, the fairness methods, and the errors of every class.
 
-``deep.audit(model, x, y)`` says how robust each class of a model is, see `deep.audits.audit.audit`.
+From Python
+    `audit` says how robust each class of any model is. `train` trains a network on tensors by a method of the
+    field, one of `METHODS`. `load_run` reads a run of ``python -m deep.train`` back: settings, data, network,
+    evaluation.
+As commands, each with ``--help``
+    ``python -m deep.train``, and likewise ``audit``, ``grid``, ``report``, ``sanity``, ``compare``, ``link``,
+    ``portrait``, ``promote``. Torch is loaded on use: ``deep.compare`` needs none.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from theory.common.cli import refuse_without_extras
+from theory.common.lazy import front_door
+from theory.common.moved import find_in_rooms
 
 if TYPE_CHECKING:
     from deep.audits.audit import audit as audit
+    from deep.audits.result import Audit as Audit
+    from deep.methods import METHODS as METHODS
+    from deep.runs.reload import Run as Run
+    from deep.runs.reload import load_run as load_run
+    from deep.training.fit import TrainedNetwork as TrainedNetwork
+    from deep.training.fit import train as train
+
+HOMES = {
+    "Audit": "audits.result",
+    "METHODS": "methods",
+    "Run": "runs.reload",
+    "TrainedNetwork": "training.fit",
+    "audit": "audit",
+    "load_run": "runs.reload",
+    "train": "train",
+}
 
 refuse_without_extras()
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is called when it is first used, so that ``deep.compare`` runs without torch.
-
-    ``deep.audit`` is a command, whose module is callable: the name means the same before and after its
-    import.
-    """
-    if name == "audit":
-        return importlib.import_module("deep.audit")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+find_in_rooms("deep")
+__all__, __getattr__, __dir__ = front_door("deep", HOMES)

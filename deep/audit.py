@@ -12,10 +12,8 @@ In Python the same is ``deep.audit(model, x, y, eps="8/255")``: this module is c
 
 import argparse
 import shutil
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args
 
 import torch
@@ -24,11 +22,10 @@ from tqdm import tqdm
 from deep.attacks.ball import Norm
 from deep.audits.audit import audit
 from deep.audits.linear import Linear
-from deep.audits.result import Audit
 from deep.audits.sources import load_model, load_samples
 from deep.audits.threats import ATTACKS
 from deep.runs.flags import to_device
-from theory.common.cli import Parser, radius, real, run, whole
+from theory.common.cli import Parser, call_as_function, radius, real, run, whole
 from theory.common.owner import own_folder
 
 __all__ = ["audit"]
@@ -120,15 +117,7 @@ def _parser() -> Parser:
     return parser
 
 
-class _Callable(ModuleType):
-    """A module that is also the function: the name ``deep.audit`` is both, whatever was imported first."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Audit:
-        """Audit a model, see `deep.audits.audit.audit`."""
-        return audit(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = _Callable
+call_as_function(__name__, audit)
 
 if __name__ == "__main__":
     run(main)

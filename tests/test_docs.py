@@ -13,7 +13,6 @@ import pytest
 
 from paper_figs.archive import read_archive
 from paper_figs.tables import RECORDS, auto_attack, studies, tables
-from theory.__main__ import main as theory_main
 from theory.networks.predictions import predictions
 from theory.results.counts import exact_interval
 from theory.results.findings import LARGEST, WORST, findings
@@ -53,85 +52,53 @@ def test_a_method_added_as_the_readme_says_has_flags_tests_and_a_row(tmp_path):
     assert re.search(r"[3-9] passed", tried), tried
 
 
-def commands():
-    """Return every command of the README and the guide, as one line without its comment."""
-    found = []
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        for block in blocks(path.read_text(), "sh"):
-            lines = block.replace("\\\n", " ").splitlines()
-            found += [" ".join(line.split("#")[0].split()) for line in lines]
-    return [line for line in dict.fromkeys(found) if line]
+DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
-HERE = [
-    "python -m theory errors --dim 20 --eta 0.4 --sigma 1 --K 2 --eps 0.16",
-    "python -m theory errors --dim 100 --eta 0.13 --sigma 0.95 --K 1.5 --eps 0.05",
-    "python -m theory errors --theta 0.3 -0.1 0.2 --sigma 1 --K 2 --eps 0.1 --norm l2 --prior-pos 0.3 "
-    "--cost 2 --train-eps 0.15 0.05",
-    "python -m theory certify",
-    "python -m theory check ours_ratio_above_K",
-    "python -m theory latex ours_ratio_above_K",
-]
-"""Run as they stand, by the test below."""
-ELSEWHERE = {
-    "python -m theory derive": "test_theory_symbolic.py",
-    "python -m theory check": "test_theory_statements.py",
-    "python -m sim.sweep": "test_sim_sweep.py",
-    "python -m sim.sweep --study ours_ratio_above_K": "test_sim_sweep.py",
-    "python -m sim.features --data-dir DIR --pair 5 6": "test_sim_features.py",
-    "python -m deep.train --method frl": "test_deep_train.py",
-    "python -m deep.train --train-attack nfgsm": "test_deep_train_attacks.py",
-    "python -m deep.train --method trades --train-attack fgsm-rs "
-    "--on-collapse stop": "test_deep_train_attacks.py",
-    "python -m deep.audit --model package.module:function --weights FILE --data DIR --eps 8/255 "
-    "--out audit": "test_deep_audit.py",
-    "python -m deep.audit --model FILE.onnx --data FILE.npz --out DIR": "test_deep_audit.py",
-    "python -m deep.audit --model mine.nets:make --weights best.safetensors --data images --eps 4/255 "
-    "--out audit": "test_deep_audit.py",
-    "python -m deep.audit --model model.pt2 --data test.npz --eps 8/255 0.5 --norm linf l2 "
-    "--out audit": "test_deep_audit.py",
-    "python -m deep.audit --model linear.npz --data test.npz --per-class 50 "
-    "--out audit": "test_deep_audit.py",
-    "python -m deep.report RUN --attacks autoattack": "test_deep_sanity.py",
-    "python -m deep.report RUN --attacks pgd targeted autoattack": "test_deep_sanity.py",
-    "python -m deep.sanity RUN": "test_deep_sanity.py",
-    "python -m deep.grid FILE.toml --jobs 2": "test_deep_grid.py",
-    "python -m deep.compare runs/deep": "test_deep_compare.py",
-    "python -m deep.link RUN...": "test_deep_link.py",
-    "python -m deep.portrait NATURAL ROBUST --out portrait.npz": "test_deep_promote.py",
-    "python -m deep.promote RUN... --to DIR": "test_deep_promote.py",
-    "python -m paper_figs": "test_figs.py",
-    "python -m paper_figs --records runs": "test_figs.py",
-    "python -m deep.train --method pgd --dataset cifar10 --data-dir DIR --width 8 --train-per-class 500 "
-    "--test-per-class 100 --epochs 10": "test_deep_data.py",
-}
-"""Run by the tests of a file, on less data."""
-REASONS = {
-    "make demo": "takes minutes; all that it runs is tested by itself",
-    "make test": "is what runs this test",
-    "python3 -m venv .venv": "is what CI does before the tests, as are the next two",
-    ".venv/bin/python -m pip install -c constraints.txt -e '.[dev]'": "see above",
-    ".venv/bin/python -m pytest": "see above",
-    "python -m sim.sweep --study all": "takes minutes; the tests run each study with fewer settings",
-    "python -m deep.train --method pgd --dataset cifar10 --data-dir DIR": "takes days without a GPU",
-    "python -m deep.grid paper_figs/records/fairness.toml --out runs/fairness --jobs 2": "takes 20 minutes",
-    "python -m deep.compare runs/fairness": "needs those runs",
-    "python -m deep.promote runs/fairness --to paper_figs/records/fairness": "likewise",
-}
-"""Not run by any test, and why."""
+def commands(language="sh( quick)?"):
+    """Return every command of Python in the blocks of a language, as one line without its comment."""
+    lines = []
+    for path in DOCUMENTS:
+        for block in re.findall(
+            rf"^```{language}\n(?P<text>.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE
+        ):
+            text = block[-1] if isinstance(block, tuple) else block
+            lines += [line.split("#")[0].strip() for line in text.replace("\\\n", " ").splitlines()]
+    return [line for line in dict.fromkeys(lines) if line.startswith("python -m ")]
 
 
-def test_every_command_of_the_documents_is_run_or_says_why_not():
-    assert sorted(commands()) == sorted([*HERE, *ELSEWHERE, *REASONS])
-    for command, file in ELSEWHERE.items():
-        module = command.split()[2].split(".")[-1]
-        assert re.search(rf"\b{module}\b", (ROOT / "tests" / file).read_text()), (command, file)
+@pytest.fixture(scope="module")
+def help_of():
+    """Return a function that says what --help of a command prints, method and preset included."""
+    told = {}
+
+    def ask(words):
+        key = tuple(words)
+        if key not in told:
+            told[key] = python(ROOT, *words, "--help")
+        return told[key]
+
+    return ask
 
 
-def test_commands_that_take_no_time_work_as_they_stand(invoke):
-    for command in HERE:
-        code, out, err = invoke(theory_main, *shlex.split(command)[3:])
-        assert code == 0 and out and not err, command
+def test_documents_have_commands_of_both_kinds():
+    assert len(commands("sh quick")) >= 5 and len(commands()) >= len(commands("sh quick")) + 15
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_flags_of_a_command_exist(command, help_of):
+    module, *words = shlex.split(command)[2:]
+    chosen = [w for flag in ("--method",) if flag in words for w in (flag, words[words.index(flag) + 1])]
+    first = words[:1] if module == "theory" else []
+    flags = {w.split("=")[0] for w in words if w.startswith("--")}
+    allowed = set(re.findall(r"--[a-zA-Z][a-zA-Z-]*", help_of((module, *first, *chosen))))
+    assert flags <= allowed
+    assert "--no-such-flag" not in allowed
+
+
+@pytest.mark.parametrize("command", commands("sh quick"))
+def test_a_command_that_is_marked_quick_works(command, tmp_path):
+    assert python(tmp_path, *shlex.split(command)[2:])
 
 
 def test_the_example_of_the_guide_works():
@@ -208,7 +175,7 @@ def test_what_is_said_of_cifar10_is_in_the_records(found):
     change = (rates("FRL both", "robust_error") - rates(base, "robust_error")).mean(0)
     assert change[place("bird")] < -0.1 and change[place("frog")] > 0
     said = {f.name: f for f in changes if f.method == "FRL both"}
-    assert "bird" in said[WORST].words and said[LARGEST].change.mean > 0
+    assert said[WORST].error.label == "bird" and said[LARGEST].change.mean > 0
     told = [p for p in predictions(study) if p.finding.method.split()[0] in ("FRL", "DAFA", "CFA")]
     assert {p.agree for p in told} == {"cannot tell"}
     for name, sign in (("hard robust", -1), ("easy robust", 1)):
@@ -220,7 +187,7 @@ def test_what_is_said_of_the_link_is_in_the_records(found):
     assert {data for data, _ in links} == {"digits", "mnist", "cifar10"}
 
     def values(name, *keys):
-        return [one[name]["robust_error"]["value"] for key in keys for one in links[key]]
+        return [one.agreement(name, "robust_error")["value"] for key in keys for one in links[key]]
 
     assert min(values("rank_correlation", *links)) > 0.7
     cifar = [key for key in links if key[0] == "cifar10"]
@@ -228,21 +195,23 @@ def test_what_is_said_of_the_link_is_in_the_records(found):
     assert min(values("explained_variance", ("mnist", "PGD"), ("mnist", "FRL both"))) > 0.9
     digits = [one for key in links for one in links[key] if key[0] == "digits"]
     signs = [
-        one["residual"]["robust_error"][c] > 0 for one in digits for c in one["failures"]["robust_error"]
+        one.details["residual"]["robust_error"][c] > 0 for one in digits for c in one.failures["robust_error"]
     ]
     assert np.mean(signs) > 0.8
     for one in digits:
-        free, gaussian = (one["predictors"][k]["robust_error"] for k in ("each sample", "joint Gaussian"))
+        free, gaussian = (
+            one.details["predictors"][k]["robust_error"] for k in ("each sample", "joint Gaussian")
+        )
         assert free["explained_variance"] > gaussian["explained_variance"]
     natural = found[1]["digits", "natural"]
-    assert min(min(one["measured"]["robust_error"]) for one in natural) > 0.9
+    assert min(min(one.measured["robust_error"]) for one in natural) > 0.9
 
 
 def test_what_is_said_of_the_theorem_on_networks_is_in_the_records(found):
     natural: dict[str, Counter] = {data: Counter() for data, _ in found[1]}
     repair = Counter()
     for (data, _), links in found[1].items():
-        for d in (d for one in links for d in one["directions"]):
+        for d in (d for one in links for d in one.details["directions"]):
             if d["against"] == "natural":
                 natural[data][d["verdict"]] += 1
             elif d["quantity"] == "robust_error":

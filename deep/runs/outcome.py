@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from deep.attacks.evaluate import Evaluation, evaluate, reported
-from deep.runs.folder import BEST, FLAGS, LAST, RECORDS, RESULT, SHARDS, WEIGHTS, tidy
+from deep.runs.folder import tidy
 from deep.runs.settings import Place, Settings
 from deep.training.checkpoint import save_weights
 from deep.training.loop import Trainer
@@ -16,18 +16,19 @@ from deep.training.seeds import stream
 from theory.common.files import write_atomic
 from theory.results.counts import exact_interval
 from theory.results.records import provenance, records_of, to_jsonl
+from theory.results.run_files import BEST, FLAGS, LAST, RECORDS, RESULT, SHARDS, WEIGHTS
 
-__all__ = ["Outcome", "measure", "report", "save"]
+__all__ = ["FinalEvaluation", "measure", "report", "save"]
 
 
-class Outcome(NamedTuple):
+class FinalEvaluation(NamedTuple):
     """What is reported of a run: which test samples withstand its attacks, and of which epoch."""
 
     flags: Evaluation
     epoch: int
 
 
-def measure(settings: Settings, place: Place, trainer: Trainer) -> Outcome:
+def measure(settings: Settings, place: Place, trainer: Trainer) -> FinalEvaluation:
     """Evaluate the network that is reported on the test split; what an interruption left is not redone."""
     flags = evaluate(
         trainer.chosen(settings.report),
@@ -36,10 +37,12 @@ def measure(settings: Settings, place: Place, trainer: Trainer) -> Outcome:
         seed=stream(settings.seed, "test"),
         shards=place.out / SHARDS,
     )
-    return Outcome(flags, trainer.chosen_epoch(settings.report))
+    return FinalEvaluation(flags, trainer.chosen_epoch(settings.report))
 
 
-def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, seconds: float) -> None:
+def save(
+    settings: Settings, place: Place, trainer: Trainer, outcome: FinalEvaluation, seconds: float
+) -> None:
     """Write the results of a run, result.json last."""
     data = trainer.data
     counted = outcome.flags.errors(data.classes)
@@ -55,6 +58,8 @@ def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, s
     )
     setting = {k: v for k, v in settings.as_json().items() if k not in ("seed", "method")}
     setting |= {"eps": trainer.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
+    if settings.train_eps is not None:
+        setting |= {"train_eps": settings.train_radius, "train_eps_text": settings.train_eps}
     if settings.init:
         setting["init"] = settings.init["recipe"]
     common = {
@@ -99,7 +104,7 @@ def _per_class(state: Mapping[str, Any], classes: Sequence[str]) -> dict[str, li
     return {k: v for k, v in state.items() if isinstance(v, list) and len(v) == len(classes)}
 
 
-def report(settings: Settings, trainer: Trainer, outcome: Outcome) -> str:
+def report(settings: Settings, trainer: Trainer, outcome: FinalEvaluation) -> str:
     """Return the errors of every class, and which classes are hard and easy, for a person."""
     data = trainer.data
     counted = outcome.flags.errors(data.classes)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import levy_stable
 
-from theory.common.inputs import check_real
+from theory.common.inputs import Radius, check_radius, check_real
 
 __all__ = [
     "StableOptimum",
@@ -40,7 +40,7 @@ def stable_cdf(x: float, alpha: float) -> float:
     return float(levy_stable.cdf(x, alpha, 0))
 
 
-def stable_margin(theta: npt.ArrayLike, eps: float, alpha: float) -> float:
+def stable_margin(theta: npt.ArrayLike, eps: Radius, alpha: float) -> float:
     """Return the best margin over noise scale for independent stable coordinates and linf.
 
     max over w of (w.theta - eps |w|_1) / |w|_alpha = |S_eps(theta)|_(alpha / (alpha - 1)) (Hoelder): at
@@ -52,7 +52,7 @@ def stable_margin(theta: npt.ArrayLike, eps: float, alpha: float) -> float:
         alpha: from 1 to 2.
     """
     check_real("alpha", alpha, low=1, high=2)
-    kept = np.maximum(np.abs(np.asarray(theta, np.float64)) - check_real("eps", eps, low=0), 0)
+    kept = np.maximum(np.abs(np.asarray(theta, np.float64)) - check_radius("eps", eps), 0)
     if alpha == 1:
         return float(kept.max())
     return float(np.linalg.norm(kept, alpha / (alpha - 1)))
