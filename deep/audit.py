@@ -24,7 +24,7 @@ from deep.audits.audit import audit
 from deep.audits.linear import Linear
 from deep.audits.sources import load_model, load_samples
 from deep.audits.threats import ATTACKS
-from deep.runs.flags import to_device
+from deep.runs.settings import to_device
 from theory.common.cli import Parser, call_as_function, radius, real, run, whole
 from theory.common.owner import own_folder
 

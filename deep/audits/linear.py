@@ -18,7 +18,7 @@ from theory.common.inputs import InputError
 __all__ = ["affine_of", "from_coefficients", "from_estimator", "is_estimator"]
 
 Array = npt.NDArray[np.float64]
-CONTAINERS = (nn.Sequential, networks.Linear)
+CONTAINERS = (nn.Sequential, networks.LinearNetwork)
 LAYERS = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, nn.Dropout)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 """Layers that are affine in evaluation mode; batch norms by their running statistics."""
