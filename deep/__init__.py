@@ -16,7 +16,7 @@ from theory.common.lazy import front_door
 from theory.common.moved import find_in_rooms
 
 if TYPE_CHECKING:
-    from deep.audits.audit import audit as audit
+    from deep.audits.any_model import audit as audit
     from deep.audits.result import Audit as Audit
     from deep.methods import METHODS as METHODS
     from deep.runs.reload import Run as Run

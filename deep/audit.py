@@ -7,7 +7,7 @@ x and y, or one of the built-in sets. DIR gets evaluation.npz, report.json, repo
 report.tex, and report.html, one page for a person. An audit that was interrupted goes on where it stopped.
 
 In Python the same is ``deep.audit(model, x, y, eps="8/255")``: this module is callable, see
-`deep.audits.audit.audit`.
+`deep.audits.any_model.audit`.
 """
 
 import argparse
@@ -20,9 +20,9 @@ import torch
 from tqdm import tqdm
 
 from deep.attacks.ball import Norm
-from deep.audits.audit import audit
-from deep.audits.linear import Linear
-from deep.audits.sources import load_model, load_samples
+from deep.audits.affine import Linear
+from deep.audits.any_model import audit
+from deep.audits.model_files import load_model, load_samples
 from deep.audits.threats import ATTACKS
 from deep.runs.settings import to_device
 from theory.common.cli import Parser, call_as_function, radius, real, run, whole

@@ -14,8 +14,8 @@ import torch
 from tqdm import tqdm
 
 from deep.runs.reload import Run, load_run
+from deep.strength.check_results import check_table
 from deep.strength.checks import CHECKS, Subject, every_check
-from deep.strength.verdicts import check_table
 from theory.common.cli import Parser, caution, run, whole
 from theory.common.files import write_atomic
 from theory.common.owner import own_folder

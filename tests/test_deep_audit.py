@@ -21,9 +21,9 @@ from torch import nn
 
 import deep
 from deep.attacks.linear_oracle import Linear
-from deep.audits import measure as measuring
-from deep.audits import sources
-from deep.audits.audit import audit
+from deep.audits import attacked as measuring
+from deep.audits import model_files as sources
+from deep.audits.any_model import audit
 from theory.common.inputs import InputError
 
 sys.path.insert(0, str(Path(__file__).parent))  # for deep.audit --model

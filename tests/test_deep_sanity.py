@@ -19,8 +19,8 @@ from deep.attacks.evaluate import Attack, evaluate, reported
 from deep.attacks.noise import Noise
 from deep.runs.reload import load_run
 from deep.strength import checks
+from deep.strength.check_results import Check
 from deep.strength.checks import Subject
-from deep.strength.verdicts import Check
 from theory.results.flags import Evaluation
 from theory.results.records import setting_id
 

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from deep.audits.measure import Outcome
-from deep.audits.page import page
+from deep.audits.attacked import Outcome
+from deep.audits.audit_page import page
 from deep.audits.threats import Threat
-from deep.strength.verdicts import Check, check_table
+from deep.strength.check_results import Check, check_table
 from theory.common.cli import writable_folder
 from theory.common.digits import percent, rounded
 from theory.common.files import write_atomic

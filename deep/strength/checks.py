@@ -19,7 +19,7 @@ from deep.attacks.noise import Noise
 from deep.attacks.pgd import attacking, predicted, without_gradient
 from deep.data import Split
 from deep.runs.reload import Run
-from deep.strength.verdicts import Check, Flags
+from deep.strength.check_results import Check, Flags
 from deep.training.seeds import stream
 from theory.common.digits import percent
 

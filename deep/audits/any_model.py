@@ -14,16 +14,16 @@ from tqdm import tqdm
 from deep.attacks.evaluate import Attack
 from deep.attacks.linear_oracle import Linear
 from deep.attacks.pgd import attacking
-from deep.audits.linear import affine_of, from_estimator, is_estimator
-from deep.audits.measure import logits_of, measure
+from deep.audits.affine import affine_of, from_estimator, is_estimator
+from deep.audits.attacked import logits_of, measure
 from deep.audits.result import Audit
 from deep.audits.threats import Effort, Threat, attackers, threats_of
 from deep.data import Split
 from deep.data.samples import Samples, check_labels, samples_of, stratified
 from deep.nets.foreign import Foreign
 from deep.runs.settings import to_device
+from deep.strength.check_results import Check, Flags
 from deep.strength.checks import CHECKS, Subject, every_check
-from deep.strength.verdicts import Check, Flags
 from theory.common.inputs import InputError, check_count, check_real
 
 __all__ = ["audit"]

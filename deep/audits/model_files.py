@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from deep.audits.linear import from_coefficients
+from deep.audits.affine import from_coefficients
 from deep.data import DATASETS, load
 from deep.data.samples import Samples, read_folder, read_npz
 from theory.common.cli import one_line
