@@ -1,10 +1,15 @@
 """The audit of models that are not ours: exactness, adapters, what is refused, and that it goes on."""
 
+import io
 import itertools
 import json
+import os
+import pickle
 import subprocess
 import sys
 import warnings
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -218,8 +223,9 @@ def test_the_model_is_left_as_it_was():
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
     assert any("training mode" in note for note in found.notes)
-    with torch.no_grad():
-        assert (audit(model, x, y, 0.05, **QUICK).evaluation().ok == found.evaluation().ok).all()
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert (audit(model, x, y, 0.05, **QUICK).evaluation().ok == found.evaluation().ok).all()
 
 
 def test_chance_and_the_batch_are_named():
@@ -494,6 +500,43 @@ def test_an_exported_model(invoke, tmp_path):
     plain = audit(factory(), x, y, "0.05", **{**QUICK, "steps": 3})
     left = type(plain.evaluation()).read(tmp_path / "o" / "evaluation.npz")
     assert (left.ok == plain.evaluation().ok).all()
+
+
+class Evil:
+    def __reduce__(self):
+        return Path.touch, (Path("ran"),)
+
+
+@pytest.mark.parametrize("where", ["weights", "constants"])
+def test_an_exported_model_cannot_run_code(tmp_path, monkeypatch, where):
+    monkeypatch.chdir(tmp_path)
+    torch.export.save(torch.export.export(factory(), (torch.rand(3, 4),)), "m.pt2")
+    evil = io.BytesIO()
+    torch.save(Evil(), evil)
+    with zipfile.ZipFile("m.pt2") as old, zipfile.ZipFile("bad.pt2", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name.endswith("_weights_config.json") and where == "weights":
+                content = content.replace(b'"use_pickle": false', b'"use_pickle": true')
+            if "/weights/" in name and "weight_" in name and not name.endswith(".json"):
+                content = evil.getvalue() if where == "weights" else content
+            if name.endswith("_constants_config.json") and where == "constants":
+                entry = {
+                    "path_name": "opaque_obj_0",
+                    "is_param": False,
+                    "use_pickle": True,
+                    "tensor_meta": None,
+                }
+                content = json.dumps({"config": {"c": entry}}).encode()
+                new.writestr(name.split("/data/")[0] + "/data/constants/opaque_obj_0", pickle.dumps(Evil()))
+            new.writestr(name, content)
+    with pytest.raises(InputError):
+        sources.load_model("bad.pt2", None)
+    assert not Path("ran").exists()
+    with suppress(Exception):
+        torch.export.load("bad.pt2")
+    assert Path("ran").exists()  # torch alone runs it
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
 def test_an_onnx_model(invoke, tmp_path):

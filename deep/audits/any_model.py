@@ -115,7 +115,11 @@ def audit(
     _check_settings(per_class, seed, steps, restarts, targets, strength, batch_size, bounds, scale)
     samples = Samples.of(x, y)
     samples = Samples(samples.x, samples.y, samples.classes, samples.scale if scale is None else scale)
-    with _prepared(model, samples, bounds, device, output) as (network, split, names):
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        _prepared(model, samples, bounds, device, output) as (network, split, names),
+    ):
         batch_size = batch_size or (500 if split.labels.device.type == "cuda" else 100)
         threats = threats_of(eps, norm, bounds, split.images[0].numel())
         count = logits_of(network, split.take(slice(0, 2)), 2).shape[1]
@@ -202,8 +206,7 @@ def _prepared(
             split = samples_of(samples, bounds, dtype=torch.float64, device=place)
             linear = affine_of(model, tuple(split.images.shape[1:]), place)
         kind = torch.float64 if linear else getattr(foreign, "input_type", None)
-        with torch.inference_mode(False), torch.enable_grad():
-            yield linear or foreign, samples_of(samples, bounds, dtype=kind, device=place), samples.classes
+        yield linear or foreign, samples_of(samples, bounds, dtype=kind, device=place), samples.classes
     finally:
         if home not in (None, place):
             model.to(home)

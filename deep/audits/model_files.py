@@ -1,9 +1,12 @@
 """What the command line names: a model by its factory or file, samples by their folder, file or data set."""
 
 import importlib
+import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ __all__ = ["FILES", "load_model", "load_samples"]
 
 FILES = (".pt2", ".onnx", ".npz")
 """Of models: of torch.export, of ONNX, and the coefficients of a linear classifier."""
+OBJECTS = ("custom_obj_", "opaque_obj_")
+"""In the names of those members of an archive of torch.export that are pickled objects."""
+FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # by which torch overrides what a call says
 
 
 def load_model(name: str, weights: Path | None) -> Callable[..., Any]:
@@ -90,11 +96,38 @@ def _filled(model: Any, path: Path) -> nn.Module:
 
 
 def _exported(path: Path) -> nn.Module:
-    """Return the model of torch.export; torch loads its weights without code (``weights_only``)."""
+    """Return the model of torch.export.
+
+    An archive may hold pickles, which run code when they are loaded, and torch loads them. So objects in it
+    are refused, and its tensors are loaded with ``weights_only`` whatever it says of them.
+    """
     try:
-        return torch.export.load(path).module()
+        with zipfile.ZipFile(path) as archive:
+            objects = [n for n in archive.namelist() if any(prefix in n for prefix in OBJECTS)]
+        if objects:
+            raise InputError(
+                f"the model {path} holds objects that could run code, {objects[0]:.60}: not loaded"
+            )
+        with _weights_only():
+            return torch.export.load(path).module()
+    except InputError:
+        raise
     except Exception as error:  # what torch raises of a damaged archive is of many types
         raise InputError(f"cannot read the model {path}: {one_line(str(error)):.200}") from None
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """Make every ``torch.load`` meanwhile refuse what is no tensor."""
+    before = os.environ.get(FORCE)
+    os.environ[FORCE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FORCE]
+        else:
+            os.environ[FORCE] = before
 
 
 def _converted(path: Path) -> nn.Module:
