@@ -1,10 +1,11 @@
 """Adversarial training of networks, the fairness methods, and the errors of every class.
 
 From Python
-    `train` trains a network on tensors by a method of the field, one of `METHODS`. `load_run` reads a run of
-    ``python -m deep.train`` back: settings, data, network, evaluation.
+    `audit` says how robust each class of any model is. `train` trains a network on tensors by a method of the
+    field, one of `METHODS`. `load_run` reads a run of ``python -m deep.train`` back: settings, data, network,
+    evaluation.
 As commands, each with ``--help``
-    ``python -m deep.train``, and likewise ``grid``, ``report``, ``sanity``, ``compare``, ``link``,
+    ``python -m deep.train``, and likewise ``audit``, ``grid``, ``report``, ``sanity``, ``compare``, ``link``,
     ``portrait``, ``promote``. Torch is loaded on use: ``deep.compare`` needs none.
 """
 
@@ -15,6 +16,8 @@ from theory.common.lazy import front_door
 from theory.common.moved import find_in_rooms
 
 if TYPE_CHECKING:
+    from deep.audits.any_model import audit as audit
+    from deep.audits.result import Audit as Audit
     from deep.methods import METHODS as METHODS
     from deep.runs.reload import Run as Run
     from deep.runs.reload import load_run as load_run
@@ -22,9 +25,11 @@ if TYPE_CHECKING:
     from deep.training.fit import train as train
 
 HOMES = {
+    "Audit": "audits.result",
     "METHODS": "methods",
     "Run": "runs.reload",
     "TrainedNetwork": "training.fit",
+    "audit": "audit",
     "load_run": "runs.reload",
     "train": "train",
 }

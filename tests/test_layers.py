@@ -38,6 +38,7 @@ ROOMS = {
         "margins": "data nets attacks methods training runs",
         "strength": "data nets attacks methods training runs",
         "stages": "data nets attacks methods training runs",
+        "audits": "data nets attacks methods training runs strength",
     },
 }
 """Which rooms of its package a room may import from."""
