@@ -1,12 +1,12 @@
 """Adversarial training of networks, the fairness methods, and the errors of every class.
 
 From Python
-    `audit` says how robust each class of any model is. `train` trains a network on tensors by a method of the
-    field, one of `METHODS`. `load_run` reads a run of ``python -m deep.train`` back: settings, data, network,
-    evaluation.
+    `audit` says how robust each class of any model is, `repair` lifts its worst class. `train` trains
+    a network on tensors by one of `METHODS`. `load_run` reads a run of ``python -m deep.train``
+    back: settings, data, network, evaluation.
 As commands, each with ``--help``
-    ``python -m deep.train``, and likewise ``audit``, ``grid``, ``report``, ``sanity``, ``compare``, ``link``,
-    ``portrait``, ``promote``. Torch is loaded on use: ``deep.compare`` needs none.
+    ``python -m deep.train``, and likewise ``audit``, ``repair``, ``grid``, ``report``, ``sanity``,
+    ``compare``, ``link``, ``portrait``, ``promote``. Torch is loaded on use: ``deep.compare`` needs none.
 """
 
 from typing import TYPE_CHECKING
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from deep.methods import METHODS as METHODS
     from deep.runs.reload import Run as Run
     from deep.runs.reload import load_run as load_run
+    from deep.stages.any_network import Repair as Repair
+    from deep.stages.any_network import repair as repair
     from deep.training.fit import TrainedNetwork as TrainedNetwork
     from deep.training.fit import train as train
 
@@ -30,7 +32,9 @@ HOMES = {
     "Run": "runs.reload",
     "TrainedNetwork": "training.fit",
     "audit": "audit",
+    "Repair": "stages.any_network",
     "load_run": "runs.reload",
+    "repair": "repair",
     "train": "train",
 }
 

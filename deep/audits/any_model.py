@@ -21,12 +21,12 @@ from deep.audits.threats import Effort, Threat, attackers, threats_of
 from deep.data import Split
 from deep.data.samples import Samples, check_labels, samples_of, stratified
 from deep.nets.foreign import Foreign
-from deep.runs.settings import to_device
+from deep.runs.place import to_device
 from deep.strength.check_results import Check, Flags
 from deep.strength.checks import CHECKS, Subject, every_check
 from theory.common.inputs import InputError, check_count, check_real
 
-__all__ = ["audit"]
+__all__ = ["audit", "prepared"]
 
 QUERIES = 200
 """Of the square attack in the checks of strength, a fifth of those of ``deep.sanity``: an audit makes
@@ -118,7 +118,7 @@ def audit(
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        _prepared(model, samples, bounds, device, output) as (network, split, names),
+        prepared(model, samples, bounds, device, output) as (network, split, names),
     ):
         batch_size = batch_size or (500 if split.labels.device.type == "cuda" else 100)
         threats = threats_of(eps, norm, bounds, split.images[0].numel())
@@ -178,7 +178,7 @@ def _check_settings(
 
 
 @contextmanager
-def _prepared(
+def prepared(
     model: Any, samples: Samples, bounds: Any, device: str, output: int | str | None
 ) -> Iterator[tuple[nn.Module, Split, Sequence[str] | None]]:
     """Give the model as a module, the samples as a split, and the names of the classes if they say them.
