@@ -1,9 +1,9 @@
 """Adversarial training of networks, the fairness methods, and the errors of every class.
 
 From Python
-    `audit` says how robust each class of any model is, `repair` lifts its worst class. `train` trains
-    a network on tensors by one of `METHODS`. `load_run` reads a run of ``python -m deep.train``
-    back: settings, data, network, evaluation.
+    `audit` says how robust each class of any model is (`Audit`), `repair` lifts its worst class (`Repair`).
+    `train` trains a network on tensors by one of `METHODS` (`TrainedNetwork`). `load_run` reads a run of
+    ``python -m deep.train`` back (`Run`): settings, data, network, evaluation.
 As commands, each with ``--help``
     ``python -m deep.train``, and likewise ``audit``, ``repair``, ``grid``, ``report``, ``sanity``,
     ``compare``, ``link``, ``portrait``, ``promote``. Torch is loaded on use: ``deep.compare`` needs none.
