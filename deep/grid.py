@@ -40,7 +40,7 @@ import torch
 
 from deep.runs.command_line import words_of
 from deep.runs.folder import is_finished
-from deep.runs.settings import run_of
+from deep.runs.place import run_of
 from theory.common.cli import PARENT, Parser, add_jobs, run, workers
 from theory.common.inputs import InputError, parse_number, read_text
 from theory.common.owner import own_folder

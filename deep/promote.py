@@ -14,7 +14,8 @@ from typing import Any
 
 from deep.runs.command_line import words_of
 from deep.runs.folder import is_finished, read_config
-from deep.runs.settings import Settings, resumed, run_of
+from deep.runs.place import resumed, run_of
+from deep.runs.settings import Settings
 from theory.common.cli import Parser, run, writable_folder
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_object, read_lines

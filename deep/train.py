@@ -32,8 +32,9 @@ from deep.runs.folder import (
     weights_sha256,
 )
 from deep.runs.outcome import measure, report, save
+from deep.runs.place import Place
 from deep.runs.reload import network
-from deep.runs.settings import Place, Settings
+from deep.runs.settings import Settings
 from deep.training import fit as fit_tensors
 from deep.training.checkpoint import fill, load_state, save_state
 from deep.training.cost import cost

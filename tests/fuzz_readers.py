@@ -33,7 +33,7 @@ from deep.data import DATASETS, load, restore, specs
 from deep.margins.fitted_link import _kept
 from deep.runs.command_line import parse
 from deep.runs.folder import is_finished, read_config
-from deep.runs.settings import resumed, run_of
+from deep.runs.place import resumed, run_of
 from deep.training.checkpoint import fill, load_state, save_state, save_weights
 from paper_figs import tables
 from paper_figs.archive import read_archive

@@ -21,7 +21,7 @@ from deep.methods.codat import CODAT, chi2_ball_weights
 from deep.methods.faal import FAAL, kl_ball_weights, probability_margins
 from deep.methods.fat import FAT, class_variance
 from deep.methods.trades import surrogates
-from deep.runs.settings import run_of
+from deep.runs.place import run_of
 from theory.common.inputs import InputError
 
 C, ALONE = 10, World()

@@ -12,8 +12,9 @@ import pytest
 from deep.methods import METHODS
 from deep.runs.command_line import parse, words_of
 from deep.runs.folder import origin, read_config
+from deep.runs.place import Place, resumed, run_of
 from deep.runs.reload import load_run
-from deep.runs.settings import Place, Settings, resumed, run_of
+from deep.runs.settings import Settings
 from theory.common.inputs import InputError
 from theory.results.protocols import comparisons
 from theory.results.records import read_records

@@ -19,8 +19,8 @@ from deep.methods import METHODS
 from deep.methods.base import Context, Method
 from deep.nets.networks import PreActResNet
 from deep.runs.command_line import parse, parser_of
+from deep.runs.place import run_of
 from deep.runs.presets import PRESETS
-from deep.runs.settings import run_of
 from deep.training.loop import Trainer
 from deep.training.recipe import Recipe
 from theory.common.inputs import InputError

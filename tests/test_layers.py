@@ -37,6 +37,7 @@ ROOMS = {
         "runs": "data nets attacks methods training",
         "margins": "data nets attacks methods training runs",
         "strength": "data nets attacks methods training runs",
+        "stages": "data nets attacks methods training runs",
         "audits": "data nets attacks methods training runs strength",
     },
 }

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from theory.gaussian.problem import fair_classifier as fair_classifier
     from theory.gaussian.problem import fairness_price as fairness_price
     from theory.gaussian.problem import optimal_classifier as optimal_classifier
+    from theory.networks.class_offsets import RobustMargins as RobustMargins
+    from theory.networks.class_offsets import choose_offsets as choose_offsets
+    from theory.networks.class_offsets import offsets_within as offsets_within
     from theory.networks.margin_model import MarginSamples as MarginSamples
     from theory.networks.margin_model import predict_errors as predict_errors
-    from theory.networks.offsets import RobustMargins as RobustMargins
-    from theory.networks.offsets import choose_offsets as choose_offsets
-    from theory.networks.offsets import offsets_within as offsets_within
     from theory.results.counts import ClassErrors as ClassErrors
     from theory.results.records import Record as Record
     from theory.results.records import read_records as read_records
@@ -50,12 +50,12 @@ HOMES = {
     "MarginSamples": "networks.margin_model",
     "Problem": "gaussian.problem",
     "Record": "results.records",
-    "RobustMargins": "networks.offsets",
+    "RobustMargins": "networks.class_offsets",
     "check_statement": "theorems",
-    "choose_offsets": "networks.offsets",
+    "choose_offsets": "networks.class_offsets",
     "fair_classifier": "gaussian.problem",
     "fairness_price": "gaussian.problem",
-    "offsets_within": "networks.offsets",
+    "offsets_within": "networks.class_offsets",
     "optimal_classifier": "gaussian.problem",
     "predict_errors": "networks.margin_model",
     "read_records": "results.records",

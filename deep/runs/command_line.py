@@ -6,8 +6,9 @@ from typing import Any
 
 from deep.methods import METHODS
 from deep.runs.folder import read_config
+from deep.runs.place import Place, resumed, run_of
 from deep.runs.presets import PRESETS, values
-from deep.runs.settings import Place, Settings, resumed, run_of
+from deep.runs.settings import Settings
 from theory.common.cli import Parser, one_of
 from theory.common.fields import add_fields, flag_of
 from theory.common.inputs import InputError

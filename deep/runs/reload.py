@@ -10,7 +10,8 @@ from deep.attacks.evaluate import Attack, reported
 from deep.data import DATASETS, Dataset, restore
 from deep.nets.networks import build
 from deep.runs.folder import check_data, is_finished, read_config, weights_sha256
-from deep.runs.settings import Settings, resumed
+from deep.runs.place import resumed
+from deep.runs.settings import Settings
 from deep.training.checkpoint import fill
 from deep.training.seeds import stream
 from theory.common.inputs import InputError

@@ -1,29 +1,23 @@
-"""What fixes the numbers of a run, and where it runs."""
+"""What fixes the numbers of a run."""
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from deep.attacks.evaluate import Attack
 from deep.attacks.pgd import BATCH_NORM, TRAIN_ATTACKS, BatchNorm, TrainAttack
 from deep.data import DATASETS
 from deep.methods import METHODS
 from deep.nets.networks import MODELS
-from deep.runs.folder import origin, settings_id
-from deep.runs.presets import PRESETS, values
+from deep.runs.folder import settings_id
 from deep.training.recipe import AMP, CRITERIA, DECAYS, ON_COLLAPSE, SCHEDULES
 from theory.common.fields import built, check_fields, flag_of, setting
 from theory.common.inputs import InputError, parse_radius
 from theory.results.methods import MethodId
-from theory.results.run_files import CONFIG
 
-__all__ = ["Place", "Settings", "resumed", "run_of"]
+__all__ = ["Settings"]
 
 ORIGIN = {"run", "recipe", "weights"}
 REPLAYS = 8  # Shafahi et al., NeurIPS 2019, for CIFAR-10
@@ -107,6 +101,7 @@ class Settings:
         choices=REPORT,
     )
     init: Mapping[str, str] | None = None
+    stage: Mapping[str, Any] | None = None
     train_per_class: int | None = setting(None, "training images of each class; all if None", low=1)
     val_per_class: int = setting(
         None, "validation images of each class; by data set if None", low=1, completed=True
@@ -206,6 +201,11 @@ class Settings:
         texts = isinstance(init, dict) and all(isinstance(v, str) for v in init.values())
         if not texts or set(init) != ORIGIN:
             raise InputError(f"init must be an object of texts {', '.join(sorted(ORIGIN))}, got {init!r:.60}")
+        if self.stage is not None and (
+            not isinstance(self.stage, Mapping)
+            or {k: type(v) for k, v in self.stage.items()} != {"name": str, "params": dict, "of": dict}
+        ):
+            raise InputError(f"stage must have a name, params and what it is of, got {self.stage!r:.60}")
 
     def _complete(self) -> None:
         """Fill in the hyper-parameters, and what is None and by data set, network or training attack."""
@@ -272,7 +272,7 @@ class Settings:
     def method_id(self) -> MethodId:
         """Return the method with its hyper-parameters, as `theory.results.methods` compares them."""
         init = self.init["recipe"] if self.init else None
-        return MethodId.of(self.method, dataclasses.asdict(self.params), init)
+        return MethodId.of(self.method, dataclasses.asdict(self.params), init, self.stage)
 
     def as_json(self) -> dict[str, Any]:
         """Return every setting that is given, the method's hyper-parameters as the object "params"."""
@@ -294,112 +294,3 @@ class Settings:
     def id(self) -> str:
         """Return the name of these settings: equal for radii of one value, however they are spelled."""
         return settings_id(self.as_json())
-
-
-def to_device(name: str) -> torch.device:
-    """Return the device that --device names; under torchrun, "cuda" is the one of this process.
-
-    Raises:
-        InputError: the name is not one, or the device is not there.
-    """
-    local = os.environ.get("LOCAL_RANK", "")  # set by torchrun
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if name != "cpu" and (kind != "cuda" or not (re.fullmatch("[0-9]{1,4}", index) or name == "cuda")):
-        raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r:.60}")
-    count = torch.cuda.device_count()
-    if name == "cuda" and local.isdecimal():
-        index = local
-    if kind == "cuda" and int(index or 0) >= count:
-        raise InputError(f"--device {name} is not there, only {count} CUDA devices are; use auto or cpu")
-    return torch.device(kind, int(index)) if index else torch.device(kind)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a run reads, computes and writes; it is not part of the run's id.
-
-    Args:
-        data_dir: folder of the data files.
-        download: whether data files that are missing are fetched.
-        device: where the network is trained.
-        out: folder of the run.
-        stop_after: epochs after which this command stops, to be resumed by another.
-        tensorboard: whether curves are written for TensorBoard.
-        init: run whose weights training starts from.
-
-    Raises:
-        InputError: a value is not allowed, or the device is not there.
-    """
-
-    data_dir: Path | None = setting(None, "folder of the data files; digits are embedded")
-    download: bool = setting(False, "fetch data files that are missing into --data-dir")
-    device: torch.device = setting("auto", "auto, cpu, cuda or cuda:N", convert=to_device)
-    out: Path = setting(None, "folder of the run; runs/deep/<id> if None", completed=True)
-    stop_after: int | None = setting(None, "stop when so many epochs are done, to be resumed later")
-    tensorboard: bool = setting(False, "write curves for TensorBoard too")
-    init: Path | None = setting(None, "start from the weights of this run")
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        check_fields(self)
-
-
-def run_of(given: Mapping[str, Any]) -> tuple[Settings, Place]:
-    """Return the run that values by the names of flags ask for; a None is not given.
-
-    Args:
-        given: settings, hyper-parameters of the method, a place, and perhaps a preset.
-
-    Raises:
-        InputError: a name is unknown, or a value makes no sense.
-    """
-    given = {k: v for k, v in given.items() if v is not None}
-    for name, known in (("method", METHODS), ("dataset", DATASETS), ("preset", PRESETS)):
-        if name in given and (not isinstance(given[name], str) or given[name] not in known):
-            raise InputError(f"--{name} must be one of {', '.join(known)}, got {given[name]!r:.60}")
-    if "preset" in given:
-        preset = given.pop("preset")
-        given = values(preset, given) | given
-    places, names = _names(Place), _names(Settings) - {"init", "params"}
-    params = _names(METHODS[given.get("method", "pgd")].Params)
-    for name in given:
-        if name not in places | names | params:
-            allowed = ", ".join(sorted(map(flag_of, places | names | params)))
-            raise InputError(f"{flag_of(name):.60} is no flag here; allowed: {allowed}")
-    place: Place = built(Place, {k: v for k, v in given.items() if k in places})
-    settings = Settings(
-        **{k: v for k, v in given.items() if k in names},
-        params={k: v for k, v in given.items() if k in params},
-        init=origin(place.init) if place.init else None,
-    )
-    return settings, dataclasses.replace(place, out=place.out or Path("runs/deep") / settings.id)
-
-
-def _names(cls: type) -> set[str]:
-    return {f.name for f in dataclasses.fields(cls)}
-
-
-def resumed(config: Mapping[str, Any], run: Path, **place: Any) -> tuple[Settings, Place]:
-    """Return the run of a folder.
-
-    Args:
-        config: see `deep.runs.folder.read_config`.
-        run: the folder.
-        place: fields of `Place` given now, None where they were not.
-
-    Raises:
-        InputError: the settings make no sense, or are not those of the run's id.
-    """
-    before = {name: config.get(name) for name in ("data_dir", "device")}
-    given = {
-        k: v for k, v in (before | {k: v for k, v in place.items() if v is not None}).items() if v is not None
-    }
-    try:
-        settings = Settings.from_json(config["settings"])
-        if settings.id != config["id"]:
-            raise InputError(f"they are not those of its id {config['id']!r:.60}")
-        return settings, built(Place, given | {"out": run})
-    except InputError as error:
-        raise InputError(f"{run / CONFIG}: the settings cannot be used: {error}") from None

@@ -165,8 +165,8 @@ def usual_radius(text: str) -> str:
     Raises:
         InputError: the text is no radius.
 
-    >>> [usual_radius(text) for text in ("0.150", "8/255", "16/510", "1/3", "2")]
-    ['0.15', '8/255', '8/255', '1/3', '2']
+    >>> [usual_radius(text) for text in ("0.150", "8/255", "16/510", "1/7", "2")]
+    ['0.15', '8/255', '8/255', '1/7', '2']
     """
     value = parse_radius(text)
     decimal = repr(value).removesuffix(".0")

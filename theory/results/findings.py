@@ -164,7 +164,7 @@ def found_of(
     rows: list[tuple[str, str, ErrorKind, Change, tuple[float, float]]] = []
     known = study.comparison.methods
     for base in study.bases:
-        methods = [m for b, m in study.against if b == base and (bases_too or not known[m].is_base)]
+        methods = [m for b, m in study.against if b == base and (bases_too or known[m].retrains)]
         for kind in kinds_of(base):
             pairs = {m: study.pairs(m, base, kind.quantity) for m in methods}
             changes = {m: change_of(p, kind.weigh) for m, p in pairs.items() if p}

@@ -6,7 +6,8 @@ method is natural training, a base, or FRL's variant "both" is a question to `Me
 
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from theory.results.records import Record
 
@@ -29,6 +30,8 @@ class MethodId:
         name: as ``--method`` has it, such as frl.
         params: names and values of the hyper-parameters, sorted by name.
         init: the recipe of the run that training starts from, or None.
+        stage: what was done to the finished network, such as offsets: its "name" and settings, sorted by
+            name; empty if nothing was.
 
     >>> trades = MethodId.of("trades", {"beta": 6.0})
     >>> trades.is_base, trades.base_name, labels_of([trades])[trades]
@@ -38,17 +41,35 @@ class MethodId:
     name: str
     params: tuple[tuple[str, Value], ...] = ()
     init: str | None = None
+    stage: tuple[tuple[str, Value], ...] = ()
 
     @classmethod
-    def of(cls, name: str, params: Mapping[str, Value], init: str | None = None) -> "MethodId":
-        """Return the method of a name with hyper-parameters by name."""
-        return cls(name, tuple(sorted(params.items())), init)
+    def of(
+        cls,
+        name: str,
+        params: Mapping[str, Value],
+        init: str | None = None,
+        stage: Mapping[str, Any] | None = None,
+    ) -> "MethodId":
+        """Return the method of a name with hyper-parameters by name.
+
+        Args:
+            name: of the method.
+            params: its hyper-parameters.
+            init: the recipe that training starts from.
+            stage: "name" and "params" of what was done to the finished network.
+        """
+        after = {"name": stage["name"], **stage["params"]} if stage else {}
+        return cls(name, tuple(sorted(params.items())), init, tuple(sorted(after.items())))
 
     @classmethod
     def of_record(cls, record: Record) -> "MethodId":
         """Return the method that the network of a record was trained by."""
         init = record.setting.get("init")
-        return cls.of(str(record.method), record.setting["params"], None if init is None else str(init))
+        stage = record.setting.get("stage")
+        return cls.of(
+            str(record.method), record.setting["params"], None if init is None else str(init), stage
+        )
 
     def __getitem__(self, name: str) -> Value:
         """Return a hyper-parameter; None if the method has none of this name."""
@@ -62,7 +83,12 @@ class MethodId:
     @property
     def is_base(self) -> bool:
         """Return whether the method treats all classes alike."""
-        return self.name in BASES
+        return self.name in BASES and not self.stage
+
+    @property
+    def retrains(self) -> bool:
+        """Return whether it is a mitigation that trains, neither a base nor a stage after training."""
+        return self.name not in BASES and not self.stage
 
     @property
     def title(self) -> str:
@@ -89,13 +115,17 @@ class MethodId:
 def bases_of(methods: Collection[MethodId]) -> dict[MethodId, MethodId]:
     """Return the base of each method that has one among these: PGD, or TRADES at the nearest beta.
 
+    That of a stage is the network before it.
     A method on TRADES is compared with PGD where there is no TRADES, and one on PGD with TRADES where there
     is no PGD.
     """
-    pgd = next((m for m in methods if m.name == "pgd"), None)
-    trades = [m for m in methods if m.name == "trades"]
+    pgd = next((m for m in methods if m.name == "pgd" and m.is_base), None)
+    trades = [m for m in methods if m.name == "trades" and m.is_base]
     bases = {}
     for method in methods:
+        if method.stage and (before := replace(method, stage=())) in methods:
+            bases[method] = before
+            continue
         if method.base_name is None:
             continue
         base = pgd
@@ -115,10 +145,14 @@ def labels_of(methods: Iterable[MethodId]) -> dict[MethodId, str]:
     short = {method: _short_label(method) for method in dict.fromkeys(methods)}
     labels = {}
     for method, label in short.items():
-        twins = [_values(other) for other, its in short.items() if its == label]
+        twins = [
+            _values(other)
+            for other, its in short.items()
+            if (its, _stage_label(other)) == (label, _stage_label(method))
+        ]
         differing = _differing(twins)
         words = [label, *(f"{k}={_short(_values(method).get(k))}" for k in differing)]
-        labels[method] = " ".join(words)
+        labels[method] = " ".join(words) + _stage_label(method)
     return dict(sorted(labels.items(), key=lambda item: (_place(item[0]), item[1])))
 
 
@@ -128,7 +162,8 @@ def _place(method: MethodId) -> int:
 
 def _values(method: MethodId) -> dict[str, Value]:
     """Return the hyper-parameters, what training starts from among them."""
-    return dict(method.params) | ({} if method.init is None else {"init": method.init})
+    after = {k: v for k, v in method.stage if k != "name"}
+    return dict(method.params) | ({} if method.init is None else {"init": method.init}) | after
 
 
 def _differing(twins: Sequence[Mapping[str, Value]]) -> Sequence[str]:
@@ -149,6 +184,10 @@ def _short_label(method: MethodId) -> str:
     if "beta" in params and "variant" not in params:
         words.append(f"beta={_short(params['beta'])}")
     return " ".join(words)
+
+
+def _stage_label(method: MethodId) -> str:
+    return f" + {dict(method.stage)['name']}" if method.stage else ""
 
 
 def _short(value: Value) -> str:
