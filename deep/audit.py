@@ -24,7 +24,7 @@ from deep.audits.affine import Linear
 from deep.audits.any_model import audit
 from deep.audits.model_files import load_model, load_samples
 from deep.audits.threats import ATTACKS
-from deep.runs.settings import to_device
+from deep.runs.place import to_device
 from theory.common.cli import Parser, call_as_function, radius, real, run, whole
 from theory.common.owner import own_folder
 

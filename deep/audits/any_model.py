@@ -21,7 +21,7 @@ from deep.audits.threats import Effort, Threat, attackers, threats_of
 from deep.data import Split
 from deep.data.samples import Samples, check_labels, samples_of, stratified
 from deep.nets.foreign import Foreign
-from deep.runs.settings import to_device
+from deep.runs.place import to_device
 from deep.strength.check_results import Check, Flags
 from deep.strength.checks import CHECKS, Subject, every_check
 from theory.common.inputs import InputError, check_count, check_real
