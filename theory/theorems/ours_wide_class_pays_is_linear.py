@@ -28,11 +28,11 @@ def errors(s: Setting, ratio: float | None = None) -> tuple[float, float]:
 
 def symbolic_residual() -> sp.Expr:
     """Return the same in symbols."""
-    d, share, x = symbol("dim"), symbol("share"), sp.Symbol("x", positive=True)
+    d, share = symbol("dim"), symbol("share")
     half = sp.sqrt(d) * (K - 1) / 2
     inner, outer = sp.sqrt(d) + half * (1 - share), (sp.sqrt(d) + half * (1 + share)) / K
-    density = x ** (d - 1) * sp.exp(-(x**2) / 2) / (2 ** (d / 2 - 1) * sp.gamma(d / 2))
-    return sp.Integral(density, (x, outer, inner)) / 2
+    upper, lower = sp.uppergamma(d / 2, inner**2 / 2), sp.lowergamma(d / 2, outer**2 / 2)
+    return (1 - (upper + lower) / sp.gamma(d / 2)) / 2
 
 
 def trial(s: Setting) -> Trial:
