@@ -57,7 +57,7 @@ def test_kl_dro_is_its_dual_and_no_weights_do_better():
     for _ in range(50):
         R, tau = rng.uniform(0, 1, 4), float(rng.uniform(0.001, 1))
         result = kl_dro(R, tau)
-                if result.lam > 0:
+        if result.lam > 0:
             dual = result.lam * (tau + np.log(np.mean(np.exp(R / result.lam))))
             assert result.value == pytest.approx(dual, rel=1e-12)
             assert (result.weights * np.log(4 * result.weights)).sum() == pytest.approx(tau, rel=1e-9)

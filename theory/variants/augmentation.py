@@ -59,8 +59,9 @@ def mixup_shrinkage(weight: float) -> float:
 def mixup(m: float, sigma: float, K: float, c: float) -> Augmented:
     """Return the optimum of training on mixtures of inputs of one class.
 
-    The bias is that of c sigma in place of sigma, and K is unchanged. For K > 1 the gap falls strictly with c and never below 0; as c tends to 0 the bias tends
-    to that of equal robust errors. The form is for fixed weights: random ones give a mixture of normals.
+    The bias is that of c sigma in place of sigma, and K is unchanged. For K > 1 the gap falls strictly with c
+    and never below 0; as c tends to 0 the bias tends to that of equal robust errors. The form is for fixed
+    weights: random ones give a mixture of normals.
 
     Args:
         m: robust margin, > 0.
