@@ -251,4 +251,4 @@ def _schmidt_sigma(c: float, eps: float, d: int) -> float:
     check_real("eps", eps, low=0, high=1)
     if eps == 1:
         raise InputError("eps must be below 1, got 1")
-    return check_real("c", c, low=0, strict=True) * check_count("d", d, low=1) ** 0.25
+    return float(check_real("c", c, low=0, strict=True) * check_count("d", d, low=1) ** 0.25)

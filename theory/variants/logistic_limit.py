@@ -199,4 +199,4 @@ def _slopes(Z: Array, step: Array) -> Array:
         p = p - change
         if np.abs(change).max() < 1e-14 * (1 + np.abs(p).max()):
             break
-    return -expit(-p)
+    return np.asarray(-expit(-p))
