@@ -4,12 +4,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-__all__ = ["normal_difference"]
+__all__ = ["normal_difference", "normal_interval"]
 
 Array = npt.NDArray[np.float64]
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(20)
-"""20 nodes integrate exp(-x^2 / 2) over an interval of `normal_difference` to rounding."""
+"""20 nodes integrate exp(-x^2 / 2) over an interval of `normal_interval` to rounding."""
 
 
 def normal_difference(upper: npt.ArrayLike, lower: npt.ArrayLike) -> Array:
@@ -20,17 +20,35 @@ def normal_difference(upper: npt.ArrayLike, lower: npt.ArrayLike) -> Array:
         lower: any numbers.
 
     Example:
-        >>> float(normal_difference(-30.0, -30.0 - 1e-9) / normal_difference(30.0 + 1e-9, 30.0)).__round__(6)
+        >>> round(float(normal_difference(-30.0, -30.0 - 1e-9) / normal_difference(30.0 + 1e-9, 30.0)), 6)
         1.0
     """
     b, a = np.broadcast_arrays(np.asarray(upper, np.float64), np.asarray(lower, np.float64))
     with np.errstate(invalid="ignore", over="ignore"):
         middle, half = (a + b) / 2, (b - a) / 2
-        # both points go to the lower tail, where ndtr keeps its relative accuracy
-        side = np.where(middle > 0, -1.0, 1.0)
-        plain = side * (ndtr(side * b) - ndtr(side * a))
-        # over a short interval the two nearly cancel, and the density is integrated instead
-        short = np.abs(half) * np.maximum(1.0, np.abs(middle)) < 0.5
-        x = np.where(short, middle, 0.0)[..., None] + np.where(short, half, 0.0)[..., None] * NODES
-        integral = np.where(short, half, 0.0) * (np.exp(-(x**2) / 2) @ WEIGHTS) / np.sqrt(2 * np.pi)
-    return np.asarray(np.where(a == b, 0.0, np.where(short, integral, plain)))
+        finite = np.isfinite(middle) & np.isfinite(half)
+        inside = normal_interval(np.where(finite, middle, 0.0), np.where(finite, half, 0.0))
+        # with an infinite end both go to the tail where ndtr keeps its relative accuracy
+        side = np.where(np.where(np.isinf(a), b, a) > 0, -1.0, 1.0)
+    return np.asarray(np.where(finite, inside, side * (ndtr(side * b) - ndtr(side * a))))
+
+
+def normal_interval(middle: npt.ArrayLike, half: npt.ArrayLike) -> Array:
+    """Return Phi(middle + half) - Phi(middle - half), also where the two ends are one double.
+
+    Args:
+        middle: finite numbers; the two broadcast.
+        half: finite numbers, of any sign.
+
+    Example:
+        >>> float(normal_interval(0.0, 1e-30)) > 0
+        True
+    """
+    c, h = np.broadcast_arrays(np.asarray(middle, np.float64), np.asarray(half, np.float64))
+    side = np.where(c > 0, -1.0, 1.0)
+    plain = side * (ndtr(side * (c + h)) - ndtr(side * (c - h)))
+    # over a short interval the two nearly cancel, and the density is integrated instead
+    short = np.abs(h) * np.maximum(1.0, np.abs(c)) < 0.5
+    x = np.where(short, c, 0.0)[..., None] + np.where(short, h, 0.0)[..., None] * NODES
+    integral = np.where(short, h, 0.0) * (np.exp(-(x**2) / 2) @ WEIGHTS) / np.sqrt(2 * np.pi)
+    return np.asarray(np.where(short, integral, plain))

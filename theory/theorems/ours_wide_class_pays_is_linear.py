@@ -31,8 +31,13 @@ def symbolic_residual() -> sp.Expr:
     d, share = symbol("dim"), symbol("share")
     half = sp.sqrt(d) * (K - 1) / 2
     inner, outer = sp.sqrt(d) + half * (1 - share), (sp.sqrt(d) + half * (1 + share)) / K
-    upper, lower = sp.uppergamma(d / 2, inner**2 / 2), sp.lowergamma(d / 2, outer**2 / 2)
-    return (1 - (upper + lower) / sp.gamma(d / 2)) / 2
+
+    def chance(x: sp.Expr) -> sp.Expr:
+        """Return the chi distribution function, P(d/2, x^2/2) by Kummer's series."""
+        power = d / 2 * sp.log(x**2 / 2) - x**2 / 2 - sp.loggamma(d / 2 + 1)
+        return sp.exp(power, evaluate=False) * sp.hyper([1], [d / 2 + 1], x**2 / 2)
+
+    return (chance(inner) - chance(outer)) / 2
 
 
 def trial(s: Setting) -> Trial:
