@@ -47,7 +47,6 @@ check: lint test
 bench: $(READY)
 	$(PY) benchmarks/theory_speed.py
 	$(PY) benchmarks/sim_speed.py
-	$(PY) benchmarks/sim_many.py
 	$(PY) benchmarks/deep_speed.py
 
 # A warning is an error.

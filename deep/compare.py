@@ -19,9 +19,9 @@ from theory.common.owner import own_folder
 from theory.common.table import Table, paragraph
 from theory.networks.predictions import predictions, theory_table
 from theory.results.findings import findings, paired_tables, sentences
-from theory.results.protocols import comparisons
+from theory.results.protocols import Comparison, comparisons
 from theory.results.records import provenance
-from theory.results.runs import left_out, read_measured, refuse_mixed
+from theory.results.runs import left_out, read_runs, refuse_mixed
 from theory.results.study import Study, study_of
 
 COLUMNS = ("protocol", "method", "seed", "name", "value")
@@ -53,7 +53,7 @@ def block_of(study: Study, bases: Sequence[str] | None) -> Block:
     """
     found, told = findings(study), predictions(study)
     comparison = study.comparison
-    paired = paired_tables(study, found) or comparison.paired_tables(bases or ("PGD", "TRADES"))
+    paired = paired_tables(study, found) or comparison.paired_tables(bases or ("pgd", "trades"))
     theory = [theory_table(told)] if told else []
     numbers = {
         "protocol": comparison.protocol,
@@ -88,15 +88,12 @@ def write(out: Path, blocks: Sequence[Block], told: Sequence[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables of each protocol."""
     args = _parser().parse_args(argv)
-    runs, told = read_measured(args.runs), left_out(args.runs)
+    runs, told = read_runs(args.runs), left_out(args.runs)
     if not args.each_protocol:
         refuse_mixed(runs)
     found = comparisons(record for one in runs for record in one.records)
-    there = list(dict.fromkeys(label.split()[0] for comparison in found for label in comparison.runs))
-    for base in args.base or ():
-        if base not in there:
-            raise InputError(f"--base must be among {', '.join(there)}, got {base!r:.60}")
-    blocks = [block_of(study_of(comparison, runs, args.base), args.base) for comparison in found]
+    bases = None if args.base is None else [_named(base, found) for base in args.base]
+    blocks = [block_of(study_of(comparison, runs, bases), bases) for comparison in found]
     if args.out:
         with own_folder(args.out) as out:
             write(out, blocks, told)
@@ -106,6 +103,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         *first, classes = block.tables
         print("\n\n".join([*(table.text() for table in first), *block.verdicts, classes.text()]) + "\n")
     return 0
+
+
+def _named(base: str, found: Sequence[Comparison]) -> str:
+    """Return the name of a base method that is given as it is written, such as PGD, or as --method has it."""
+    titles = {method.title: method.name for comparison in found for method in comparison.methods.values()}
+    if base not in {*titles, *titles.values()}:
+        raise InputError(f"--base must be among {', '.join(titles)}, got {base!r:.60}")
+    return titles.get(base, base)
 
 
 def _parser() -> Parser:

@@ -38,12 +38,13 @@ from typing import Any, Self
 
 import torch
 
-from deep.runs.flags import arguments
-from deep.runs.folder import CHECKPOINT, is_finished
-from deep.runs.settings import checked
+from deep.runs.command_line import words_of
+from deep.runs.folder import is_finished
+from deep.runs.place import run_of
 from theory.common.cli import PARENT, Parser, add_jobs, run, workers
 from theory.common.inputs import InputError, parse_number, read_text
 from theory.common.owner import own_folder
+from theory.results.run_files import CHECKPOINT
 
 LARGEST = 10_000
 """Largest number of runs of a file."""
@@ -76,10 +77,10 @@ class Job:
         Raises:
             InputError: a flag is unknown or a value makes no sense.
         """
-        settings, _ = checked(flags)
+        settings, _ = run_of(flags)
         folder = out / settings.id
         name = f"{settings.method} on {settings.dataset}, seed {settings.seed}"
-        words = arguments({**flags, "threads": settings.threads, "out": str(folder)})
+        words = words_of({**flags, "threads": settings.threads, "out": str(folder)})
         return cls(name, tuple(words), folder)
 
     @property

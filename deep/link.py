@@ -10,7 +10,6 @@ RUN/link.npz what was measured of its network: a command that was interrupted go
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deep.margins.fit import QUANTITIES, Link, link
+from deep.margins.fitted_link import Link, link
 from deep.margins.link_tables import direction_tables, run_tables, summary_tables
 from deep.margins.resolved_changes import directions
 from deep.runs.reload import Run, load_run
@@ -27,54 +26,74 @@ from theory.common.cli import Parser, caution, radius, run, whole
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_radius
 from theory.common.owner import own_folder
-from theory.networks.changes import Change
+from theory.networks.changes import PredictedChange
 from theory.results.counts import exact_interval
+from theory.results.margin_report import AGREEMENTS, ERRORS, MarginReport
+from theory.results.methods import labels_of
 from theory.results.records import provenance
+from theory.results.run_files import LINK
 
 __all__: list[str] = []
 
 
-def as_json(one: Link, found: Mapping[str, list[Change]]) -> dict[str, Any]:
+def report_of(one: Link, changes: Mapping[str, list[PredictedChange]]) -> MarginReport:
     """Return what is kept of a run."""
-    settings, counted = one.run.settings, one.counted
-    low, high = one.prediction.interval()
-    agreements = {q: one.agreements[q].as_json() for q in QUANTITIES}
-    rates = {q: exact_interval(counted.counts(q), counted.n) for q in QUANTITIES}
-    model, K = one.prediction.model, zip(("value", "low", "high"), one.width_ratios, strict=True)
-    labels, size = one.run.data.test.labels.cpu().numpy(), len(counted.classes)
-    out: dict[str, Any] = {"schema": 1, "id": settings.id, "method": settings.method, "label": one.label}
-    out |= {"seed": settings.seed, "dataset": settings.dataset, "classes": list(counted.classes)}
-    out |= {"eps": one.attack.eps, "eps_text": one.attack.eps_text, "attack": one.evaluation.attack}
-    out |= {"fitted_on": one.fitted_on, "n_fitted": np.bincount(one.margins.samples.labels).tolist()}
-    out["predicted"] = {q: one.prediction.value[i].tolist() for i, q in enumerate(QUANTITIES)} | {
-        name: {q: end[i].tolist() for i, q in enumerate(QUANTITIES)}
-        for name, end in (("low", low), ("high", high))
-    }
-    out["measured"] = {"n": list(counted.n), "errors": {q: counted.counts(q).tolist() for q in QUANTITIES}}
-    out["measured"] |= {q: counted.rates(q).tolist() for q in QUANTITIES}
-    out["measured"] |= {
-        name: {q: rates[q][:, end].tolist() for q in QUANTITIES} for end, name in enumerate(("low", "high"))
-    }
-    for name in agreements["natural_error"]:
-        out[name] = {q: agreements[q][name] for q in QUANTITIES}
-    out["predictors"] = {
-        name: {q: {k: v for k, v in zip(("rank_correlation", "explained_variance"), pair, strict=True)
-                   if np.isfinite(v)} for q, pair in scores.items()}
+    agreements = {q: one.agreements[q].as_json() for q in ERRORS}
+    by_name = {name: {q: agreements[q][name] for q in ERRORS} for name in agreements["natural_error"]}
+    settings, size = one.run.settings, len(one.counted.classes)
+    labels = one.run.data.test.labels.cpu().numpy()
+    counts = [np.bincount(labels * size + g, minlength=size**2).reshape(size, size) for g in one.given]
+    details: dict[str, Any] = {"schema": 1, "id": settings.id, "method": settings.method, "label": one.label}
+    details |= {"seed": settings.seed, "dataset": settings.dataset}
+    details |= {"eps": one.attack.eps, "eps_text": one.attack.eps_text, "attack": one.evaluation.attack}
+    details |= {"fitted_on": one.fitted_on, "n_fitted": np.bincount(one.margins.samples.labels).tolist()}
+    details["predictors"] = {
+        name: {q: {k: v for k, v in zip(AGREEMENTS, pair, strict=True) if np.isfinite(v)}
+               for q, pair in scores.items()}
         for name, scores in one.scores.items()
     }  # fmt: skip
-    groups = [one.margins.norm[one.margins.samples.labels == c].mean(0).tolist() for c in range(size)]
-    out["pairs"] = {
-        **{"mean": model.mean.tolist(), "spread": model.spread.tolist(), "dual_norm": groups},
+    details["pairs"] = _pairs(one)
+    details["directions"] = [{"against": k} | c.as_json() for k, its in changes.items() for c in its]
+    details["warnings"] = list(one.run.warnings)
+    return MarginReport(
+        classes=tuple(one.counted.classes),
+        **{name: by_name.pop(name) for name in (*AGREEMENTS, "failures")},
+        **_sides(one),
+        confusion={k: v.tolist() for k, v in zip(("natural", "attacked"), counts, strict=True)},
+        details=details | by_name,
+        provenance=provenance(torch=torch.__version__),
+    )
+
+
+def _sides(one: Link) -> dict[str, dict[str, Any]]:
+    """Return predicted and measured errors with their intervals."""
+    counted, (low, high) = one.counted, one.prediction.interval()
+    rates = {q: exact_interval(counted.counts(q), counted.n) for q in ERRORS}
+    predicted: dict[str, Any] = {q: one.prediction.value[i].tolist() for i, q in enumerate(ERRORS)}
+    predicted |= {
+        name: {q: end[i].tolist() for i, q in enumerate(ERRORS)}
+        for name, end in (("low", low), ("high", high))
+    }
+    measured = {"n": list(counted.n), "errors": {q: counted.counts(q).tolist() for q in ERRORS}}
+    measured |= {q: counted.rates(q).tolist() for q in ERRORS}
+    measured |= {
+        name: {q: rates[q][:, end].tolist() for q in ERRORS} for end, name in enumerate(("low", "high"))
+    }
+    return {"predicted": predicted, "measured": measured}
+
+
+def _pairs(one: Link) -> dict[str, Any]:
+    """Return the fitted margins of each pair of classes, and its K by both routes."""
+    model, named = one.prediction.model, ("value", "low", "high")
+    classes = range(len(one.counted.classes))
+    return {
+        **{"mean": model.mean.tolist(), "spread": model.spread.tolist()},
+        "dual_norm": [one.margins.norm[one.margins.samples.labels == c].mean(0).tolist() for c in classes],
         "drop": model.drop.tolist(),
-        "K": {k: v.tolist() for k, v in K},
-        "K_from_errors": {k: v.tolist() for k, v in zip(("value", "low", "high"), one.ratios, strict=True)},
+        "K": {k: v.tolist() for k, v in zip(named, one.width_ratios, strict=True)},
+        "K_from_errors": {k: v.tolist() for k, v in zip(named, one.ratios, strict=True)},
         "losses": {k: v.tolist() for k, v in one.losses._asdict().items()},
     }
-    counts = [np.bincount(labels * size + g, minlength=size**2).reshape(size, size) for g in one.given]
-    out["confusion"] = {k: v.tolist() for k, v in zip(("natural", "attacked"), counts, strict=True)}
-    out["directions"] = [{"against": k} | c.as_json() for k, changes in found.items() for c in changes]
-    out["warnings"] = list(one.run.warnings)
-    return out | {"provenance": provenance(torch=torch.__version__)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,16 +113,18 @@ def _link_all(args: argparse.Namespace, runs: Sequence[Run]) -> None:
     """Link runs one by one, write and print."""
     for sentence in dict.fromkeys(sentence for one in runs for sentence in one.warnings):
         caution(sentence)
+    labels = labels_of(one.settings.method_id for one in runs)
     links: list[Link] = []
-    found: dict[int, dict[str, list[Change]]] = {}
+    found: dict[int, dict[str, list[PredictedChange]]] = {}
     for folder, one in sorted(zip(args.runs, runs, strict=True), key=lambda pair: _turn(pair[1])):
         torch.set_num_threads(one.settings.threads)
-        links.append(link(folder, one, eps=args.eps, per_class=args.per_class, replicates=args.replicates))
+        label = labels[one.settings.method_id]
+        chosen = {"eps": args.eps, "per_class": args.per_class, "replicates": args.replicates}
+        links.append(link(folder, one, label, **chosen))
         changes = directions(links, links[-1]) if args.eps is None else {}
         if changes:
             found[len(links) - 1] = changes
-        content = json.dumps(as_json(links[-1], changes), indent=1, allow_nan=False)
-        write_atomic(folder / "link.json", content + "\n")
+        write_atomic(folder / LINK, report_of(links[-1], changes).to_json())
         title = f"{links[-1].label}, seed {one.settings.seed}"
         for table in [*run_tables(links[-1]), *direction_tables(title, changes)]:
             print(table.text() + "\n")
@@ -114,7 +135,8 @@ def _link_all(args: argparse.Namespace, runs: Sequence[Run]) -> None:
 
 def _turn(one: Run) -> int:
     """Return when a run has its turn: after those that it is compared with."""
-    return {"natural": 0, "pgd": 1, "trades": 1}.get(one.settings.method, 2)
+    method = one.settings.method_id
+    return 2 - method.is_base - method.is_natural
 
 
 def _check(folders: Sequence[Path], runs: Sequence[Run], eps: str | None) -> None:
@@ -150,7 +172,7 @@ def _check(folders: Sequence[Path], runs: Sequence[Run], eps: str | None) -> Non
 
 
 def _is_natural(one: Run) -> bool:
-    return one.settings.method == "natural"
+    return one.settings.method_id.is_natural
 
 
 def _parser() -> Parser:

@@ -21,22 +21,19 @@ from torch.nn import functional as F
 from deep.attacks.ball import Ball
 from deep.attacks.pgd import attacking, cross_entropy, gradient_of, pgd, predicted
 from deep.data import Split
-from deep.runs.folder import RECORDS
 from deep.runs.reload import Run, load_run
 from theory.common.arrays import packed
 from theory.common.cli import Parser, caution, real, run, whole
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, check_real
 from theory.common.owner import own_folder
-from theory.results.protocols import comparisons
-from theory.results.records import read_records
+from theory.results.methods import labels_of
+from theory.results.run_files import PORTRAITS
 
 __all__ = ["gradients", "portrait"]
 
 STEPS = 40
 CLIP = 3.0  # standard deviations that a gradient is clipped at: Tsipras et al. (2019), section 3.1
-NAME = "portrait*.npz"
-"""Names of the files that paper_figs finds."""
 
 
 def gradients(model: nn.Module, x: Tensor, y: Tensor) -> npt.NDArray[np.uint8]:
@@ -133,15 +130,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     add(
         "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs of deep.train, a natural one first"
     )
-    add("--out", type=Path, required=True, metavar="FILE", help=f"file to write, with a name like {NAME}")
+    add(
+        "--out", type=Path, required=True, metavar="FILE", help=f"file to write, with a name like {PORTRAITS}"
+    )
     add("--per-class", type=whole(1), default=1, help="images of each class")
     add("--times", type=real, default=4.0, help="radius of the attack, in units of that of the runs")
     add("--data-dir", type=Path, help="folder of the data files; the one that the runs had if None")
     add("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args(argv)
     check_real("--times", args.times, low=0, strict=True)
-    if not args.out.match(NAME):
-        raise InputError(f"--out must be a file with a name like {NAME}, got {args.out}")
+    if not args.out.match(PORTRAITS):
+        raise InputError(f"--out must be a file with a name like {PORTRAITS}, got {args.out}")
     runs = [load_run(folder, data_dir=args.data_dir, device=args.device) for folder in args.runs]
     _check(args.runs, runs)
     with own_folder(args.out.parent):
@@ -160,7 +159,9 @@ def _draw(args: argparse.Namespace, runs: Sequence[Run]) -> None:
         f"{settings.dataset}; attack: PGD-{STEPS}, cross-entropy, l-infinity, from the image, "
         f"eps={args.times:g} x {settings.eps}"
     )
-    names = [next(iter(comparisons(read_records(folder / RECORDS))[0].runs)) for folder in args.runs]
+    methods = [r.settings.method_id for r in runs]
+    labels = labels_of(methods)
+    names = [labels[method] for method in methods]
     words = {"networks": names, "runs": [r.settings.id for r in runs], "classes": runs[0].data.classes}
     words |= {"protocol": [protocol]}
     content = packed(pictures | words)

@@ -12,21 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deep.runs.flags import arguments
-from deep.runs.folder import CONFIG, FLAGS, HISTORY, RECORDS, RESULT, is_finished, read_config
-from deep.runs.settings import Settings, checked, resumed
+from deep.runs.command_line import words_of
+from deep.runs.folder import is_finished, read_config
+from deep.runs.place import resumed, run_of
+from deep.runs.settings import Settings
 from theory.common.cli import Parser, run, writable_folder
 from theory.common.files import write_atomic
-from theory.common.inputs import InputError, parse_object, read_lines, read_text
+from theory.common.inputs import InputError, parse_object, read_lines
 from theory.common.owner import own_folder
 from theory.results.flags import Evaluation
+from theory.results.margin_report import MarginReport
 from theory.results.records import read_records, to_jsonl
-from theory.results.runs import REPORT
+from theory.results.run_files import CONFIG, FLAGS, HISTORY, LINK, RECORDS, REPORT, RESULT
 
-__all__ = ["LINK", "command", "promoted"]
+__all__ = ["command", "promoted"]
 
-LINK = "link.json"
-"""Theory beside measurement, as deep.link leaves it."""
 KEPT = ("method", "dataset", "seed", "threads")
 """Flags that a command names even where they are the default."""
 PATH = re.compile(r"(?:^|[\s=:'\"(])(?:/|~/|[A-Za-z]:\\)\w")
@@ -51,7 +51,7 @@ def command(config: Mapping[str, Any], folder: Path) -> list[str]:
         fewer = {k: v for k, v in given.items() if k != name}
         if _makes(fewer, settings):
             given = fewer
-    words = ["python", "-m", "deep.train", *arguments(given)]
+    words = ["python", "-m", "deep.train", *words_of(given)]
     if config["settings"].get("init"):
         words.append(f"--init=runs/deep/{config['settings']['init']['run']}")
     if config.get("data_dir"):
@@ -62,7 +62,7 @@ def command(config: Mapping[str, Any], folder: Path) -> list[str]:
 def _makes(given: Mapping[str, Any], settings: Settings) -> bool:
     """Return whether flags ask for these settings."""
     try:
-        return checked(given)[0].id == settings.id
+        return run_of(given)[0].id == settings.id
     except InputError:
         return False
 
@@ -87,10 +87,9 @@ def promoted(folder: Path) -> tuple[str, dict[str, bytes]]:
     ]
     texts = {RECORDS: to_jsonl(records), HISTORY: "".join(json.dumps(line) + "\n" for line in history)}
     if (folder / LINK).exists():
-        link = dict(parse_object(read_text(folder / LINK), str(folder / LINK)))
-        made = link.get("provenance") or {}
-        link["provenance"] = {**made, "argv": [*_portable(made.get("argv", []))]}
-        texts[LINK] = json.dumps(link) + "\n"
+        link = MarginReport.read(folder / LINK)
+        made = {**link.provenance, "argv": [*_portable(link.provenance.get("argv", []))]}
+        texts[LINK] = dataclasses.replace(link, provenance=made).to_json()
     for file, text in texts.items():
         for word in _texts([json.loads(line) for line in text.splitlines()]):
             if PATH.search(word):

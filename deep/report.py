@@ -26,12 +26,14 @@ from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_radius
 from theory.common.owner import own_folder
 from theory.common.table import Table
-from theory.results.flags import CLEAN, paired_table
+from theory.results.attacks import AUTOATTACK, CLEAN
+from theory.results.flags import paired_table
 from theory.results.records import provenance
+from theory.results.run_files import REPORT
 
 __all__ = ["attacks_of", "tables"]
 
-NAMES = ("pgd", "kl", "margin", "targeted", "autoattack")
+NAMES = ("pgd", "kl", "margin", "targeted", AUTOATTACK)
 
 
 def attacks_of(run: Run, names: Sequence[str], **changed: Any) -> list[Attacker]:
@@ -41,7 +43,7 @@ def attacks_of(run: Run, names: Sequence[str], **changed: Any) -> list[Attacker]
     named: Mapping[str, Attacker] = {
         "pgd": plain,
         **{name: replace(plain, objective=name) for name in ("kl", "margin", "targeted")},
-        "autoattack": AutoAttack(plain.eps, plain.eps_text, classes, plain.norm),
+        AUTOATTACK: AutoAttack(plain.eps, plain.eps_text, classes, plain.norm),
     }
     return [named[name] for name in dict.fromkeys(names)]
 
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     other = None if args.against is None else _other(args.against, run)
     changed = {"steps": args.steps, "restarts": args.restarts, "norm": args.norm}
     attacks = attacks_of(run, args.attacks, eps=eps, eps_text=args.eps, **changed)
-    with own_folder(args.out or args.run / "report") as out:
+    with own_folder(args.out or (args.run / REPORT).parent) as out:
         _report(args, run, attacks, out, other)
     return 0
 
@@ -114,7 +116,7 @@ def _other(folder: Path, run: Run) -> Evaluation:
     """
     if read_config(folder)["data_sha256"] != run.data.sha256:
         raise InputError(f"--against {folder} is of other data than the run; give one of the same")
-    return Evaluation.read(folder / "report" / "evaluation.npz")
+    return Evaluation.read(folder / REPORT)
 
 
 def _write(out: Path, run: Run, found: Evaluation, shown: Sequence[Table], warnings: Sequence[str]) -> None:
@@ -134,7 +136,7 @@ def _write(out: Path, run: Run, found: Evaluation, shown: Sequence[Table], warni
         "warnings": warnings,
         "provenance": provenance(torch=torch.__version__),
     }
-    write_atomic(out / "evaluation.npz", found.to_bytes())
+    write_atomic(out / Path(REPORT).name, found.to_bytes())
     write_atomic(out / "report.csv", counted.numbers().csv())
     write_atomic(out / "report.md", "\n".join(table.markdown() for table in shown))
     write_atomic(out / "report.tex", "\n".join(table.latex() for table in shown))

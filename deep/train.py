@@ -20,12 +20,8 @@ from deep.data import DATASETS, Dataset, load, restore
 from deep.data.distributed import World
 from deep.methods import METHODS
 from deep.methods.base import Context
+from deep.runs.command_line import parse
 from deep.runs.folder import (
-    CHECKPOINT,
-    CONFIG,
-    HISTORY,
-    SPLIT,
-    WEIGHTS,
     check_data,
     claim,
     has_history,
@@ -36,8 +32,9 @@ from deep.runs.folder import (
     weights_sha256,
 )
 from deep.runs.outcome import measure, report, save
+from deep.runs.place import Place
 from deep.runs.reload import network
-from deep.runs.settings import Place, Settings, parse
+from deep.runs.settings import Settings
 from deep.training import fit as fit_tensors
 from deep.training.checkpoint import fill, load_state, save_state
 from deep.training.cost import cost
@@ -50,6 +47,7 @@ from theory.common.files import write_atomic
 from theory.common.inputs import InputError
 from theory.common.owner import own_folder
 from theory.results.records import provenance
+from theory.results.run_files import CHECKPOINT, CONFIG, HISTORY, SPLIT, WEIGHTS
 
 
 def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) -> Trainer:
@@ -72,7 +70,7 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
     attack = settings.train_ascent
     context = Context(
         len(data.classes),
-        settings.attack.eps,
+        settings.train_radius,
         attack.steps,
         generator,
         attack.step_size,
@@ -91,6 +89,15 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
     chosen = {f.name: getattr(settings, f.name) for f in dataclasses.fields(Recipe) if f.name != "augment"}
     recipe = Recipe(augment=augment, **chosen)
     return Trainer(model, method, data, recipe, settings.attack, world)
+
+
+def as_begun(settings: Settings, place: Place) -> Settings:
+    """Return the settings in the spelling of the folder that has begun with them: 8/255 is 16/510."""
+    if (place.out / CHECKPOINT).is_file():
+        config = read_config(place.out)
+        if config["id"] == settings.id:
+            return Settings.from_json(config["settings"])
+    return settings
 
 
 def data_of(settings: Settings, place: Place) -> Dataset:
@@ -184,6 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(settings: Settings, place: Place) -> None:
     """Train or go on, and finish."""
+    settings = as_begun(settings, place)
     data = data_of(settings, place)
     world = World.join(place.device)
     try:

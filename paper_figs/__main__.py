@@ -29,7 +29,7 @@ from theory.common.table import Table
 from theory.networks.predictions import predictions, theory_table
 from theory.results.findings import findings, paired_tables, sentences
 from theory.results.records import Record
-from theory.results.runs import left_out, read_measured
+from theory.results.runs import left_out
 from theory.results.study import study_of
 
 STYLE = Path(__file__).with_name("style.mplstyle")
@@ -141,19 +141,18 @@ def sections(
     return [s for s in out if s.content or s.figures or s.missing or s.tables]
 
 
-def network_parts(archive: Archive, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
+def network_parts(archive: Archive) -> tuple[list[Table], list[str]]:
     """Return the tables of networks, those of `deep.compare`, and a sentence on what each method does.
 
     Raises:
         InputError: a file beside the records of a run is not its own.
     """
-    runs = read_measured(folders) if archive.trained else []
     tables: list[Table] = []
     said: list[str] = []
     for trained in archive.trained:
-        study = study_of(trained.comparison, runs)
+        study = study_of(trained.comparison, archive.runs)
         changes, told = findings(study), predictions(study)
-        paired = paired_tables(study, changes) or trained.comparison.paired_tables(("PGD", "TRADES"))
+        paired = paired_tables(study, changes) or trained.comparison.paired_tables(("pgd", "trades"))
         tables += [study.methods_table(), *paired, trained.comparison.class_table()]
         tables += [theory_table(told)] if told else []
         said += sentences(study, changes)
@@ -207,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     folders = args.records or [RECORDS] * any(RECORDS.rglob("records.jsonl"))
     archive, verdicts = read(folders), read_verdicts(folders)
-    networks = network_parts(archive, folders)
+    networks = network_parts(archive)
     found = {name: module.compute(archive) for name, module in modules().items()}
     with own_folder(args.out) as out:
         _draw_all(out, archive, found, verdicts, networks)

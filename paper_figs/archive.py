@@ -1,27 +1,24 @@
 """What figures are made of: the records of every layer, the files of trained networks, and portraits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paper_figs.leanings import Leanings, read_leanings
 from theory.common.arrays import read_arrays
-from theory.common.inputs import InputError, parse_object, read_lines, read_text
+from theory.common.inputs import InputError
 from theory.results.protocols import Comparison, comparisons
 from theory.results.records import Record, read_records, setting_id
-from theory.results.runs import record_files
-from theory.results.study import own_bases
+from theory.results.run_files import PORTRAITS
+from theory.results.runs import RunFiles, record_files, runs_of
+from theory.results.study import base_labels
 
-__all__ = ["Archive", "Portrait", "RunFiles", "Trained", "read_archive"]
+__all__ = ["Archive", "Portrait", "TrainedNetworks", "read_archive"]
 
-BASES = ("natural", "PGD", "TRADES")
-"""Methods that do not look at classes."""
-PORTRAITS = "portrait*.npz"
 WORDS = ("networks", "runs", "classes", "protocol")
 MOST_WORDS = 10_000
 ARRAYS = {
@@ -30,23 +27,6 @@ ARRAYS = {
     **dict.fromkeys(("labels", "predicted"), "i"),
 }
 """Arrays of a portrait and their kinds."""
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """What a run of deep.train left.
-
-    Args:
-        name: of its folder.
-        records: its errors.
-        history: a line an epoch, empty where there is none.
-        link: theory beside measurement, where it was made.
-    """
-
-    name: str
-    records: tuple[Record, ...]
-    history: tuple[Mapping[str, Any], ...] = ()
-    link: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +75,7 @@ class Portrait:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetworks:
     """Networks trained under one protocol.
 
     Args:
@@ -110,8 +90,8 @@ class Trained:
 
     @property
     def bases(self) -> tuple[str, ...]:
-        """Return the methods that do not look at classes, in the order of the comparison."""
-        return tuple(m for m in self.comparison.runs if m.split()[0] in BASES)
+        """Return the methods that treat all classes alike, in the order of the comparison."""
+        return tuple(m for m in self.comparison.runs if self.comparison.methods[m].is_base)
 
     @property
     def remedies(self) -> tuple[str, ...]:
@@ -120,9 +100,13 @@ class Trained:
 
     @property
     def base_of(self) -> dict[str, str]:
-        """Return the base of each remedy that has one, as `theory.results.study.own_bases` says."""
-        own = own_bases(self.comparison)
-        return {m: own[m] for m in self.remedies if m in own}
+        """Return the base of each remedy that has one, see `theory.results.methods.bases_of`."""
+        bases = base_labels(self.comparison)
+        return {m: bases[m] for m in self.remedies if m in bases}
+
+    def linked(self) -> dict[str, list[RunFiles]]:
+        """Return the runs of each method that deep.link has looked at."""
+        return {m: [run for run in runs if run.link] for m, runs in self.runs.items()}
 
 
 @dataclass(frozen=True)
@@ -142,7 +126,7 @@ class Archive:
     leanings: tuple[Leanings, ...] = ()
 
     @cached_property
-    def trained(self) -> tuple[Trained, ...]:
+    def trained(self) -> tuple[TrainedNetworks, ...]:
         """Return the networks, by protocol.
 
         Raises:
@@ -158,15 +142,17 @@ class Archive:
                 label = comparison.label_of(run.records[0])
                 if label is not None:
                     runs[label].append(run)
-            out.append(Trained(key, comparison, {label: tuple(members) for label, members in runs.items()}))
+            out.append(
+                TrainedNetworks(key, comparison, {label: tuple(members) for label, members in runs.items()})
+            )
         return tuple(out)
 
 
 def read_archive(path: Path) -> Archive:
     """Return what is in or below a folder.
 
-    A run is a folder with ``records.jsonl`` of networks; ``history.jsonl`` and ``link.json`` beside it are
-    its own. Portraits are the files ``portrait*.npz``; leanings are those of `sim.features`.
+    A run is a folder with ``records.jsonl`` of networks, see `theory.results.runs.runs_of`. Portraits are the
+    files ``portrait*.npz``; leanings are those of `sim.features`.
 
     Args:
         path: the folder, or one file of records.
@@ -174,14 +160,10 @@ def read_archive(path: Path) -> Archive:
     Raises:
         InputError: there are no records, or a file is damaged (file and line are named).
     """
-    by_file = {file: tuple(read_records(file)) for file in record_files(path)}
+    by_file = {file: read_records(file) for file in record_files(path)}
     if not by_file:
         raise InputError(f"no records in or below the folder {path}: there is no records.jsonl with a line")
-    runs = [
-        RunFiles(file.parent.name, records, tuple(_history(file.parent)), _link(file.parent))
-        for file, records in by_file.items()
-        if records[0].source == "deep"
-    ]
+    runs = [run for file, records in by_file.items() for run in runs_of(file, records)]
     portraits = sorted(path.rglob(PORTRAITS)) if path.is_dir() else []
     return Archive(
         tuple(record for records in by_file.values() for record in records),
@@ -189,22 +171,6 @@ def read_archive(path: Path) -> Archive:
         tuple(_portrait(file) for file in portraits),
         tuple(read_leanings(path)) if path.is_dir() else (),
     )
-
-
-def _history(folder: Path) -> Iterator[Mapping[str, Any]]:
-    path = folder / "history.jsonl"
-    for number, line in read_lines(path) if path.exists() else ():
-        epoch = parse_object(line, f"{path}, line {number}")
-        if epoch.get("epoch") != number:
-            raise InputError(
-                f"{path}, line {number} must be of epoch {number}, got {epoch.get('epoch')!r:.60}"
-            )
-        yield epoch
-
-
-def _link(folder: Path) -> Mapping[str, Any] | None:
-    path = folder / "link.json"
-    return parse_object(read_text(path), str(path)) if path.exists() else None
 
 
 def _portrait(path: Path) -> Portrait:

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from theory.common.inputs import InputError, check_real
 from theory.gaussian.mixture import CLASSES, GaussianMixture
-from theory.gaussian.optimal import optimal_classifier
+from theory.gaussian.problem import optimal_classifier
 from theory.gaussian.surrogate import logistic_optimum
 from theory.results.counts import ClassErrors, exact_interval
 from theory.results.records import Record

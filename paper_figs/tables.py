@@ -1,35 +1,33 @@
 """``python -m paper_figs.tables``: the tables of the README, from the committed records alone."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from paper_figs.archive import Trained, read_archive
+from paper_figs.archive import TrainedNetworks, read_archive
 from theory.common.cli import Parser, run
 from theory.common.digits import exact_mean, percent, rounded
-from theory.common.inputs import InputError
 from theory.common.table import Code, Strong, Table
+from theory.results.attacks import AUTOATTACK
 from theory.results.counts import mean_interval
 from theory.results.findings import ROBUST, WORST, Finding, findings, interval
 from theory.results.flags import Evaluation
+from theory.results.margin_report import AGREEMENTS, ERRORS, MarginReport
+from theory.results.methods import MethodId
 from theory.results.protocols import comparisons
-from theory.results.runs import Measured, read_measured
+from theory.results.runs import RunFiles, read_runs
 from theory.results.study import Study, study_of
 
 __all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "studies", "summary", "tables"]
 
 RECORDS = Path(__file__).with_name("records")
 PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu et al. (2021), abstract
-STRONG = "AutoAttack"
-LINKED = ("natural_error", "robust_error")
-AGREEMENT = ("rank_correlation", "explained_variance")
 
 
 def studies(folder: Path) -> list[Study]:
     """Return the study of every protocol among the runs below a folder."""
-    runs = read_measured([folder])
+    runs = read_runs([folder])
     return [study_of(found, runs) for found in comparisons(record for one in runs for record in one.records)]
 
 
@@ -78,7 +76,7 @@ def auto_attack(study: Study) -> dict[str, str]:
         if reports:
             classes = study.comparison.classes
             counted = [one.errors(classes) for one in reports]
-            before = [one.errors(classes, *(a for a in one.attacks if STRONG not in a)) for one in reports]
+            before = [one.errors(classes, *one.without(AUTOATTACK)) for one in reports]
             average = [e.average(ROBUST) for e in counted]
             worst = [e.rates(ROBUST).max() for e in counted]
             added = exact_mean(average) - exact_mean(e.average(ROBUST) for e in before)
@@ -86,8 +84,8 @@ def auto_attack(study: Study) -> dict[str, str]:
     return cells
 
 
-def _reports(runs: Iterable[Measured]) -> list[Evaluation]:
-    return [r.report for r in runs if r.report and any(STRONG in name for name in r.report.attacks)]
+def _reports(runs: Iterable[RunFiles]) -> list[Evaluation]:
+    return [r.report for r in runs if r.report and AUTOATTACK in r.report.kinds]
 
 
 def _samples(study: Study) -> str:
@@ -109,34 +107,31 @@ def _range(values: Sequence[int]) -> str:
 def headline(study: Study) -> Table | None:
     """Return the classes of the paper's abstract beside ours; None without PGD on CIFAR-10."""
     comparison = study.comparison
-    if comparison.protocol["dataset"] != "cifar10" or "PGD" not in comparison.runs:
+    plain = [label for label, method in comparison.methods.items() if method == MethodId("pgd")]
+    if comparison.protocol["dataset"] != "cifar10" or not plain:
         return None
+    (pgd,) = plain
     rows = []
     for name, published in PUBLISHED.items():
-        own = [comparison.rates("PGD", q)[:, comparison.classes.index(name)] for q in LINKED]
+        own = [comparison.rates(pgd, q)[:, comparison.classes.index(name)] for q in ERRORS]
         rows.append([name, published, " / ".join(_percent(values) for values in own)])
     header = ["natural / robust error (%) under PGD training", "Xu et al. (2021), abstract", "here"]
     note = (
-        f"Here: {comparison.title}; mean over {len(comparison.runs['PGD'])} seeds. There: ResNet-18 on all "
+        f"Here: {comparison.title}; mean over {len(comparison.runs[pgd])} seeds. There: ResNet-18 on all "
         "training images; in brackets the first submission."
     )
     return Table("The two classes of the paper's abstract", header, rows, note)
 
 
-def linked(trained: Trained) -> Table | None:
+def linked(trained: TrainedNetworks) -> Table | None:
     """Return how well Gaussian margins predict class errors, a row a method; None without `deep.link`."""
     rows = []
-    for label, runs in trained.runs.items():
+    for label, runs in trained.linked().items():
         links = [run.link for run in runs if run.link is not None]
         if links:
-            try:
-                cells = [_agreement(links, name, q) for q in LINKED for name in AGREEMENT]
-                failed = [len(link["failures"]["robust_error"]) for link in links]
-            except (KeyError, TypeError, ValueError, AttributeError):
-                raise InputError(
-                    f"a link.json of {label} must have {', '.join(AGREEMENT)} and failures of {LINKED}"
-                ) from None
-            rows.append([label, str(len(links)), *cells, ", ".join(map(str, failed))])
+            cells = [_agreement(links, name, q) for q in ERRORS for name in AGREEMENTS]
+            failed = [str(len(link.failures["robust_error"])) for link in links]
+            rows.append([label, str(len(links)), *cells, ", ".join(failed)])
     if not rows:
         return None
     header = [
@@ -157,8 +152,8 @@ def linked(trained: Trained) -> Table | None:
     return Table(f"Theory and networks. {trained.comparison.title}", header, rows, note)
 
 
-def _agreement(links: Sequence[Mapping[str, Any]], name: str, quantity: str) -> str:
-    found = [link[name].get(quantity, {}) for link in links]
+def _agreement(links: Sequence[MarginReport], name: str, quantity: str) -> str:
+    found = [link.agreement(name, quantity) for link in links]
     values = [one["value"] for one in found if "value" in one]
     if not values:
         return "-"
@@ -185,9 +180,8 @@ def _change(finding: Finding | None) -> list[str]:
     """Return the base and what changed in its worst class."""
     if finding is None:
         return ["", ""]
-    name = finding.words.removeprefix("the robust error of ").split(",")[0]
     ends = interval(finding.both) if finding.both[0] == finding.both[0] else "one seed"
-    said = f"{name}: {finding.points} {ends}"
+    said = f"{finding.error.label}: {finding.points} {ends}"
     return [finding.base, Strong(said) if finding.resolved else said]
 
 

@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from sim.sampling.images import DATA, Images, load
-from sim.solvers.solve import solve
+from sim.solvers.path import path
 from sim.studies.grid_runs import count
 from theory.common.arrays import packed
 from theory.common.cli import Parser, one_of, radius, real, run, whole
@@ -29,7 +29,7 @@ from theory.gaussian.linear import LinearClassifier
 from theory.results.counts import ClassErrors, exact_interval
 from theory.results.records import provenance, setting_id
 
-__all__ = ["Leaning", "Result", "correlations", "leaning", "main", "study"]
+__all__ = ["Leaning", "FeatureStudy", "correlations", "leaning", "main", "study"]
 
 Array = npt.NDArray[np.float64]
 Pair = tuple[Array, Array]
@@ -91,7 +91,7 @@ def leaning(weights: Array, correlation: Array) -> Leaning:
 
 
 @dataclass(frozen=True)
-class Result:
+class FeatureStudy:
     """What was found; the dictionaries are by training, "natural" and "adversarial".
 
     Args:
@@ -109,7 +109,7 @@ class Result:
     errors: Mapping[str, Sequence[tuple[float, ClassErrors]]]
 
 
-def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -> Result:
+def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -> FeatureStudy:
     """Train both classifiers, and both again on resampled images.
 
     Args:
@@ -126,7 +126,8 @@ def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -
     radii = {"natural": 0.0, "adversarial": eps}
 
     def once(train: Pair) -> tuple[dict[str, LinearClassifier], dict[str, Leaning]]:
-        trained = {t: solve(*train, eps=e, l2=l2).classifier for t, e in radii.items()}
+        solutions = path(*train, list(radii.values()), l2=l2)
+        trained = {t: s.classifier for t, s in zip(radii, solutions, strict=True)}
         correlation = correlations(*train)
         return trained, {t: leaning(c.weights, correlation) for t, c in trained.items()}
 
@@ -136,7 +137,7 @@ def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -
         plus, minus = (x[rng.integers(len(x), size=len(x))] for x in images.train)
         again.append(once((plus, minus))[1])
     spread = {t: np.std([list(vars(found[t]).values()) for found in again], axis=0, ddof=1) for t in radii}
-    return Result(
+    return FeatureStudy(
         trained,
         correlations(*images.train),
         leanings,
@@ -186,7 +187,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _error_table(result: Result, settings: Mapping[str, Any]) -> Table:
+def _error_table(result: FeatureStudy, settings: Mapping[str, Any]) -> Table:
     rows = []
     for training, at in result.errors.items():
         for eps, counted in at:
@@ -200,7 +201,7 @@ def _error_table(result: Result, settings: Mapping[str, Any]) -> Table:
     return Table(title, header, rows, "eps: l-infinity radius at evaluation; 0 gives the natural error")
 
 
-def _leaning_table(result: Result, resamples: int) -> Table:
+def _leaning_table(result: FeatureStudy, resamples: int) -> Table:
     rows = []
     for training, values in result.leanings.items():
         pairs = zip(vars(values).values(), vars(result.deviations[training]).values(), strict=True)
@@ -216,7 +217,7 @@ def _leaning_table(result: Result, resamples: int) -> Table:
     return Table("Weights, by the correlation of their features with the label", header, rows, note)
 
 
-def _write(out: Path, head: Mapping[str, Any], shape: tuple[int, int], result: Result) -> None:
+def _write(out: Path, head: Mapping[str, Any], shape: tuple[int, int], result: FeatureStudy) -> None:
     """Write per-feature arrays of an image's shape, and all numbers."""
     arrays = {f"{t}_weights": c.weights for t, c in result.trained.items()}
     arrays["correlation"] = result.correlation

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.studies import studies
-from sim.studies.study import Study
+from sim.studies.study import SimulationStudy
 from sim.testing.bands import BUDGET
 from theory.common import inputs
 from theory.common.files import write_atomic
@@ -55,7 +55,7 @@ class Summary:
                 self.p_value = min(self.p_value, verdict["p_value"])
                 self.detectable.append(verdict["detectable"])
 
-    def conclusion(self, study: Study) -> str:
+    def conclusion(self, study: SimulationStudy) -> str:
         """Return what to think of a study; "DIFFERS" and "NOT REFUTED" are failures."""
         if self.predictions["differs"] or (self.claims["differs"] and not study.refuted):
             return "DIFFERS"

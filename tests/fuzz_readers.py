@@ -30,9 +30,10 @@ import torch
 
 from deep import grid
 from deep.data import DATASETS, load, restore, specs
-from deep.margins.fit import _kept
+from deep.margins.fitted_link import _kept
+from deep.runs.command_line import parse
 from deep.runs.folder import is_finished, read_config
-from deep.runs.settings import checked, parse, resumed
+from deep.runs.place import resumed, run_of
 from deep.training.checkpoint import fill, load_state, save_state, save_weights
 from paper_figs import tables
 from paper_figs.archive import read_archive
@@ -44,10 +45,10 @@ from sim.sampling import images
 from theory.common.arrays import packed
 from theory.common.inputs import InputError
 from theory.common.owner import claim_folder
-from theory.gaussian.error_settings import class_errors, read_settings
+from theory.gaussian.error_settings import errors_of_setting, read_settings
 from theory.results.flags import Evaluation
 from theory.results.records import read_records
-from theory.results.runs import read_measured
+from theory.results.runs import read_runs
 
 SECONDS = 10
 RECORDS = Path(__file__).parent.parent / "paper_figs" / "records"
@@ -224,7 +225,7 @@ class Cases:
             "seed = [0, 1]\nepochs = 2\nlr = 0.5\n[method.pgd]\n[method.trades]\nbeta = [1.5, 6]\n"
         )
         self.add("grid", plan_file, lambda: grid.read_plan(plan_file, out), text, plan, plan)
-        settings, _ = checked({"dataset": "digits", "width": 2, "out": str(run)})
+        settings, _ = run_of({"dataset": "digits", "width": 2, "out": str(run)})
         names = {"data_sha256": "0" * 64, "split_sha256": "0" * 64, "device": "cpu", "data_dir": None}
         config = {"id": settings.id, "settings": settings.as_json(), **names}
         (run / "config.json").write_text(json.dumps(config, indent=1))
@@ -264,11 +265,11 @@ class Cases:
         self.add("records", alone, lambda: read_records(alone), text)
         flags = run / "flags.npz"
         self.add("flags", flags, lambda: Evaluation.read(flags), npz, npz)
-        self.add("measured", flags, lambda: read_measured([run]), npz)
+        self.add("measured", flags, lambda: read_runs([run]), npz)
         reported = run / "report" / "evaluation.npz"
         reported.parent.mkdir(exist_ok=True)
         shutil.copy(flags, reported)
-        self.add("report", reported, lambda: read_measured([run]), npz)
+        self.add("report", reported, lambda: read_runs([run]), npz)
         for name in ("records.jsonl", "history.jsonl", "link.json"):
             self.add(f"tables {name}", run / name, functools.partial(self._page, run), text, text)
         sums = self.copied("sim/features/features.json")
@@ -310,7 +311,7 @@ class Cases:
 
     def _errors(self, path):
         for setting in read_settings(path):
-            json.dumps(class_errors(setting), allow_nan=False)
+            json.dumps(errors_of_setting(setting), allow_nan=False)
 
     def _data(self):
         rng = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from deep.methods.codat import CODAT, chi2_ball_weights
 from deep.methods.faal import FAAL, kl_ball_weights, probability_margins
 from deep.methods.fat import FAT, class_variance
 from deep.methods.trades import surrogates
-from deep.runs.settings import checked
+from deep.runs.place import run_of
 from theory.common.inputs import InputError
 
 C, ALONE = 10, World()
@@ -439,8 +439,8 @@ def test_a_divided_training_is_the_same(invoke, tmp_path, words):
 
 def test_literal_is_a_flag():
     for name in ("fat", "faal"):
-        assert not checked({"method": name})[0].params.literal
-        assert checked({"method": name, "literal": True})[0].params.literal
+        assert not run_of({"method": name})[0].params.literal
+        assert run_of({"method": name, "literal": True})[0].params.literal
 
 
 @pytest.mark.parametrize(

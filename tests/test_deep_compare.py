@@ -19,7 +19,7 @@ from theory.results.intervals import paired_interval
 from theory.results.paired import Pair, average_over, change_of, holm, largest, pooled_variance
 from theory.results.protocols import comparisons
 from theory.results.records import records_of, to_jsonl
-from theory.results.runs import read_measured
+from theory.results.runs import read_runs
 from theory.results.study import rho, study_of
 
 RECORDS = Path(__file__).parent.parent / "paper_figs" / "records"
@@ -62,8 +62,8 @@ def write_run(folder, method, seed, errors, *, extra=None, history=True, flags=T
     if flags:
         (folder / "flags.npz").write_bytes(left.to_bytes())
     if history:
-        line = {"epoch": 2, "robust_error": list(ROBUST)}
-        (folder / "history.jsonl").write_text(f"{json.dumps(line)}\n{json.dumps({'epoch': 3})}\n")
+        line = {"epoch": 1, "robust_error": list(ROBUST)}
+        (folder / "history.jsonl").write_text(f"{json.dumps(line)}\n{json.dumps({'epoch': 2})}\n")
     return folder
 
 
@@ -87,7 +87,7 @@ def runs(tmp_path):
 
 
 def studied(folder, **more):
-    measured = read_measured([folder])
+    measured = read_runs([folder])
     (comparison,) = comparisons(r for run in measured for r in run.records)
     return study_of(comparison, measured, **more)
 
@@ -97,7 +97,7 @@ def test_a_true_change_is_found_and_none_is_called_noise(runs):
     assert study.against == [("PGD", "TRADES beta=6"), ("TRADES beta=6", "FAIR beta=6")]
     found = {(f.method.split()[0], f.name): f for f in findings(study)}
     worst = found["FAIR", "worst class"]
-    assert "of d, the worst class" in worst.words and worst.resolved
+    assert worst.error.label == "d" and worst.resolved
     assert worst.both[0] < -0.3 < worst.both[1] < 0 and worst.change.mean == pytest.approx(-0.3, abs=0.04)
     for name in ("worst class", "robust average", "natural average", "largest of a class"):
         assert not found["TRADES", name].resolved and "within noise" in found["TRADES", name].phrase
@@ -179,7 +179,7 @@ def test_flags_and_histories_of_something_else_are_refused(runs, refuses):
     (runs / "pgd-1" / "flags.npz").write_bytes(moved.to_bytes())
     refuses(compare.main, runs, says=["pgd-1", "trades-1", "same samples"])
     (runs / "pgd-1" / "flags.npz").write_bytes(left.to_bytes())
-    (runs / "pgd-1" / "history.jsonl").write_text('{"robust_error": [0.1, "x"]}\n')
+    (runs / "pgd-1" / "history.jsonl").write_text('{"epoch": 1, "robust_error": [0.1, "x"]}\n')
     refuses(compare.main, runs, says=["history.jsonl, line 1", "4 numbers"])
     (runs / "pgd-1" / "history.jsonl").unlink()
     refuses(compare.main, runs, "--base", "NOTHING", says=["--base", "NOTHING"])
@@ -226,7 +226,7 @@ def test_each_method_has_its_own_base(tmp_path):
         ("CFA pgd", "PGD"),
         ("OTHER", "PGD"),
     }
-    given = studied(tmp_path, names=["TRADES"]).against
+    given = studied(tmp_path, names=["trades"]).against
     assert ("TRADES beta=1", "PGD") in given and ("TRADES beta=6", "TRADES beta=1") not in given
 
 
@@ -386,7 +386,7 @@ def test_the_plans_have_every_method(name, tmp_path):
 
 
 def test_counts_are_those_of_the_flags(runs):
-    for run in read_measured([runs]):
+    for run in read_runs([runs]):
         counted = run.evaluation.errors(CLASSES)
         assert isinstance(counted, ClassErrors) and run.classes == CLASSES
         assert [r.errors for r in run.records if r.quantity == "robust_error"][:4] == list(counted.robust)
@@ -418,7 +418,7 @@ def test_data_that_a_run_does_not_name_may_be_those_of_the_others(tmp_path, refu
     assert [*study.runs["PGD"]] == [0, 1] and "SHA-256" not in study.comparison.title
     write_run(folder / "2", "pgd", 2, draw(2), **of_data("b"))
     refuses(compare.main, folder, says=["data_sha256", "1", "2"])  # the first run names none
-    measured = read_measured([folder])
+    measured = read_runs([folder])
     assert len(comparisons(r for run in measured for r in run.records)) == 3
 
 

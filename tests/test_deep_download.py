@@ -16,7 +16,7 @@ import torch
 
 from deep import train
 from deep.data import DATASETS, load
-from deep.data.files import Download
+from deep.data.raw_files import Download
 from theory.common.inputs import InputError
 
 

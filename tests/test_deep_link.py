@@ -15,14 +15,15 @@ from deep.attacks.ball import Ball
 from deep.attacks.evaluate import Attack
 from deep.attacks.linear_oracle import Linear, worst_margins
 from deep.data import load
-from deep.margins import fit as linked
-from deep.margins.fit import Link
-from deep.margins.fit import link as link_run
+from deep.margins import fitted_link as linked
+from deep.margins.fitted_link import Link
+from deep.margins.fitted_link import link as link_run
 from deep.margins.measure import losses, measured, predictions
 from deep.margins.resolved_changes import _state
 from deep.runs.reload import load_run
 from theory.common.inputs import InputError
 from theory.results.flags import Evaluation
+from theory.results.methods import MethodId
 
 SMALL = ["--epochs", "2", "--steps", "2", "--eval-steps", "2", "--width", "6", "--eps", "0.1"]
 FEW = ["--replicates", "20", "--per-class", "10"]
@@ -92,10 +93,10 @@ def test_the_command_line_predicts_and_compares(invoke, copied):
     assert code == 0 and err == "" and "Predicted against measured class errors" in text
     assert re.findall(r"^(\w+).* on digits, seed 0, eps=0\.1$", text, re.MULTILINE) == [
         "natural",  # bases come first
-        "trades",
-        "frl",
+        "TRADES",
+        "FRL",
     ]
-    assert "frl both against trades 1.5" in text and "joint Gaussian" in text
+    assert "FRL both against TRADES beta=1.5" in text and "joint Gaussian" in text
     found = {n: content(copied / n) for n in names}
     for name, one in found.items():
         result = json.loads((copied / name / "result.json").read_text())
@@ -117,7 +118,7 @@ def test_the_command_line_predicts_and_compares(invoke, copied):
         assert np.array(one["pairs"]["spread"]).shape == (10, 10)
         assert np.array(one["pairs"]["losses"]["natural"]).max() <= 10
     against = [d["against"] for d in found["frl"]["directions"]]
-    assert against == ["natural"] * 10 + ["trades 1.5"] * 20 and found["natural"]["directions"] == []
+    assert against == ["natural"] * 10 + ["TRADES beta=1.5"] * 20 and found["natural"]["directions"] == []
     assert {d["quantity"] for d in found["trades"]["directions"]} == {"natural_error"}
     before = found["natural"]["measured"]["natural_error"]
     for change, old, new in zip(
@@ -185,7 +186,7 @@ def test_a_small_validation_split_gives_way_to_half_of_the_test_split(invoke, tm
     argv = ["--method", "natural", *SMALL, "--val-per-class", "5", "--out", str(tmp_path)]
     train.main([*argv, "--test-per-class", "41"])
     run = load_run(tmp_path)
-    one = link_run(tmp_path, run, eps=None, per_class=3, replicates=20)
+    one = link_run(tmp_path, run, "natural", eps=None, per_class=3, replicates=20)
     assert isinstance(one, Link) and one.counted.n == (21,) * 10 and one.losses.n.tolist() == [3] * 10
     assert np.bincount(one.margins.samples.labels).tolist() == [20] * 10
     first = run.data.test.labels == 0
@@ -213,7 +214,9 @@ def test_runs_that_do_not_belong_together_are_refused(refuses, copied, tmp_path)
 def run_of(**changed):
     given = {"id": changed.get("name"), "method": "pgd", "dataset": "digits", "eps": "0.1", "split": "s"}
     given |= {"seed": 0} | changed
-    settings = SimpleNamespace(**given, attack=SimpleNamespace(eps=float(given["eps"])))
+    settings = SimpleNamespace(
+        **given, method_id=MethodId(given["method"]), attack=SimpleNamespace(eps=float(given["eps"]))
+    )
     data = SimpleNamespace(sha256=given["dataset"], to_json=lambda: given["split"])
     return SimpleNamespace(settings=settings, data=data)
 

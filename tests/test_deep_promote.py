@@ -9,8 +9,8 @@ import torch
 
 from deep import portrait, promote, train
 from deep.attacks.linear_oracle import Linear
+from deep.runs.command_line import parse
 from deep.runs.folder import read_config
-from deep.runs.settings import checked
 from paper_figs.archive import read_archive
 from theory.common.inputs import InputError
 from theory.results.flags import Evaluation
@@ -29,17 +29,25 @@ def made(tmp_path_factory):
     return root
 
 
+def link_of(size, **more):
+    """Return the text of a link.json of some digits."""
+    both = ("natural_error", "robust_error")
+    errors = dict.fromkeys(both, [0.5] * size)
+    side = {**errors, "low": errors, "high": errors}
+    confusion = dict.fromkeys(("natural", "attacked"), np.eye(size).tolist())
+    parts = {name: {q: {} for q in both} for name in ("rank_correlation", "explained_variance")}
+    parts |= {"predicted": side, "measured": side, "failures": {q: [] for q in both}}
+    return json.dumps({"classes": [*map(str, range(size))], "confusion": confusion, **parts, **more})
+
+
 @pytest.fixture
 def runs(made, tmp_path):
     return shutil.copytree(made, tmp_path / "runs")
 
 
 def test_a_promoted_run_has_the_same_numbers(runs, invoke, tmp_path):
-    link = {
-        "a": [0.5],
-        "provenance": {"argv": ["python", "-m", "deep.link", str(runs / "frl"), "--eps", "8/255"]},
-    }
-    (runs / "frl" / "link.json").write_text(json.dumps(link))
+    argv = ["python", "-m", "deep.link", str(runs / "frl"), "--eps", "8/255"]
+    (runs / "frl" / "link.json").write_text(link_of(10, a=[0.5], provenance={"argv": argv}))
     (runs / "frl" / "report").mkdir()
     shutil.copy(runs / "frl" / "flags.npz", runs / "frl" / "report" / "evaluation.npz")
     code, out, _ = invoke(promote.main, runs / "natural", runs / "frl", "--to", tmp_path / "to")
@@ -56,8 +64,15 @@ def test_a_promoted_run_has_the_same_numbers(runs, invoke, tmp_path):
     assert {tuple(r.provenance["argv"]) for r in after} == {tuple(argv)} and "commit" in after[0].provenance
     everything = "".join(p.read_text() for p in (tmp_path / "to").rglob("*.json*"))
     assert str(tmp_path) not in everything
-    kept = json.loads((there / "link.json").read_text())["provenance"]["argv"]
-    assert kept == ["python", "-m", "deep.link", f"runs/deep/{names['frl']}", "--eps", "8/255"]
+    kept = json.loads((there / "link.json").read_text())
+    assert kept["a"] == [0.5] and kept["provenance"]["argv"] == [
+        "python",
+        "-m",
+        "deep.link",
+        f"runs/deep/{names['frl']}",
+        "--eps",
+        "8/255",
+    ]
     archive = read_archive(tmp_path / "to")
     assert [(r.name, len(r.history), r.link is None) for r in archive.runs] == [
         (name, 2, name == names["natural"]) for name in sorted(names.values())
@@ -68,13 +83,12 @@ def test_the_command_of_a_record_makes_the_run_again(runs):
     """It names what is not a default, and nothing else; the variant decides what the default is."""
     config = read_config(runs / "frl")
     words = promote.command(config, runs / "frl")
-    given = dict(word[2:].split("=") for word in words[3:])
-    assert checked(given)[0].id == config["id"]
-    assert set(given) == {
+    assert parse(words[3:])[0].id == config["id"]
+    assert {word[2:].split("=")[0].replace("-", "_") for word in words[3:]} == {
         *("method", "dataset", "seed", "threads", "variant"),
-        *("epochs", "steps", "eval-steps", "width", "train-per-class", "test-per-class"),
+        *("epochs", "steps", "eval_steps", "width", "train_per_class", "test_per_class"),
     }
-    assert checked(given | {"steps": "3"})[0].id != config["id"]
+    assert parse([*words[3:], "--steps=3"])[0].id != config["id"]
 
 
 def test_where_data_and_hot_start_lie_is_said_as_the_project_has_it(runs):
@@ -91,7 +105,7 @@ def test_a_run_that_cannot_be_promoted_is_refused_and_nothing_is_written(runs, r
     refuses(promote.main, *promoted, runs / "unfinished", "--to", to, says=["unfinished is not finished"])
     refuses(promote.main, *promoted, runs / "frl", "--to", to, says=["another RUN given"])
     refuses(promote.main, runs / "nothing", "--to", to, says=["nothing"])
-    (runs / "frl" / "link.json").write_text(json.dumps({"made in": "/somewhere/else"}))
+    (runs / "frl" / "link.json").write_text(link_of(10, **{"made in": "/somewhere/else"}))
     refuses(promote.main, *promoted, "--to", to, says=["link.json names a path", "/somewhere/else"])
     (runs / "frl" / "link.json").write_text("{")
     refuses(promote.main, *promoted, "--to", to, says=["link.json"])

@@ -15,10 +15,11 @@ from deep import train
 from deep.attacks.evaluate import evaluate
 from deep.data import specs
 from deep.runs import outcome
-from deep.runs.folder import CHECKPOINT, CONFIG, RESULT, SHARDS, SPLIT, WEIGHTS, read_config
+from deep.runs.folder import read_config
 from deep.training.checkpoint import load_state, load_weights, save_state, save_weights
 from theory.common.inputs import InputError
 from theory.results.records import setting_id
+from theory.results.run_files import CHECKPOINT, CONFIG, RESULT, SHARDS, SPLIT, WEIGHTS
 
 THOROUGH = bool(os.environ.get("THOROUGH"))
 """Whether to spend minutes: on 2000 damaged runs."""

@@ -1,6 +1,8 @@
 """Training attacks of one step, free adversarial training, radii that grow, and trainings that collapse."""
 
+import contextlib
 import dataclasses
+import io
 import json
 
 import pytest
@@ -16,9 +18,9 @@ from deep.data import load
 from deep.methods import METHODS
 from deep.methods.base import Context, Method
 from deep.nets.networks import PreActResNet
-from deep.runs.flags import parser_of
+from deep.runs.command_line import parse, parser_of
+from deep.runs.place import run_of
 from deep.runs.presets import PRESETS
-from deep.runs.settings import _Checker, checked, parse
 from deep.training.loop import Trainer
 from deep.training.recipe import Recipe
 from theory.common.inputs import InputError
@@ -323,13 +325,14 @@ def test_the_result_of_a_stopped_run_says_so(monkeypatch, invoke, tmp_path):
 
 
 def settings(*words):
-    return parse(["--threads", "1", *words], _Checker)[0]
+    return parse(["--threads", "1", *words])[0]
 
 
 def refused(*words):
-    with pytest.raises(InputError) as caught:
+    """Return why a command line is refused, by its parser or by the settings."""
+    with contextlib.redirect_stderr(io.StringIO()) as said, pytest.raises((InputError, SystemExit)) as caught:
         settings(*words)
-    return str(caught.value)
+    return said.getvalue() or str(caught.value)
 
 
 def test_what_makes_no_sense_is_refused():
@@ -360,9 +363,10 @@ def test_an_attack_is_what_its_name_says_unless_told_otherwise():
 
 def test_settings_at_their_defaults_are_no_part_of_a_name():
     plain = settings()
-    default = {f.name: f.default for f in dataclasses.fields(plain) if f.default is not dataclasses.MISSING}
+    default = {f.name: f.default for f in dataclasses.fields(plain) if f.metadata.get("later")}
+    assert {"train_attack", "nesterov", "train_eps", "on_collapse"} <= default.keys()
     assert not default.keys() & plain.as_json().keys()
-    args = vars(parser_of("pgd", _Checker).parse_args([]))
+    args = vars(parser_of("pgd").parse_args([]))
     assert {name: args[name] for name in default} == default  # flags have the same defaults
     assert settings("--nesterov").id != plain.id and settings("--nesterov").as_json()["nesterov"] is True
 
@@ -373,12 +377,12 @@ def test_a_preset_is_its_flags_and_no_setting():
     assert "preset" not in found.as_json()
     for name, value in PRESETS["cpu"].items():
         assert getattr(found, name) == value
-    assert checked({"preset": "cpu", "dataset": "cifar10", "threads": 1})[0].id == found.id
+    assert run_of({"preset": "cpu", "dataset": "cifar10", "threads": 1})[0].id == found.id
     assert settings(*own, "--epochs", "3", "--no-nesterov") == dataclasses.replace(
         found, epochs=3, nesterov=False
     )
     grid = {"preset": "cpu", "dataset": "cifar10", "threads": 1, "epochs": 3, "nesterov": False}
-    assert checked(grid)[0].id == settings(*own, "--epochs", "3", "--no-nesterov").id
+    assert run_of(grid)[0].id == settings(*own, "--epochs", "3", "--no-nesterov").id
     assert settings("--preset", "cpu").crop is None  # digits are not cropped
 
 

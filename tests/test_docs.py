@@ -175,7 +175,7 @@ def test_what_is_said_of_cifar10_is_in_the_records(found):
     change = (rates("FRL both", "robust_error") - rates(base, "robust_error")).mean(0)
     assert change[place("bird")] < -0.1 and change[place("frog")] > 0
     said = {f.name: f for f in changes if f.method == "FRL both"}
-    assert "bird" in said[WORST].words and said[LARGEST].change.mean > 0
+    assert said[WORST].error.label == "bird" and said[LARGEST].change.mean > 0
     told = [p for p in predictions(study) if p.finding.method.split()[0] in ("FRL", "DAFA", "CFA")]
     assert {p.agree for p in told} == {"cannot tell"}
     for name, sign in (("hard robust", -1), ("easy robust", 1)):
@@ -187,7 +187,7 @@ def test_what_is_said_of_the_link_is_in_the_records(found):
     assert {data for data, _ in links} == {"digits", "mnist", "cifar10"}
 
     def values(name, *keys):
-        return [one[name]["robust_error"]["value"] for key in keys for one in links[key]]
+        return [one.agreement(name, "robust_error")["value"] for key in keys for one in links[key]]
 
     assert min(values("rank_correlation", *links)) > 0.7
     cifar = [key for key in links if key[0] == "cifar10"]
@@ -195,21 +195,23 @@ def test_what_is_said_of_the_link_is_in_the_records(found):
     assert min(values("explained_variance", ("mnist", "PGD"), ("mnist", "FRL both"))) > 0.9
     digits = [one for key in links for one in links[key] if key[0] == "digits"]
     signs = [
-        one["residual"]["robust_error"][c] > 0 for one in digits for c in one["failures"]["robust_error"]
+        one.details["residual"]["robust_error"][c] > 0 for one in digits for c in one.failures["robust_error"]
     ]
     assert np.mean(signs) > 0.8
     for one in digits:
-        free, gaussian = (one["predictors"][k]["robust_error"] for k in ("each sample", "joint Gaussian"))
+        free, gaussian = (
+            one.details["predictors"][k]["robust_error"] for k in ("each sample", "joint Gaussian")
+        )
         assert free["explained_variance"] > gaussian["explained_variance"]
     natural = found[1]["digits", "natural"]
-    assert min(min(one["measured"]["robust_error"]) for one in natural) > 0.9
+    assert min(min(one.measured["robust_error"]) for one in natural) > 0.9
 
 
 def test_what_is_said_of_the_theorem_on_networks_is_in_the_records(found):
     natural: dict[str, Counter] = {data: Counter() for data, _ in found[1]}
     repair = Counter()
     for (data, _), links in found[1].items():
-        for d in (d for one in links for d in one["directions"]):
+        for d in (d for one in links for d in one.details["directions"]):
             if d["against"] == "natural":
                 natural[data][d["verdict"]] += 1
             elif d["quantity"] == "robust_error":

@@ -21,7 +21,7 @@ from sim.studies import grid_runs as experiment
 from theory.common.files import write_atomic
 from theory.results.protocols import comparisons
 from theory.results.records import read_records, to_jsonl
-from theory.results.runs import read_measured
+from theory.results.runs import read_runs
 from theory.results.study import study_of
 from theory.theorems import statements
 
@@ -134,7 +134,7 @@ def test_the_page_needs_nothing_else(records, invoke, tmp_path):
 
 def test_the_tables_and_sentences_are_those_of_the_comparison(toy, records, invoke, tmp_path):
     _, page = page_of(invoke, tmp_path, records)
-    block = block_of(study_of(comparisons(read_records(records))[0], read_measured([records])), None)
+    block = block_of(study_of(comparisons(read_records(records))[0], read_runs([records])), None)
     assert len(block.tables) > 2 and block.verdicts
     assert all(table.html() in page for table in block.tables)
     assert all(f"<li>{escape(verdict)}</li>" in page for verdict in block.verdicts)

@@ -27,7 +27,7 @@ from sim.studies import remedies
 from theory.common.inputs import InputError
 from theory.gaussian.constrained import frl
 from theory.gaussian.fairness import (
-    class_errors,
+    bias_z_scores,
     fair_bias,
     fair_error,
     natural_fairness_by_remargin,
@@ -35,7 +35,8 @@ from theory.gaussian.fairness import (
 )
 from theory.gaussian.fairness import price_of_fairness as price
 from theory.gaussian.mixture import GaussianMixture
-from theory.gaussian.optimal import optimal_bias, optimal_classifier
+from theory.gaussian.optimal import optimal_bias
+from theory.gaussian.problem import optimal_classifier
 from theory.gaussian.surrogate import logistic_optimum
 from theory.results.counts import exact_interval
 from theory.results.records import Record
@@ -172,7 +173,7 @@ def test_reachable_sets_are_those_of_theory(archive):
             inside = curve[(curve > 1e-12).all(axis=1) & (curve < 1 - 1e-6).all(axis=1)]
             np.testing.assert_allclose(ndtri(inside) @ [panel.K, 1], -2 * margin, rtol=1e-6)
         jump = reachable_bias(20**0.5 * 0.24, 1.0, panel.K)[0]
-        np.testing.assert_allclose(panel.reweight[-1], ndtr(class_errors(jump, margin, 1.0, panel.K)))
+        np.testing.assert_allclose(panel.reweight[-1], ndtr(bias_z_scores(jump, margin, 1.0, panel.K)))
         equal = panel.marks["fair_robust" if panel.quantity == "robust_error" else "fair_natural"]
         assert equal[0] == pytest.approx(equal[1])
     counts = of(archive, K=3.0, eps=0.16, rule="remargin", radii=[0.32, 0.0])

@@ -37,6 +37,7 @@ ROOMS = {
         "runs": "data nets attacks methods training",
         "margins": "data nets attacks methods training runs",
         "strength": "data nets attacks methods training runs",
+        "stages": "data nets attacks methods training runs",
     },
 }
 """Which rooms of its package a room may import from."""
@@ -124,14 +125,61 @@ def test_torch_is_loaded_by_the_networks_alone():
     assert loads_torch("deep.training.loop")  # the check can fail
 
 
-def test_the_front_door_of_deep_opens_without_torch_and_calls_are_the_same_function():
+def test_the_front_door_of_deep_opens_without_torch_and_a_command_can_be_called():
     code = """
 import sys, deep
 assert "train" in dir(deep) and "torch" not in sys.modules
 function = deep.train
-import deep.train as module
-assert deep.train is module and module.__call__ is function
+import deep.train
+assert deep.train is function and callable(function)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     bad = subprocess.run([sys.executable, "-c", "import deep; deep.nothing"], capture_output=True, text=True)
     assert bad.returncode == 1 and "AttributeError" in bad.stderr
+
+
+PATTERNS = {"Data", "Panel", "Params"}
+"""Names that every figure or method has for the same part of itself."""
+
+
+def defined_twice(sources):
+    """Return the classes that more than one module defines, by name, with the modules."""
+    modules_of = {}
+    for path, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                modules_of.setdefault(node.name, []).append(path)
+    return {name: paths for name, paths in modules_of.items() if len(paths) > 1 and name not in PATTERNS}
+
+
+def test_no_class_name_means_two_things():
+    files = [f for package in ALLOWED for f in (ROOT / package).rglob("*.py")]
+    assert defined_twice({str(f.relative_to(ROOT)): f.read_text() for f in files}) == {}
+
+
+def test_a_class_name_with_two_meanings_is_seen():
+    twice = {"theory/a.py": "class Task: ...", "sim/b.py": "def f():\n    class Task: ..."}
+    assert defined_twice(twice) == {"Task": ["theory/a.py", "sim/b.py"]}
+
+
+KINDS = {"methods", "theorems", "figures", "studies"}
+"""Rooms of files that are named after what they are: a method, a theorem, a figure, a study."""
+
+
+def named_twice(paths):
+    """Return the modules of one name in several rooms, by name."""
+    rooms = {}
+    for path in paths:
+        if path.stem not in ("__init__", "__main__") and path.parent.name not in KINDS:
+            rooms.setdefault(path.stem, []).append(path.as_posix())
+    return {name: found for name, found in rooms.items() if len(found) > 1}
+
+
+def test_no_module_name_means_two_things():
+    paths = [f.relative_to(ROOT) for package in ALLOWED for f in (ROOT / package).rglob("*.py")]
+    assert named_twice(paths) == {}
+
+
+def test_a_module_name_with_two_meanings_is_seen():
+    twice = ["deep/runs/flags.py", "theory/results/flags.py", "deep/methods/flags.py", "sim/__init__.py"]
+    assert named_twice([Path(p) for p in twice]) == {"flags": twice[:2]}

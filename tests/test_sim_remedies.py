@@ -37,13 +37,13 @@ def test_what_is_learnt_has_the_errors_of_theory():
 )
 def test_another_training_is_seen(monkeypatch, rule, odds, shift):
     """Cost odds, or a bias, other than those that theory is told."""
-    learn = remedies.Remedy.learn
+    learn = remedies.Mitigation.learn
 
     def other(self, mixture, rng):
         found = learn(dataclasses.replace(self, cost_odds=self.cost_odds * odds), mixture, rng)
         return dataclasses.replace(found, bias=found.bias + shift) if self.rule == rule else found
 
-    monkeypatch.setattr(remedies.Remedy, "learn", other)
+    monkeypatch.setattr(remedies.Mitigation, "learn", other)
     assert "differs" in verdicts(1)
 
 

@@ -14,7 +14,7 @@ from sim.solvers.barrier import smooth_abs, smooth_norm
 from sim.solvers.losses import LOSSES
 from sim.solvers.newton import Dual
 from sim.solvers.solve import solve
-from sim.solvers.training_problem import Problem
+from sim.solvers.training_problem import TrainingProblem
 from theory.common.inputs import InputError
 from theory.gaussian.adversary import NORMS, dual_norm
 from theory.gaussian.linear import LinearClassifier
@@ -162,7 +162,7 @@ def test_training_approaches_the_population_minimiser(loss):
 def dual_of(plus, minus, eps, gap=1e-8):
     """Return a problem with its certified optimum and dual point."""
     n = len(plus) + len(minus)
-    problem = Problem(plus, minus, LOSSES["logistic"], "linf", (eps, eps), (1 / n, 1 / n), 0.0)
+    problem = TrainingProblem(plus, minus, LOSSES["logistic"], "linf", (eps, eps), (1 / n, 1 / n), 0.0)
     point = orthant.Point.of(problem, np.zeros(plus.shape[1]), 0.0)
     found, dual, bound, _ = orthant._newton(problem, point, None, gap)
     return problem, found, dual, bound
@@ -193,7 +193,7 @@ def test_an_infeasible_dual_point_certifies_nothing_where_w_is_0(eps):
     """At w = 0 every dual value equals the objective, and no multiple of ||w|| could tell a wrong one."""
     plus, minus = sample(15)
     n = len(plus) + len(minus)
-    problem = Problem(plus, minus, LOSSES["logistic"], "linf", (eps, eps), (1 / n, 1 / n), 0.0)
+    problem = TrainingProblem(plus, minus, LOSSES["logistic"], "linf", (eps, eps), (1 / n, 1 / n), 0.0)
     start = orthant.Point.of(problem, np.zeros(5), 0.0)
     assert Dual.of(problem, start.alpha).bound(problem, start.w) == 0
     assert solve(plus, minus, eps=eps, l2=0.0).objective < start.objective - 0.01

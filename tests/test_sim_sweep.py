@@ -14,9 +14,9 @@ from sim import sweep
 from sim.studies import frl as frl_study
 from sim.studies import studies
 from sim.studies import tasks as tasks_module
-from sim.studies.study import Outcome, Study
+from sim.studies.study import SimulationStudy, StudyOutcome
 from sim.studies.tasks import execute, tasks
-from sim.testing.bands import BUDGET, Comparison, judge
+from sim.testing.bands import BUDGET, NamedVerdict, judge
 from sim.verdicts import Summary, report
 from theory.common.inputs import InputError
 from theory.gaussian.constrained import frl
@@ -112,8 +112,8 @@ def test_a_damaged_or_foreign_file_is_refused(finished, tmp_path, refuses):
     "argv, says",
     [
         (["--study", "nonsense"], ["nonsense", "frl"]),
-        (["--K", "1e-320"], ["double precision"]),
-        (["--K", "1e160", "--sigma", "1e160"], ["double precision"]),
+        (["--K", "1e-320"], ["K sigma"]),
+        (["--K", "1e160", "--sigma", "1e160"], ["K sigma"]),
         (["--study", "frl", "--K", "2"], ["--study"]),
         (["--study", "frl", "--settings", "0"], ["0"]),
         (["--backend", "mpi"], ["mpi", "loky"]),
@@ -143,7 +143,7 @@ def summary(predicted, claims, refuted):
     verdicts += [{"claim": True, "verdict": v} for v in claims]
     out = Summary()
     out.add({"seconds": 1.0, "verdicts": verdicts})
-    return out.conclusion(Study(summary="", settings=lambda n, rng: [], run=None, refuted=refuted))
+    return out.conclusion(SimulationStudy(summary="", settings=lambda n, rng: [], run=None, refuted=refuted))
 
 
 def test_conclusions():
@@ -157,10 +157,12 @@ def test_conclusions():
 
 
 def test_a_study_that_differs_makes_the_sweep_fail(monkeypatch, tmp_path, invoke):
-    wrong = Study(
+    wrong = SimulationStudy(
         summary="A coin that is not fair.",
         settings=lambda n, rng: [{"p": 0.5}],
-        run=lambda s, rng, alpha: Outcome([Comparison("heads", judge(0.5, (0.5, 0.5), 600, 1000, alpha))]),
+        run=lambda s, rng, alpha: StudyOutcome(
+            [NamedVerdict("heads", judge(0.5, (0.5, 0.5), 600, 1000, alpha))]
+        ),
     )
     monkeypatch.setattr(tasks_module, "studies", lambda: {"coin": wrong})
     monkeypatch.setattr(sweep, "studies", lambda: {"coin": wrong})

@@ -5,7 +5,7 @@ import pytest
 
 from theory.__main__ import main
 from theory.gaussian.mixture import GaussianMixture
-from theory.gaussian.optimal import optimal_classifier
+from theory.gaussian.problem import optimal_classifier
 
 ODD = ("1_0", " 5", "5 ", "\uff15", "\u0661", "infinity", "1e400", "0x10", "1/1_0")
 """What Python reads as a number and a person does not write."""

@@ -9,7 +9,7 @@ from scipy.special import ndtr
 from theory.common.inputs import InputError
 from theory.gaussian.class_distance import gap_slope
 from theory.gaussian.constrained import frl, natural_constraint, pareto_front
-from theory.gaussian.fairness import class_errors, fair_bias, fair_error, price_of_fairness, reachable_bias
+from theory.gaussian.fairness import bias_z_scores, fair_bias, fair_error, price_of_fairness, reachable_bias
 from theory.gaussian.optimal import optimal_z_scores
 
 MARGINS, RATIOS, TAUS = np.array([0.2, 1.0, 3.0]), np.array([[1.5], [4.0]]), 0.05
@@ -50,7 +50,7 @@ def test_no_bias_beats_the_front(m, K):
     assert front.average[-1] == pytest.approx(float(fair_error(m, 1.0, K)))
     price = float(price_of_fairness(m, 1.0, K))
     assert front.average[-1] - front.average[0] == pytest.approx(price, abs=1e-12)
-    others = [ndtr(z) for z in class_errors(np.linspace(-20, 20, 4001), m, 1.0, K)]
+    others = [ndtr(z) for z in bias_z_scores(np.linspace(-20, 20, 4001), m, 1.0, K)]
     average, gap = (others[0] + others[1]) / 2, np.abs(others[0] - others[1])
     for a, g in zip(front.average[::20], front.gap[::20], strict=True):
         assert not ((average < a - 1e-12) & (gap < g - 1e-12)).any()
@@ -58,7 +58,7 @@ def test_no_bias_beats_the_front(m, K):
 
 def test_a_bias_past_the_fair_one_is_beaten_by_the_front():
     front = pareto_front(1.0, 1.0, 2.0)
-    plus, minus = (float(ndtr(z)) for z in class_errors(float(fair_bias(1.0, 2.0)) + 0.3, 1.0, 1.0, 2.0))
+    plus, minus = (float(ndtr(z)) for z in bias_z_scores(float(fair_bias(1.0, 2.0)) + 0.3, 1.0, 1.0, 2.0))
     assert ((front.average < (plus + minus) / 2) & (front.gap <= abs(plus - minus))).any()
 
 

@@ -8,10 +8,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from theory.common.inputs import InputError
-from theory.networks.proxy import ERRORS, STATED, Gaussians, Remedy, fitted, predicted
+from theory.networks.proxy import ERRORS, STATED, Remedy, TwoGroups, fitted, predicted
 
 positive = {"allow_nan": False, "allow_infinity": False}
-CLASSES = Gaussians(2.0, 2.5, 0.8)
+CLASSES = TwoGroups(2.0, 2.5, 0.8)
 
 
 def errors(classes, bias, eps):
@@ -26,7 +26,7 @@ def errors(classes, bias, eps):
     bias=st.floats(-1, 1, **positive),
 )
 def test_the_gaussians_are_found_from_their_four_errors(K, mu, share, bias):
-    truth = Gaussians(K, mu, share * mu)
+    truth = TwoGroups(K, mu, share * mu)
     found = fitted(tuple(errors(truth, bias, 0.0)), tuple(errors(truth, bias, truth.eps)))
     assert not found.stated
     assert (found.K, found.mu, found.eps) == pytest.approx((truth.K, truth.mu, truth.eps), rel=1e-6)
@@ -46,7 +46,8 @@ def test_errors_that_no_gaussians_have_get_the_stated_ones(natural, robust):
 
 
 @pytest.mark.parametrize(
-    "remedy", [Remedy(1.6), Remedy(0.7), Remedy(1.0, (1.4, 0.9)), Remedy(1.3, (0.8, 1.5))]
+    "remedy",
+    [Remedy(1.6), Remedy(0.7), Remedy(1.0, (1.4, 0.9)), Remedy(1.3, (0.8, 1.5))],
 )
 def test_the_prediction_is_the_optimum_found_by_search(remedy):
     def best(odds, radii):
@@ -72,7 +73,7 @@ def test_the_prediction_is_the_optimum_found_by_search(remedy):
     ],
 )
 def test_directions(K, remedy, sign):
-    change = predicted(Gaussians(K, 2.0, 0.7), remedy)
+    change = predicted(TwoGroups(K, 2.0, 0.7), remedy)
     assert [int(np.sign(change[k])) for k in ERRORS] == sign
 
 
@@ -88,8 +89,8 @@ def test_what_it_acts_by_is_said():
     [
         lambda: Remedy(0.0),
         lambda: Remedy(1.0, (-0.1, 1.0)),
-        lambda: Gaussians(0, 1, 1),
-        lambda: Gaussians(2, 1, 2),
+        lambda: TwoGroups(0, 1, 1),
+        lambda: TwoGroups(2, 1, 2),
     ],
 )
 def test_what_makes_no_sense_is_refused(make):

@@ -159,7 +159,7 @@ def test_comparison_pairs_by_seed_and_tells_hyper_parameters_apart():
         records += run_records("frl", seed + 1, (5, 5), (20, 70), variant="both", cap=0.9)
     (comparison,) = comparisons(records)
     assert list(comparison.runs) == ["PGD", "FRL both cap=0.1", "FRL both cap=0.9"]
-    rows = {(r[0], r[1]): r[2:] for r in comparison.paired_tables(["PGD"])[0].rows}
+    rows = {(r[0], r[1]): r[2:] for r in comparison.paired_tables(["pgd"])[0].rows}
     assert (
         rows["FRL both cap=0.1 - PGD", "robust average"][0] == "-2.0"
     )  # seed by seed: 31 against 35, and so on
@@ -217,17 +217,17 @@ def test_comparison_pairs_seeds_and_says_what_is_resolved():
         records += run_records("frl", seed, (5, 5), (40 + seed, 60 + (seed % 2)), variant="both")
     (comparison,) = comparisons(records)
     assert list(comparison.runs) == ["PGD", "FRL both", "TRADES beta=6"]
-    rows = {(r[0], r[1]): r[2:] for r in comparison.paired_tables(["PGD"])[0].rows}
+    rows = {(r[0], r[1]): r[2:] for r in comparison.paired_tables(["pgd"])[0].rows}
     assert (
         rows["FRL both - PGD", "robust spread"][0].startswith("-")
         and rows["FRL both - PGD", "robust spread"][2] == "yes"
     )
     assert rows["TRADES beta=6 - PGD", "natural average"] == ["+0.0", "[+0.0, +0.0]", "no", "5"]
     assert rows["TRADES beta=6 - PGD", "robust spread"][2] == "no"
-    second = comparison.paired_tables(["PGD", "TRADES"])[1]
+    second = comparison.paired_tables(["pgd", "trades"])[1]
     assert {r[0] for r in second.rows} == {"FRL both - TRADES beta=6"}  # no pair twice
     (few,) = comparisons(records[: 3 * 12])
-    assert {r[4] for r in few.paired_tables(["PGD"])[0].rows} == {"too few seeds"}
+    assert {r[4] for r in few.paired_tables(["pgd"])[0].rows} == {"too few seeds"}
 
 
 def test_comparison_does_not_mix_protocols_or_contradictions():

@@ -12,7 +12,7 @@ from theory.gaussian.adversary import best_direction, uniform_direction
 from theory.gaussian.class_distance import distant_classes, gap_slope
 from theory.gaussian.constrained import frl, natural_constraint
 from theory.gaussian.fairness import (
-    class_errors,
+    bias_z_scores,
     critical_margin,
     fair_bias,
     fair_error,
@@ -24,7 +24,8 @@ from theory.gaussian.fairness import (
     robust_fairness_by_reweight,
 )
 from theory.gaussian.mixture import GaussianMixture
-from theory.gaussian.optimal import optimal_bias, optimal_classifier, optimal_kind, optimal_z_scores
+from theory.gaussian.optimal import optimal_bias, optimal_kind, optimal_z_scores
+from theory.gaussian.problem import optimal_classifier
 from theory.gaussian.surrogate import exponential_optimum, hinge_optimum, logistic_optimum
 from theory.variants.imbalance import accuracy_disparity, effects
 from theory.variants.multiclass import class_error, error_bounds, pair_z_scores
@@ -59,13 +60,13 @@ def t1_xu(d, eta, sigma, K, eps):
         out |= both(f"{name}:R_nat", c.z_scores()) | both(f"{name}:R_rob", c.z_scores(eps))
         out[f"gap_nat_{name}"] = gap(c.z_scores())
     out["gap_rob_f_rob"] = gap(robust.z_scores(eps))
-    return out | ({"w_rob": robust.direction} if d > 1 else {})
+    return out | ({"w_rob": "basis" if np.ptp(robust.linear().weights) else "ones"} if d > 1 else {})
 
 
 def weighted(bias, kind, mu, taken, sigma, K, weights, trained):
     if kind != "interior":
         return {"b": bias, "kind": kind, "objective": weights[1] if kind == "always_plus" else weights[0]}
-    natural, robust = (class_errors(bias, m, sigma, K) for m in (mu, mu - taken))
+    natural, robust = (bias_z_scores(bias, m, sigma, K) for m in (mu, mu - taken))
     objective = weights[0] * ndtr(trained[0]) + weights[1] * ndtr(trained[1])
     return {"b": bias, "kind": kind, "objective": objective} | both("R_nat", natural) | both("R_rob", robust)
 
@@ -100,8 +101,8 @@ def t2_fair(d, eta, sigma, K, eps):
         "err_fair_nat": fair_error(mu, sigma, K),
         "err_fair_rob": fair_error(m, sigma, K),
         "price_rob": price_of_fairness(m, sigma, K),
-        "rob_gap_at_fair_nat": gap(class_errors(natural, m, sigma, K)),
-        "nat_gap_at_fair_rob": gap(class_errors(robust, mu, sigma, K)),
+        "rob_gap_at_fair_nat": gap(bias_z_scores(natural, m, sigma, K)),
+        "nat_gap_at_fair_rob": gap(bias_z_scores(robust, mu, sigma, K)),
         "reweight_ratio_fair_rob": np.exp(reweight_odds(robust, m, sigma, K)),
         "fair_rob_reachable_by_reweight": bool(robust_fairness_by_reweight(m, sigma, K)),
         "m_crit_fair_rob": critical_margin(sigma, K),
@@ -143,7 +144,7 @@ def t2_nat_constraint(d, eta, sigma, K, eps, tau):
 
 def t2_frontier(m, sigma, K):
     bias, odds = reachable_bias(m, sigma, K)
-    plus, minus = class_errors(bias, m, sigma, K)
+    plus, minus = bias_z_scores(bias, m, sigma, K)
     return {"b_c": bias, "r_c": odds, "R_plus_c": ndtr(plus), "R_minus_c": ndtr(minus)}
 
 
@@ -232,7 +233,7 @@ def t6_surrogate(m, sigma, K):
         ("hinge", *hinge[:2]),
         ("logistic", log.scale, log.bias / log.scale),
     ):
-        plus, minus = class_errors(b, m, sigma, K)
+        plus, minus = bias_z_scores(b, m, sigma, K)
         out |= {
             f"{name}:scale": scale,
             f"{name}:b": b,

@@ -20,7 +20,7 @@ from sim.sampling import images
 from theory.__main__ import main
 from theory.common.arrays import packed, read_arrays
 from theory.common.inputs import DEEPEST, LONGEST, InputError, parse_object, read_lines, read_text
-from theory.gaussian.error_settings import class_errors, parse_setting
+from theory.gaussian.error_settings import errors_of_setting, parse_setting
 from theory.results.flags import MOST, Evaluation
 
 
@@ -193,7 +193,7 @@ def test_extreme_settings_are_solved_or_refused(invoke, tmp_path):
     rng, solved = random.Random(0), 0
     for _ in range(1500):
         try:
-            text = json.dumps(class_errors(parse_setting(extreme(rng))), allow_nan=False)
+            text = json.dumps(errors_of_setting(parse_setting(extreme(rng))), allow_nan=False)
         except InputError:
             continue
         solved += 1
@@ -212,11 +212,11 @@ def test_directions_are_unit_vectors_where_squares_are_no_doubles():
     """The errors depend on ratios alone: a common factor changes nothing."""
     base = {"theta": [3.0, -1.0, 2.0], "sigma": 1.0, "K": 2.0, "eps": 0.5}
     for norm in ("linf", "l2", "l1"):
-        expected = class_errors(parse_setting({**base, "norm": norm}))["robust"]
+        expected = errors_of_setting(parse_setting({**base, "norm": norm}))["robust"]
         for factor in (1e-170, 1e-250, 1e170, 1e290):
             scaled = {k: v * factor for k, v in base.items() if k in ("sigma", "eps")}
             theta = [v * factor for v in base["theta"]]
-            found = class_errors(parse_setting({**base, **scaled, "theta": theta, "norm": norm}))
+            found = errors_of_setting(parse_setting({**base, **scaled, "theta": theta, "norm": norm}))
             assert found["robust"]["robust_error"] == pytest.approx(expected["robust_error"], rel=1e-12)
             assert found["robust"]["bias"] == pytest.approx(factor * expected["bias"], rel=1e-12)
 

@@ -11,7 +11,7 @@ from theory.gaussian.optimal import optimal_bias
 from theory.gaussian.problem import Problem
 from theory.networks.agreement import agreement, explained_variance, pair_ratios, rank_correlation
 from theory.networks.changes import bias_shift, error_change, judged, tally
-from theory.networks.margin_model import PREDICTORS, MarginModel, MarginSamples, predict
+from theory.networks.margin_model import PREDICTORS, MarginModel, MarginSamples, predict_errors
 from theory.variants.multiclass import class_error, error_bounds, pair_z_scores, variance_ratio
 
 EPS = 0.15
@@ -82,7 +82,7 @@ def counted(samples):
 @pytest.mark.parametrize(("norm", "fails"), [("linf", False), ("l2", True)])
 def test_a_wrong_norm_is_seen(norm, fails):
     given = network(classes=5, seed=1)
-    fitted = predict(sampled(400, *given, norm=norm, seed=2), replicates=30, seed=0)
+    fitted = predict_errors(sampled(400, *given, norm=norm, seed=2), replicates=30, seed=0)
     errors, n = counted(sampled(1000, *given, seed=3))
     found = agreement(fitted.value[1], fitted.replicates[:, 1], errors, n, seed=0)
     assert (len(found.failures) > 2) == fails and (found.explained[0] < 0.95) == fails

@@ -10,7 +10,8 @@ from strategies import ANY_K, K_ABOVE_1, exact_log_error, exact_z_scores, mixtur
 from theory.common.inputs import InputError
 from theory.gaussian.linear import LinearClassifier, error, log_error
 from theory.gaussian.mixture import GaussianMixture
-from theory.gaussian.optimal import optimal_bias, optimal_classifier, optimal_kind, optimal_z_scores
+from theory.gaussian.optimal import optimal_bias, optimal_kind, optimal_z_scores
+from theory.gaussian.problem import optimal_classifier
 
 RADII = st.one_of(st.just(0.0), st.floats(0, 0.999), st.just(1.0), st.floats(1.001, 3))
 """eps / eta."""
@@ -94,7 +95,7 @@ def test_the_wide_class_errs_more_and_pays_for_robustness(mixture, radii):
     assume(high - low > 1e-6 and mixture.K > 1 + 1e-6)
     few, many = (optimal_classifier(mixture, r * mixture.eta) for r in (low, high))
     for c in (few, many):
-        plus, minus = c.z_scores(c.eps)
+        plus, minus = c.z_scores(c.radii[0])
         assert plus > minus
         # ratio theorem (ours): R_+ / R_- > K, whatever the margin
         assume(minus > -1e7)

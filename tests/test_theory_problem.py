@@ -11,7 +11,15 @@ from scipy.special import ndtr
 from theory.__main__ import main
 from theory.common.inputs import InputError
 from theory.gaussian.adversary import NORMS, best_direction, dual_norm
-from theory.gaussian.problem import Problem, Uniform
+from theory.gaussian.class_distance import distant_classes
+from theory.gaussian.linear import between
+from theory.gaussian.mixture import GaussianMixture
+from theory.gaussian.problem import Problem, Uniform, fair_classifier, optimal_classifier
+from theory.gaussian.surrogate import logistic_optimum
+from theory.variants.imbalance import covariance_direction
+from theory.variants.multiclass import pair_z_scores
+from theory.variants.stable import stable_margin
+from theory.variants.tsipras import TsiprasModel, linear_error
 
 settings_of_a_problem = st.fixed_dictionaries(
     {
@@ -89,6 +97,83 @@ def test_bad_problems_are_refused(change):
 def test_a_radius_below_0_is_refused():
     with pytest.raises(InputError, match="eps must be"):
         Problem(theta=(1.0,), sigma=1.0, K=2.0).optimum((0.1, -0.1))
+
+
+MIXTURE = GaussianMixture(dim=9, eta=0.4, sigma=1.3, K=2.0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("eps", [0.1, 0.39, 0.5])
+def test_the_errors_of_a_classifier_are_those_of_its_weights(norm, eps):
+    """By the definition of the error, with weights written out, at priors, costs and radii of each class."""
+    best = optimal_classifier(MIXTURE, (eps, eps / 2), norm=norm, prior_pos=0.4, cost=1.2)
+    written = Problem(theta=(0.4,) * 9, sigma=1.3, K=2.0, norm=norm)
+    linear, exact = best.linear(), best.errors(0.2)
+    for z, radius in ((exact.natural, 0.0), (exact.robust, 0.2)):
+        assert z == pytest.approx(errors(written, linear.weights, linear.bias, (radius, radius)), rel=1e-9)
+    for natural, boundary, robust in zip(exact.natural, exact.boundary, exact.robust, strict=True):
+        assert natural + boundary == pytest.approx(robust, rel=1e-14) and boundary > 0
+    if norm == "linf":
+        assert linear.errors(MIXTURE, 0.2).boundary == pytest.approx(exact.boundary, rel=1e-9)
+
+
+def test_a_small_boundary_error_near_certain_errors_keeps_its_digits():
+    assert between(9.0, 9.5) == pytest.approx(ndtr(-9.0) - ndtr(-9.5), rel=1e-12) and between(9.0, 9.5) > 0
+    assert between(-1.0, 2.0) == ndtr(2.0) - ndtr(-1.0)
+    assert between(np.inf, np.inf) == between(-np.inf, -np.inf) == 0.0
+
+
+def test_priors_costs_and_class_radii_are_those_of_the_problem():
+    general = Problem(theta=Uniform(9, 0.4), sigma=1.3, K=2.0, norm="l2", prior_pos=0.3, cost=(2.0, 1.0))
+    best = optimal_classifier(MIXTURE, (0.2, 0.1), norm="l2", prior_pos=0.3, cost=2.0)
+    assert best == general.optimum((0.2, 0.1))
+    assert best != optimal_classifier(MIXTURE, (0.2, 0.1), norm="l2").bias
+    fair = fair_classifier(MIXTURE, 0.1).errors(0.1)
+    assert fair.robust[0] == pytest.approx(fair.robust[1], rel=1e-12)
+
+
+def test_radii_are_numbers_of_numpy_or_texts_and_mixtures_take_numbers_of_numpy():
+    mixture = GaussianMixture(dim=np.int64(9), eta=np.float32(0.5), sigma=np.float64(1.3), K=np.int32(2))
+    assert mixture == GaussianMixture(dim=9, eta=0.5, sigma=1.3, K=2.0) and type(mixture.dim) is int
+    json.dumps(vars(mixture))
+    best = optimal_classifier(mixture, "8/255")
+    assert best.bias == optimal_classifier(mixture, 8 / 255).bias
+    assert best.errors("8/255").robust == best.errors(np.float64(8) / 255).robust
+    assert best.linear().errors(mixture, "1/4") == best.linear().errors(mixture, np.float32(0.25))
+    both = Problem(theta=[0.5, np.float64(-0.2)], sigma=1, K=2).optimum(("1/10", np.float32(0.5)))
+    assert both.radii == (0.1, 0.5) and both.problem.theta == (0.5, -0.2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda eps: best_direction((0.5, -0.2), eps).margin,
+        lambda eps: distant_classes(MIXTURE, 1.0, eps).bias,
+        lambda eps: logistic_optimum(MIXTURE, eps).bias,
+        lambda eps: stable_margin((0.5, 0.4), eps, 1.5),
+        lambda eps: covariance_direction((0.5, 0.4), np.eye(2), eps)[1],
+        lambda eps: linear_error(TsiprasModel(dim=np.int64(5), p=0.9, eta=0.5), 1.0, 0.1, 0.0, eps),
+        lambda eps: float(pair_z_scores([[1.0, 0], [0, 1]], [0, 0], [1.0, 0], 1.0, 0, eps)[0][0]),
+    ],
+)
+def test_every_radius_may_be_a_text(call):
+    assert call("1/4") == call(0.25) == call(np.float32(0.25)) != call(0.2)
+    with pytest.raises(InputError, match="eps"):
+        call("quarter")
+
+
+@pytest.mark.parametrize(
+    "eps", ["-1", "x", "1/0", -0.1, np.nan, True, None, (0.1, 0.2, 0.3), (0.1, "x"), b"1"]
+)
+def test_what_is_no_radius_is_refused(eps):
+    for call in (
+        lambda: optimal_classifier(MIXTURE, eps),
+        lambda: fair_classifier(MIXTURE, eps),
+        lambda: optimal_classifier(MIXTURE).errors(eps),
+        lambda: optimal_classifier(MIXTURE).linear().z_scores(MIXTURE, eps),
+    ):
+        with pytest.raises(InputError, match="eps"):
+            call()
 
 
 GENERAL = ["--theta", "0.5", "-0.2", "--sigma", "1", "--K", "2", "--eps", "1/10"]

@@ -13,7 +13,7 @@ from theory.gaussian.adversary import NORMS, best_direction, dual_norm, uniform_
 from theory.gaussian.class_distance import distant_classes
 from theory.gaussian.constrained import fair_mixture, frl
 from theory.gaussian.fairness import (
-    class_errors,
+    bias_z_scores,
     fair_bias,
     natural_fairness_by_remargin,
     price_of_fairness,
@@ -76,7 +76,7 @@ def test_the_rule_for_constant_classifiers(m, K, log_odds):
     grid = np.concatenate([np.linspace(-60, 60, 24_001), [-1e9, 1e9]])
 
     def loss(b):
-        plus, minus = class_errors(b, m, 1.0, K)
+        plus, minus = bias_z_scores(b, m, 1.0, K)
         return weights[0] * ndtr(plus) + weights[1] * ndtr(minus)
 
     values = loss(grid)
@@ -92,7 +92,7 @@ def test_the_rule_for_constant_classifiers(m, K, log_odds):
 def test_frl_against_brute_force(m, K, tau):
     solution = frl(m, 1.0, K, tau)
     grid = np.sort(np.append(np.linspace(-30, 30, 20_001), fair_bias(m, K)))
-    plus, minus = (ndtr(z) for z in class_errors(grid, m, 1.0, K))
+    plus, minus = (ndtr(z) for z in bias_z_scores(grid, m, 1.0, K))
     allowed = np.abs(plus - minus) <= 2 * tau + 1e-12
     assert solution.objective <= ((plus + minus) / 2)[allowed].min() + 1e-12
     assert abs(ndtr(solution.z[0]) - ndtr(solution.z[1])) <= 2 * tau + 1e-12
@@ -139,8 +139,8 @@ def test_both_equalities_at_once_are_impossible():
     mu, m, K = 2.0, 1.5, 2.0
     natural, robust = float(fair_bias(mu, K)), float(fair_bias(m, K))
     assert natural - robust == pytest.approx(0.5 / 3)
-    assert np.subtract(*ndtr(class_errors(natural, m, 1.0, K))) < -1e-3
-    assert np.subtract(*ndtr(class_errors(robust, mu, 1.0, K))) > 1e-3
+    assert np.subtract(*ndtr(bias_z_scores(natural, m, 1.0, K))) < -1e-3
+    assert np.subtract(*ndtr(bias_z_scores(robust, mu, 1.0, K))) > 1e-3
 
 
 def test_a_random_mixture_has_both_equalities_at_a_price():
@@ -149,9 +149,9 @@ def test_a_random_mixture_has_both_equalities_at_a_price():
     for errors in (mix.natural, mix.robust):
         assert errors[0] == pytest.approx(errors[1], abs=1e-7)
     assert mix.robust[0] == pytest.approx(0.1789, abs=2e-4)
-    fair = float(ndtr(class_errors(fair_bias(1.5, 2.0), 1.5, 1.0, 2.0)[0]))
+    fair = float(ndtr(bias_z_scores(fair_bias(1.5, 2.0), 1.5, 1.0, 2.0)[0]))
     assert (
-        mix.robust[0] > fair > float(np.mean(ndtr(class_errors(optimal_bias(1.5, 1.0, 2.0), 1.5, 1.0, 2.0))))
+        mix.robust[0] > fair > float(np.mean(ndtr(bias_z_scores(optimal_bias(1.5, 1.0, 2.0), 1.5, 1.0, 2.0))))
     )
 
 
@@ -313,7 +313,7 @@ def test_multiclass_errors_against_monte_carlo(classes):
 
 @given(st.floats(-1, 1), st.floats(0.3, 3), st.floats(0.05, 0.5))
 def test_variance_ratio_is_K_for_any_bias(b, K, eps):
-    z = [class_errors(b, m, 1.0, K) for m in (1.0, 1.0 - eps)]
+    z = [bias_z_scores(b, m, 1.0, K) for m in (1.0, 1.0 - eps)]
     natural, robust = (tuple(float(v) for v in ndtr(pair)) for pair in z)
     assert variance_ratio(natural, robust) == pytest.approx(K, rel=1e-8)
     with pytest.raises(InputError, match="natural < robust"):

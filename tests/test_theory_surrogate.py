@@ -9,7 +9,7 @@ from sim.sampling.draws import draw
 from sim.solvers.solve import solve
 from theory.common.inputs import InputError
 from theory.gaussian.mixture import GaussianMixture
-from theory.gaussian.optimal import optimal_classifier
+from theory.gaussian.problem import optimal_classifier
 from theory.gaussian.surrogate import logistic_optimum
 
 

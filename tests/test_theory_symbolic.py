@@ -5,7 +5,8 @@ import sympy as sp
 
 from theory.claims import symbolic
 from theory.gaussian.mixture import GaussianMixture
-from theory.gaussian.optimal import optimal_bias, optimal_classifier
+from theory.gaussian.optimal import optimal_bias
+from theory.gaussian.problem import optimal_classifier
 
 
 def test_sympy_confirms_every_step():

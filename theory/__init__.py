@@ -1,5 +1,67 @@
-"""Closed-form class errors of linear classifiers on Gaussian mixtures, and the records every layer shares."""
+"""Class-wise robustness in closed form, and what every layer measures.
 
+Two Gaussian classes and linear classifiers
+    `GaussianMixture`, `Problem`; `optimal_classifier`, `fair_classifier`, `fairness_price`: a classifier's
+    ``.errors(eps)`` are exact.
+Theorems, each with a check that can fail
+    `statements`, `check_statement`.
+What was measured
+    `Record`, `read_records`, `ClassErrors`.
+Theory applied to networks
+    `MarginSamples`, `predict_errors`; `RobustMargins`, `choose_offsets`, `offsets_within`.
+Refusals
+    `InputError`: one sentence that names what was given and what is allowed.
+
+    >>> import theory
+    >>> mixture = theory.GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0)
+    >>> [round(error, 3) for error in theory.optimal_classifier(mixture, "4/25").errors("4/25").robust]
+    [0.328, 0.104]
+"""
+
+from typing import TYPE_CHECKING
+
+from theory.common.lazy import front_door
 from theory.common.moved import find_in_rooms
 
+if TYPE_CHECKING:
+    from theory.common.inputs import InputError as InputError
+    from theory.gaussian.mixture import GaussianMixture as GaussianMixture
+    from theory.gaussian.problem import GaussianClassifier as GaussianClassifier
+    from theory.gaussian.problem import Problem as Problem
+    from theory.gaussian.problem import fair_classifier as fair_classifier
+    from theory.gaussian.problem import fairness_price as fairness_price
+    from theory.gaussian.problem import optimal_classifier as optimal_classifier
+    from theory.networks.class_offsets import RobustMargins as RobustMargins
+    from theory.networks.class_offsets import choose_offsets as choose_offsets
+    from theory.networks.class_offsets import offsets_within as offsets_within
+    from theory.networks.margin_model import MarginSamples as MarginSamples
+    from theory.networks.margin_model import predict_errors as predict_errors
+    from theory.results.counts import ClassErrors as ClassErrors
+    from theory.results.records import Record as Record
+    from theory.results.records import read_records as read_records
+    from theory.theorems import check_statement as check_statement
+    from theory.theorems import statements as statements
+
+HOMES = {
+    "ClassErrors": "results.counts",
+    "GaussianClassifier": "gaussian.problem",
+    "GaussianMixture": "gaussian.mixture",
+    "InputError": "common.inputs",
+    "MarginSamples": "networks.margin_model",
+    "Problem": "gaussian.problem",
+    "Record": "results.records",
+    "RobustMargins": "networks.class_offsets",
+    "check_statement": "theorems",
+    "choose_offsets": "networks.class_offsets",
+    "fair_classifier": "gaussian.problem",
+    "fairness_price": "gaussian.problem",
+    "offsets_within": "networks.class_offsets",
+    "optimal_classifier": "gaussian.problem",
+    "predict_errors": "networks.margin_model",
+    "read_records": "results.records",
+    "statements": "theorems",
+}
+
 find_in_rooms("theory")
+__all__, __getattr__, __dir__ = front_door("theory", HOMES)
+__version__ = "0.1.0"

@@ -5,19 +5,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sympy
 
 from theory.claims import symbolic
 from theory.claims.certificates import ARITHMETICS, certify
-from theory.claims.statement import check
 from theory.claims.statement import table as outcome_table
 from theory.common.cli import Parser, one_of, radius, real, run, whole
 from theory.common.inputs import InputError
 from theory.common.table import Table
 from theory.gaussian.adversary import NORMS
-from theory.gaussian.error_settings import KEYS, OPTIONAL, class_errors, parse_setting, read_settings, table
-from theory.theorems import statements
+from theory.gaussian.error_settings import (
+    KEYS,
+    OPTIONAL,
+    errors_of_setting,
+    parse_setting,
+    read_settings,
+    table,
+)
+from theory.theorems import check_statement, statements
 
 
 def errors_command(args: Any) -> None:
@@ -36,7 +41,7 @@ def errors_command(args: Any) -> None:
                 f"a setting needs {', '.join(f'--{k}' for k in needed)}; missing {', '.join(missing)}"
             )
         settings = [parse_setting(given)]
-    results = [class_errors(setting) for setting in settings]
+    results = [errors_of_setting(setting) for setting in settings]
     as_json = args.json or args.source is not None
     print("\n".join(json.dumps(r, allow_nan=False) if as_json else table(r) for r in results))
 
@@ -52,14 +57,8 @@ def derive_command(args: Any) -> int:
 def check_command(args: Any) -> int:
     """Try statements on random settings and print the table; 1 if one fails that should hold."""
     known = statements()
-    unknown = [name for name in args.names if name not in known]
-    if unknown:
-        raise InputError(f"no statement {unknown[0]!r:.60}; there are {', '.join(known)}")
-    outcomes = {
-        name: check(s, np.random.default_rng([args.seed, i]), args.settings)
-        for i, (name, s) in enumerate(known.items())
-        if name in (args.names or known)
-    }
+    chosen = args.names or known
+    outcomes = {name: check_statement(name, settings=args.settings, seed=args.seed) for name in chosen}
     print(outcome_table(known, outcomes).text())
     verdicts = {outcomes[name].verdict(known[name].status) for name in outcomes}
     return int(bool(verdicts & {"VIOLATED", "BLIND"}))

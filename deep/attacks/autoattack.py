@@ -14,6 +14,7 @@ from deep.attacks.ball import Norm
 from deep.attacks.noise import Noise
 from deep.attacks.pgd import predicted
 from theory.common.inputs import InputError
+from theory.results.attacks import AUTOATTACK
 
 __all__ = ["AutoAttack", "attack_set"]
 
@@ -48,6 +49,11 @@ class AutoAttack:
     classes: int
     norm: Norm = "linf"
     queries: int = 5000
+
+    @property
+    def kind(self) -> str:
+        """Return autoattack."""
+        return AUTOATTACK
 
     @property
     def name(self) -> str:

@@ -28,7 +28,8 @@ from deep.attacks.pgd import (
 from deep.data import Split
 from theory.common.files import write_atomic
 from theory.common.inputs import DoubtWarning, InputError
-from theory.results.flags import CLEAN, Evaluation
+from theory.results.attacks import CLEAN
+from theory.results.flags import Evaluation
 
 __all__ = ["Attack", "Attacker", "Evaluation", "evaluate", "reported"]
 
@@ -43,6 +44,10 @@ OBJECTIVES: Mapping[str, str] = {
 
 class Attacker(Protocol):
     """What `evaluate` needs of an attack."""
+
+    @property
+    def kind(self) -> str:
+        """Return what it is, in a word: evaluations are asked for it."""
 
     @property
     def name(self) -> str:
@@ -90,6 +95,11 @@ class Attack:
     restarts: int = 1
     bounds: Bounds = UNIT
     batch_norm: BatchNorm = "eval"
+
+    @property
+    def kind(self) -> str:
+        """Return pgd, or another objective."""
+        return "pgd" if self.objective == "ce" else self.objective
 
     @property
     def name(self) -> str:
@@ -231,6 +241,7 @@ def _batch(
         (torch.stack(answers) == y).cpu().numpy(),
         tuple(int(flags.sum()) for flags in lost),
         int(blind.sum()),
+        (CLEAN, *(attack.kind for attack in attacks)),
     )
 
 

@@ -57,11 +57,15 @@ class World:
 
     def part(self, n: int) -> slice:
         """Return the part of this process of n things, n a multiple of the number of processes."""
+        # every process draws the same order and augments the same batch, so a slice of it is enough
         each = n // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 
     def total(self, value: Tensor) -> Tensor:
         """Return the sum of a tensor over the processes."""
+        # `all_reduce` writes into its argument, and has no gradient: what is summed is cloned, so that no
+        # tensor of the caller changes, and a sum that a loss depends on needs the identity of
+        # `deep.methods.batchwise.Batchwise.class_means`.
         if self.size > 1:
             value = value.clone()
             distributed.all_reduce(value)
@@ -76,6 +80,9 @@ class World:
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors of one type by their means over the processes, in place."""
+        # One message for all tensors: a message costs a fixed time, whatever its size, and a network has
+        # hundreds of parameters. The mean of the gradients of equal parts of a batch is the gradient of the
+        # mean loss.
         tensors = [*tensors]
         if self.size > 1 and tensors:
             means = self.total(torch.cat([t.reshape(-1) for t in tensors])) / self.size

@@ -6,8 +6,8 @@ sets they are of the files after decompression, so that a file compressed anew i
 
 from functools import partial
 
-from deep.data.files import Download, Files
 from deep.data.formats import read_cifar, read_idx, read_mat, read_stl
+from deep.data.raw_files import Download, Files
 
 __all__ = ["CIFAR10", "CIFAR100", "FASHION_MNIST", "MNIST", "STL10", "SVHN"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from deep.data.augment import Augment
-from deep.data.files import Files, Raw, sha256
+from deep.data.raw_files import Files, Raw, sha256
 from deep.data.sources import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, STL10, SVHN
 from theory.common.inputs import InputError
 

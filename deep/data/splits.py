@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from deep.data.files import Raw
 from deep.data.formats import Arrays, Bytes
+from deep.data.raw_files import Raw
 from deep.data.specs import DATASETS
 from theory.common.inputs import InputError, parse_object, read_text
 

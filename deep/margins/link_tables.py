@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deep.margins.fit import QUANTITIES, Link
+from deep.margins.fitted_link import Link
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
 from theory.networks.agreement import rank_correlation
-from theory.networks.changes import Change, tally
+from theory.networks.changes import PredictedChange, tally
 from theory.results.counts import exact_interval, mean_interval
+from theory.results.margin_report import ERRORS
 
 __all__ = ["direction_tables", "run_tables", "summary_tables"]
 
@@ -41,7 +42,7 @@ def _classes(one: Link) -> Table:
     counted, (low, high) = one.counted, one.prediction.interval()
     rows = [[name, str(n)] for name, n in zip(counted.classes, counted.n, strict=True)]
     header = ["class", "n"]
-    for i, quantity in enumerate(QUANTITIES):
+    for i, quantity in enumerate(ERRORS):
         found, counts = one.agreements[quantity], counted.counts(quantity)
         header += [f"{quantity.split('_')[0]} predicted", "measured", "fails"]
         for c, row in enumerate(rows):
@@ -70,8 +71,8 @@ def _agreement(one: Link) -> Table:
         )
     first, *others = one.scores.items()
     for name, scores in [first, *others]:
-        ranks = " / ".join(_plain(scores[q][0]) for q in QUANTITIES)
-        rows.append([name, ranks, "", " / ".join(_plain(scores[q][1]) for q in QUANTITIES)])
+        ranks = " / ".join(_plain(scores[q][0]) for q in ERRORS)
+        rows.append([name, ranks, "", " / ".join(_plain(scores[q][1]) for q in ERRORS)])
     note = (
         "rank: Spearman's, 95 % bootstrap interval over the samples of both parts; if right: what it "
         "would be were the prediction exact, given so few samples; explained: 1 - residual / total sum of "
@@ -114,7 +115,7 @@ def _pairs(one: Link) -> Table:
     )
 
 
-def direction_tables(title: str, found: Mapping[str, Sequence[Change]]) -> list[Table]:
+def direction_tables(title: str, found: Mapping[str, Sequence[PredictedChange]]) -> list[Table]:
     """Return what changes for each class against each run that a run is compared with."""
     tables = []
     for against, changes in found.items():
@@ -138,7 +139,7 @@ def direction_tables(title: str, found: Mapping[str, Sequence[Change]]) -> list[
     return tables
 
 
-def _tally(changes: Sequence[Change]) -> str:
+def _tally(changes: Sequence[PredictedChange]) -> str:
     counts, interval = tally(list(changes))
     tried = counts["agrees"] + counts["differs"]
     said = f"{counts['agrees']} of {tried} agree, {counts['cannot tell']} cannot tell"
@@ -147,7 +148,9 @@ def _tally(changes: Sequence[Change]) -> str:
     return f"{said}; 95 % exact interval of the share {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
 
 
-def summary_tables(links: Sequence[Link], found: Mapping[int, Mapping[str, Sequence[Change]]]) -> list[Table]:
+def summary_tables(
+    links: Sequence[Link], found: Mapping[int, Mapping[str, Sequence[PredictedChange]]]
+) -> list[Table]:
     """Return the agreement of each method over its runs, and of all its directions together."""
     groups: dict[str, list[int]] = {}
     for i, one in enumerate(links):
@@ -155,7 +158,7 @@ def summary_tables(links: Sequence[Link], found: Mapping[int, Mapping[str, Seque
     rows = []
     for label, members in groups.items():
         row = [label, str(len(members))]
-        for quantity in QUANTITIES:
+        for quantity in ERRORS:
             parts = [links[i].agreements[quantity] for i in members]
             for values in ([a.rank[0] for a in parts], [a.explained[0] for a in parts]):
                 defined = [v for v in values if np.isfinite(v)]
@@ -167,7 +170,7 @@ def summary_tables(links: Sequence[Link], found: Mapping[int, Mapping[str, Seque
     rows = []
     for label, members in groups.items():
         for against in dict.fromkeys(k for i in members for k in found.get(i, {})):
-            for quantity in QUANTITIES:
+            for quantity in ERRORS:
                 changes = [
                     c for i in members for c in found.get(i, {}).get(against, []) if c.quantity == quantity
                 ]
@@ -187,6 +190,6 @@ def summary_tables(links: Sequence[Link], found: Mapping[int, Mapping[str, Seque
     return tables
 
 
-def _order(changes: Sequence[Change], quantity: str) -> float:
+def _order(changes: Sequence[PredictedChange], quantity: str) -> float:
     chosen = [c for c in changes if c.quantity == quantity]
     return rank_correlation([c.predicted[0] for c in chosen], [c.measured[0] for c in chosen])

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deep.margins.fit import QUANTITIES, Link
-from deep.runs.folder import HISTORY
+from deep.margins.fitted_link import Link
 from theory.common.inputs import InputError, parse_object, read_lines
-from theory.networks.changes import Change, bias_shift, error_change, judged
+from theory.networks.changes import PredictedChange, bias_shift, error_change, judged
 from theory.results.flags import Evaluation
+from theory.results.margin_report import ERRORS
+from theory.results.run_files import HISTORY
 
 __all__ = ["directions"]
 
@@ -19,30 +20,29 @@ WEIGHTS = ("weights", "weights_nat", "weights_bndy")
 Floats = npt.NDArray[np.float64]
 
 
-def directions(links: Sequence[Link], one: Link) -> dict[str, list[Change]]:
+def directions(links: Sequence[Link], one: Link) -> dict[str, list[PredictedChange]]:
     """Return against what a run is compared among others, and each class's change.
 
     Raises:
         InputError: the history of the run is damaged.
     """
-    settings, found = one.run.settings, dict[str, list[Change]]()
+    settings, found = one.run.settings, dict[str, list[PredictedChange]]()
     if settings.method == "natural":
         return found
     base = _first(links, one, method="natural")
     if base is not None:
-        shift = [bias_shift(m, 0.0, 1.0) for m in (base.prediction.model, *base.prediction.models)]
+        shift = [bias_shift(m, 0.0, _radius(one)) for m in (base.prediction.model, *base.prediction.models)]
         found[base.label] = _changes(base, one, shift, ["natural_error"])
-    state, params = _state(one), settings.params
+    state, method = _state(one), settings.method_id
     if state is None:
         return found
-    if getattr(params, "base", "trades") == "pgd" or not hasattr(params, "beta"):
-        plain = _first(links, one, method="pgd")
-    else:
-        plain = _first(links, one, method="trades", beta=params.beta)
+    beta = {"beta": method.beta} if method.base_name == "trades" else {}
+    plain = _first(links, one, method=str(method.base_name), **beta)
     if plain is not None:
         models = (plain.prediction.model, *plain.prediction.models)
-        shift = [bias_shift(m, 1.0, state[1], np.log(state[0])) for m in models]
-        found[plain.label] = _changes(plain, one, shift, QUANTITIES)
+        radii, before = state[1] * _radius(one), _radius(plain)
+        shift = [bias_shift(m, before, radii, np.log(state[0])) for m in models]
+        found[plain.label] = _changes(plain, one, shift, ERRORS)
     return found
 
 
@@ -58,7 +58,16 @@ def _first(links: Sequence[Link], one: Link, method: str, **params: Any) -> Link
     return None
 
 
-def _changes(base: Link, one: Link, shifts: Sequence[Floats], quantities: Sequence[str]) -> list[Change]:
+def _radius(one: Link) -> float:
+    """Return the training radius in units of the radius of the attack."""
+    settings = one.run.settings
+    same = settings.train_eps is None or settings.attack.eps == 0
+    return 1.0 if same else settings.train_radius / settings.attack.eps
+
+
+def _changes(
+    base: Link, one: Link, shifts: Sequence[Floats], quantities: Sequence[str]
+) -> list[PredictedChange]:
     """Return the change of each class from one run to another; the first shift is of the fitted model."""
     models = (base.prediction.model, *base.prediction.models)
     out = []

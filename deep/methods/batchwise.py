@@ -45,6 +45,10 @@ class Batchwise(Based):
         members = (y[:, None] == classes).to(values)
         sums = (members * values[:, None]).sum(0)
         total, counts = world.total(torch.stack([sums.detach(), members.sum(0)]))
+        # Value: the sum over all processes, since the bracket is 0. Gradient: that of this process's own sum,
+        # times the number of processes N, because `World.average` divides by N later:
+        # (1 / N) sum over processes of N d sums_p = d total. Batch norm is the exception: the activations of
+        # each process are normalised by its own part, and no gradient passes between parts.
         return (total + world.size * (sums - sums.detach())) / counts.clamp(min=1), counts
 
     def note(self, weights: Tensor, present: Tensor) -> None:

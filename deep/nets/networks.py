@@ -20,7 +20,7 @@ from deep.data import DataSpec
 from deep.nets.blocks import PostActBlock, PreActBlock
 from theory.common.inputs import InputError
 
-__all__ = ["MODELS", "Linear", "PreActResNet", "ResNet", "SmallCNN", "build"]
+__all__ = ["MODELS", "LinearNetwork", "PreActResNet", "ResNet", "SmallCNN", "build"]
 
 
 class Normalised(nn.Module):
@@ -164,7 +164,7 @@ class SmallCNN(Normalised):
         return _logits(self.head, F.relu(self.hidden(out.flatten(1))))
 
 
-class Linear(Normalised):
+class LinearNetwork(Normalised):
     """Softmax regression on the pixels, for which the exact worst case of an attack is known.
 
     Args:
@@ -224,7 +224,7 @@ def _small(width: int, classes: int, spec: DataSpec) -> nn.Module:
 def _linear(width: int, classes: int, spec: DataSpec) -> nn.Module:
     if width != 1:
         raise InputError(f"--model linear has no width but 1, got --width {width}")
-    return Linear(classes, spec.side, spec.mean, spec.std)
+    return LinearNetwork(classes, spec.side, spec.mean, spec.std)
 
 
 MODELS: Mapping[str, Architecture] = {

@@ -7,23 +7,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from theory.common.inputs import InputError, parse_object, read_text
+from theory.common.inputs import InputError, parse_object, read_text, usual_radius
 from theory.common.owner import claim_folder
 from theory.results.records import setting_id
+from theory.results.run_files import (
+    BEST,
+    CHECKPOINT,
+    CONFIG,
+    FLAGS,
+    HISTORY,
+    LAST,
+    RECORDS,
+    RESULT,
+    SHARDS,
+    SPLIT,
+    WEIGHTS,
+)
 
 __all__ = [
-    "BEST",
-    "CHECKPOINT",
-    "CONFIG",
     "FILES",
-    "FLAGS",
-    "HISTORY",
-    "LAST",
-    "RECORDS",
-    "RESULT",
-    "SHARDS",
-    "SPLIT",
-    "WEIGHTS",
     "check_data",
     "claim",
     "has_history",
@@ -31,32 +33,11 @@ __all__ = [
     "named_data",
     "origin",
     "read_config",
+    "settings_id",
     "tidy",
     "weights_sha256",
 ]
 
-CONFIG = "config.json"
-"""Its settings and where it was started, written first."""
-SPLIT = "split.json"
-"""Which images are trained on, validated on and tested on."""
-CHECKPOINT = "checkpoint.safetensors"
-"""The state of the training after the last finished epoch; removed when the run is finished."""
-WEIGHTS = "model.safetensors"
-"""The weights whose errors are reported."""
-BEST = "best.safetensors"
-"""The weights of the epoch with the smallest validation error."""
-LAST = "last.safetensors"
-"""The weights of the last epoch, where they are not those reported."""
-FLAGS = "flags.npz"
-"""Whether each test sample withstands nothing at all and each attack."""
-SHARDS = "shards"
-"""Folder of the parts of the evaluation that are done; removed when the run is finished."""
-HISTORY = "history.jsonl"
-"""A line an epoch."""
-RECORDS = "records.jsonl"
-"""The errors as records."""
-RESULT = "result.json"
-"""The errors, written last: with it the run is finished."""
 FILES = (SPLIT, CHECKPOINT, WEIGHTS, BEST, LAST, FLAGS, HISTORY, RECORDS, RESULT, CONFIG)
 """All of them; the last says whose they are."""
 
@@ -78,7 +59,7 @@ def read_config(run: Path) -> Mapping[str, Any]:
             raise InputError(
                 f"{path} is damaged: {name} must be a {kind.__name__}, got {config.get(name)!r:.60}"
             )
-    if _named(config["settings"]) != config["id"]:
+    if settings_id(config["settings"]) != config["id"]:
         raise InputError(f"{path} is damaged: its settings are not those of its id {config['id']!r:.60}")
     return config
 
@@ -154,7 +135,7 @@ def origin(run: Path) -> dict[str, str]:
     before = config["settings"].get("init")
     settings = {k: v for k, v in config["settings"].items() if k != "seed"}
     settings["init"] = before.get("recipe") if isinstance(before, dict) else None
-    return {"run": config["id"], "recipe": _named(settings), "weights": weights_sha256(run)[0]}
+    return {"run": config["id"], "recipe": settings_id(settings), "weights": weights_sha256(run)[0]}
 
 
 def weights_sha256(run: Path) -> tuple[str, str]:
@@ -176,8 +157,13 @@ def weights_sha256(run: Path) -> tuple[str, str]:
     return found, ""
 
 
-def _named(settings: Mapping[str, Any]) -> str:
+def settings_id(settings: Mapping[str, Any]) -> str:
+    """Return the name of settings in JSON, in which a radius counts by its value; nothing if they have none.
+
+    Committed runs have radii in their usual spelling, so that their names are those of the settings as such.
+    """
     try:
-        return setting_id(settings)
-    except (ValueError, RecursionError):  # not a number, or a depth that no setting has
+        radii = {k: usual_radius(settings[k]) for k in ("eps", "train_eps") if k in settings}
+        return setting_id({**settings, **radii})
+    except (ValueError, TypeError, RecursionError):  # not a number, or a depth that no setting has
         return ""

@@ -2,32 +2,36 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, harmonic_mean
 from typing import Any, NamedTuple
 
 import torch
 
 from deep.attacks.evaluate import Evaluation, evaluate, reported
-from deep.runs.folder import BEST, FLAGS, LAST, RECORDS, RESULT, SHARDS, WEIGHTS, tidy
-from deep.runs.settings import Place, Settings
+from deep.data import Dataset
+from deep.runs.folder import tidy
+from deep.runs.place import Place
+from deep.runs.settings import Settings
 from deep.training.checkpoint import save_weights
 from deep.training.loop import Trainer
 from deep.training.seeds import stream
 from theory.common.files import write_atomic
 from theory.results.counts import exact_interval
 from theory.results.records import provenance, records_of, to_jsonl
+from theory.results.run_files import BEST, FLAGS, LAST, RECORDS, RESULT, SHARDS, WEIGHTS
 
-__all__ = ["Outcome", "measure", "report", "save"]
+__all__ = ["FinalEvaluation", "measure", "report", "save", "write_results"]
 
 
-class Outcome(NamedTuple):
+class FinalEvaluation(NamedTuple):
     """What is reported of a run: which test samples withstand its attacks, and of which epoch."""
 
     flags: Evaluation
     epoch: int
 
 
-def measure(settings: Settings, place: Place, trainer: Trainer) -> Outcome:
+def measure(settings: Settings, place: Place, trainer: Trainer) -> FinalEvaluation:
     """Evaluate the network that is reported on the test split; what an interruption left is not redone."""
     flags = evaluate(
         trainer.chosen(settings.report),
@@ -36,13 +40,14 @@ def measure(settings: Settings, place: Place, trainer: Trainer) -> Outcome:
         seed=stream(settings.seed, "test"),
         shards=place.out / SHARDS,
     )
-    return Outcome(flags, trainer.chosen_epoch(settings.report))
+    return FinalEvaluation(flags, trainer.chosen_epoch(settings.report))
 
 
-def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, seconds: float) -> None:
+def save(
+    settings: Settings, place: Place, trainer: Trainer, outcome: FinalEvaluation, seconds: float
+) -> None:
     """Write the results of a run, result.json last."""
-    data = trainer.data
-    counted = outcome.flags.errors(data.classes)
+    data, state = trainer.data, trainer.method.state()
     source = provenance(
         torch=torch.__version__,
         device=str(place.device),
@@ -53,33 +58,55 @@ def save(settings: Settings, place: Place, trainer: Trainer, outcome: Outcome, s
         init=settings.init,
         **_cost(trainer.history),
     )
+    kept = {WEIGHTS: settings.report, BEST: "best"} | ({LAST: "last"} if settings.report == "best" else {})
+    details: dict[str, Any] = {"epoch": outcome.epoch, "warnings": _warnings(trainer), "state": state}
+    if trainer.stopped:
+        details["stopped"] = trainer.stopped
+    weights = {file: trainer.chosen(which).state_dict() for file, which in kept.items()}
+    write_results(settings, place.out, data, outcome.flags, weights, details, source)
+
+
+def write_results(
+    settings: Settings,
+    out: Path,
+    data: Dataset,
+    flags: Evaluation,
+    weights: Mapping[str, Mapping[str, torch.Tensor]],
+    details: Mapping[str, Any],
+    source: Mapping[str, Any],
+) -> None:
+    """Write what a run leaves into its folder, result.json last.
+
+    Args:
+        settings: of the run.
+        out: its folder.
+        data: its splits.
+        flags: of the test split.
+        weights: by the name of their file.
+        details: what else the result has: at least "warnings", and "state", what the method says of classes.
+        source: provenance of every number.
+    """
+    counted = flags.errors(data.classes)
     setting = {k: v for k, v in settings.as_json().items() if k not in ("seed", "method")}
-    setting |= {"eps": trainer.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
+    setting |= {"eps": settings.attack.eps, "eps_text": settings.eps, "n_train": len(data.train)}
+    if settings.train_eps is not None:
+        setting |= {"train_eps": settings.train_radius, "train_eps_text": settings.train_eps}
     if settings.init:
         setting["init"] = settings.init["recipe"]
-    common = {
-        "setting": setting,
-        "attack": outcome.flags.attack,
-        "seed": settings.seed,
-        "method": settings.method,
-    }
-    result = {"id": settings.id, **common, "epoch": outcome.epoch, "classes": data.classes, "n": counted.n}
-    result["warnings"] = [*_warnings(trainer), *outcome.flags.doubts.values()]
-    if trainer.stopped:
-        result["stopped"] = trainer.stopped
-    result |= counted.summary() | {"state": trainer.method.state(), "provenance": source}
-    kept = {WEIGHTS: settings.report, BEST: "best"} | ({LAST: "last"} if settings.report == "best" else {})
-    result["sha256"] = {
-        file: save_weights(place.out / file, trainer.chosen(which).state_dict())
-        for file, which in kept.items()
-    }
-    write_atomic(place.out / FLAGS, outcome.flags.to_bytes())
-    records = records_of(
-        counted, _per_class(trainer.method.state(), data.classes), source="deep", **common, provenance=source
+    if settings.stage:  # which run it is of differs by seed
+        setting["stage"] = {k: settings.stage[k] for k in ("name", "params")}
+    common = {"setting": setting, "attack": flags.attack, "seed": settings.seed, "method": settings.method}
+    result = {"id": settings.id, **common, "classes": data.classes, "n": counted.n, **details}
+    result["warnings"] = [*details["warnings"], *flags.doubts.values()]
+    result |= counted.summary() | {"provenance": source}
+    result["sha256"] = {file: save_weights(out / file, state) for file, state in weights.items()}
+    write_atomic(out / FLAGS, flags.to_bytes())
+    extra = _per_class(details["state"], data.classes)
+    write_atomic(
+        out / RECORDS, to_jsonl(records_of(counted, extra, source="deep", **common, provenance=source))
     )
-    write_atomic(place.out / RECORDS, to_jsonl(records))
-    write_atomic(place.out / RESULT, json.dumps(result, indent=1) + "\n")
-    tidy(place.out)
+    write_atomic(out / RESULT, json.dumps(result, indent=1) + "\n")
+    tidy(out)
 
 
 def _warnings(trainer: Trainer) -> list[str]:
@@ -99,7 +126,7 @@ def _per_class(state: Mapping[str, Any], classes: Sequence[str]) -> dict[str, li
     return {k: v for k, v in state.items() if isinstance(v, list) and len(v) == len(classes)}
 
 
-def report(settings: Settings, trainer: Trainer, outcome: Outcome) -> str:
+def report(settings: Settings, trainer: Trainer, outcome: FinalEvaluation) -> str:
     """Return the errors of every class, and which classes are hard and easy, for a person."""
     data = trainer.data
     counted = outcome.flags.errors(data.classes)

@@ -9,22 +9,15 @@ from torch import nn
 from deep.attacks.evaluate import Attack, reported
 from deep.data import DATASETS, Dataset, restore
 from deep.nets.networks import build
-from deep.runs.folder import (
-    CONFIG,
-    FLAGS,
-    RESULT,
-    SPLIT,
-    WEIGHTS,
-    check_data,
-    is_finished,
-    read_config,
-    weights_sha256,
-)
-from deep.runs.settings import Settings, resumed
+from deep.runs.folder import check_data, is_finished, read_config, weights_sha256
+from deep.runs.place import resumed
+from deep.runs.settings import Settings
 from deep.training.checkpoint import fill
 from deep.training.seeds import stream
 from theory.common.inputs import InputError
+from theory.results.attacks import attack_key
 from theory.results.flags import Evaluation
+from theory.results.run_files import CONFIG, FLAGS, RESULT, SPLIT, WEIGHTS
 
 __all__ = ["Run", "load_run", "network"]
 
@@ -79,7 +72,7 @@ def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu")
         raise InputError(f"{folder / FLAGS} is not of the {len(data.test)} test samples of {folder / SPLIT}")
     warnings = tuple(filter(None, (warning, data.warning)))
     run = Run(settings, data, model.to(place.device).eval(), left, warnings)
-    if left.attacks[1:] != tuple(attack.name for attack in run.attacks):
+    if left.keys[1:] != tuple(attack_key(attack.name) for attack in run.attacks):
         raise InputError(f"{folder / FLAGS} is of other attacks than those of {folder / CONFIG}")
     return run
 

@@ -1,121 +1,235 @@
-"""What fixes the numbers of a run, and the command line that says it."""
+"""What fixes the numbers of a run."""
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, NoReturn
-
-import torch
+from typing import Any
 
 from deep.attacks.evaluate import Attack
-from deep.attacks.pgd import TRAIN_ATTACKS, BatchNorm, TrainAttack
+from deep.attacks.pgd import BATCH_NORM, TRAIN_ATTACKS, BatchNorm, TrainAttack
 from deep.data import DATASETS
 from deep.methods import METHODS
 from deep.nets.networks import MODELS
-from deep.runs.flags import add_place, arguments, parser_of, to_device
-from deep.runs.folder import CONFIG, origin, read_config
-from deep.runs.presets import PRESETS, values
-from theory.common.cli import Parser, one_line, one_of
-from theory.common.inputs import InputError, check_real, parse_radius
-from theory.results.records import setting_id
+from deep.runs.folder import settings_id
+from deep.training.recipe import AMP, CRITERIA, DECAYS, ON_COLLAPSE, SCHEDULES
+from theory.common.fields import built, check_fields, flag_of, setting
+from theory.common.inputs import InputError, parse_radius
+from theory.results.methods import MethodId
 
-__all__ = ["Place", "Settings", "checked", "parse", "resumed"]
-
+__all__ = ["Settings"]
 
 ORIGIN = {"run", "recipe", "weights"}
 REPLAYS = 8  # Shafahi et al., NeurIPS 2019, for CIFAR-10
+LARGEST_SEED = 2**63 - 1
+REPORT = ("last", "best")
+PADDINGS = ("zero", "reflect")
+BY_DATASET = ("model", "epochs", "batch_size", "eps", "val_per_class")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All that fixes the numbers of a run; each field is the flag of the same name.
 
-    What has a default here came when runs had been committed. At its default it is no part of a run's name
-    and records, so that those of such runs stay as they are.
+    A value that is None and stands for one "by data set" and the like is filled in. What is ``later`` came
+    when runs had been committed: at its default it is no part of a run's name and records, so that those of
+    such runs stay as they are.
 
     Raises:
-        InputError: a value makes no sense.
+        InputError: a value is not allowed, or makes no sense beside the others.
+
+    >>> Settings(method="trades", params={"beta": 3}, seed=1).params.beta
+    3.0
     """
 
-    method: str
-    params: Any
-    dataset: str
-    model: str
-    width: int
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    schedule: str
-    ema: float
-    amp: str
-    channels_last: bool
-    compile: bool
-    eps: str
-    steps: int
-    step_size: float
-    eval_steps: int
-    val_every: int
-    select: str
-    report: str
-    init: Mapping[str, str] | None
-    train_per_class: int | None
-    val_per_class: int
-    test_per_class: int | None
-    imbalance: float | None
-    padding: Literal["zero", "reflect"] | None
-    threads: int
-    seed: int
-    train_attack: str = "pgd"
-    train_noise: float | None = None
-    train_reach: float | None = None
-    replays: int | None = None
-    attack_batch_norm: BatchNorm = "eval"
-    eps_warmup: float = 0.0
-    nesterov: bool = False
-    decay: str = "all"
-    lr_warmup: float | None = None
-    label_smoothing: float = 0.0
-    crop: int | None = None
-    on_collapse: str = "warn"
+    method: str = setting("pgd", f"one of {', '.join(METHODS)}", choices=METHODS)
+    params: Any = None
+    dataset: str = setting("digits", f"one of {', '.join(DATASETS)}", choices=DATASETS)
+    model: str = setting(
+        None, f"one of {', '.join(MODELS)}; by data set if None", choices=MODELS, completed=True
+    )
+    width: int = setting(
+        None, "channels of the first stage; as published if None", low=1, high=1024, completed=True
+    )
+    epochs: int = setting(None, "epochs in all; by data set if None", low=1, completed=True)
+    batch_size: int = setting(
+        None, "images a step, over all devices; by data set if None", low=2, completed=True
+    )
+    lr: float = setting(0.1, "largest learning rate", low=0, high=1e6, strict=True)
+    weight_decay: float = setting(5e-4, "L2 penalty", low=0, high=1e6)
+    schedule: str = setting(
+        "piecewise",
+        "learning rate: piecewise (divided by 10 after 50 %% and 75 %% of the epochs), trades (after 75 %% "
+        "and 90 %%), cosine (to 0), one-cycle (up in a straight line, then down to 0)",
+        choices=SCHEDULES,
+    )
+    ema: float = setting(
+        0.0, "decay a step of the averaged weights that are evaluated; off if 0", low=0, below=1
+    )
+    amp: str = setting(
+        "off",
+        "what is computed in bfloat16: off, train (not attacks), all (training attacks too); on a CPU it is "
+        "fast where there are instructions for it, such as avx512_bf16",
+        choices=AMP,
+    )
+    channels_last: bool = setting(False, "another order of the network's memory")
+    compile: bool = setting(False, "compile the network by torch.compile")
+    eps: str = setting(
+        None, "l-infinity radius on [0, 1], such as 8/255; by data set if None", radius=True, completed=True
+    )
+    steps: int = setting(
+        None, "steps of the training attack; 10 of pgd and 1 of others if None", low=1, completed=True
+    )
+    step_size: float = setting(
+        None,
+        "step of the training attack, in units of its radius; by --train-attack if None",
+        low=0,
+        high=1e6,
+        strict=True,
+        completed=True,
+    )
+    eval_steps: int = setting(20, "steps of the evaluation attack, of eps / 4", low=1)
+    val_every: int = setting(1, "epochs from one validation to the next", low=1)
+    select: str = setting(
+        "average",
+        "the best epoch has the smallest robust validation error: average, or of the worst class",
+        choices=CRITERIA,
+    )
+    report: str = setting(
+        "last",
+        "weights whose test errors are reported: of the last or the best epoch; both are kept",
+        choices=REPORT,
+    )
+    init: Mapping[str, str] | None = None
+    stage: Mapping[str, Any] | None = None
+    train_per_class: int | None = setting(None, "training images of each class; all if None", low=1)
+    val_per_class: int = setting(
+        None, "validation images of each class; by data set if None", low=1, completed=True
+    )
+    test_per_class: int | None = setting(None, "test images of each class; all if None", low=1)
+    imbalance: float | None = setting(
+        None, "training images of the first class to those of the last; 1 if None", low=1, high=1e6
+    )
+    padding: str | None = setting(None, "border of images before a crop: zero or reflect", choices=PADDINGS)
+    threads: int = setting(
+        None,
+        "CPU threads, which change sums in the last digit; by data set if None",
+        low=1,
+        high=1024,
+        completed=True,
+    )
+    seed: int = setting(0, "seed of everything random", low=0, high=LARGEST_SEED)
+    train_attack: str = setting(
+        "pgd",
+        "training attack: pgd, fgsm-rs (one step from noise in the ball), nfgsm (one step from wider noise, "
+        "not projected), free (the training step is that of the attack too)",
+        choices=TRAIN_ATTACKS,
+        later=True,
+    )
+    train_noise: float | None = setting(
+        None,
+        "half width of its noise, in units of its radius; by --train-attack if None",
+        low=0,
+        high=1e6,
+        later=True,
+    )
+    train_reach: float | None = setting(
+        None,
+        "what it is projected to, in units of its radius; by --train-attack if None",
+        low=0,
+        high=1e6,
+        later=True,
+    )
+    replays: int | None = setting(
+        None, "times that free trains on a batch in a row; 8 if None", low=1, high=1024, later=True
+    )
+    attack_batch_norm: BatchNorm = setting(
+        "eval", "batch norm of the training attack: eval or train", choices=BATCH_NORM, later=True
+    )
+    eps_warmup: float = setting(
+        0.0,
+        "share of the training in which the training radius rises, from a quarter of it",
+        low=0,
+        high=1,
+        later=True,
+    )
+    nesterov: bool = setting(False, "Nesterov's momentum", later=True)
+    decay: str = setting(
+        "all", "what weight decay is for: all, or matrices alone", choices=DECAYS, later=True
+    )
+    lr_warmup: float | None = setting(
+        None,
+        "share of the training in which one-cycle goes up; 0.4 if None",
+        low=0,
+        strict=True,
+        below=1,
+        later=True,
+    )
+    label_smoothing: float = setting(
+        0.0, "weight of the uniform label in what is trained on", low=0, below=1, later=True
+    )
+    crop: int | None = setting(
+        None, "pixels of the border of images; by data set if None", low=0, high=64, later=True
+    )
+    on_collapse: str = setting(
+        "warn",
+        "at catastrophic overfitting: warn, or stop with the weights of the last validation before",
+        choices=ON_COLLAPSE,
+        later=True,
+    )
+    train_eps: str | None = setting(
+        None, "l-infinity radius of the training attack; --eps if None", radius=True, later=True
+    )
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
-        if parse_radius(self.eps) > 1:
-            raise InputError(f"--eps must be from 0 to 1, since inputs lie in [0, 1], got {self.eps}")
-        check_real("--lr", self.lr, low=0, high=1e6, strict=True)
-        check_real("--weight-decay", self.weight_decay, low=0, high=1e6)
-        check_real("--step-size", self.step_size, low=0, high=1e6, strict=True)
-        if not 0 <= self.ema < 1:
-            raise InputError(f"--ema must be from 0 to below 1, got {self.ema:g}")
-        if self.imbalance is not None:
-            check_real("--imbalance", self.imbalance, low=1, high=1e6)
+        """Check every value, fill in what is by data set and the like, and refuse what makes no sense."""
+        check_fields(self)
+        self._complete()
+        for name in ("eps", "train_eps"):
+            text = getattr(self, name)
+            if text is not None and parse_radius(text) > 1:
+                raise InputError(
+                    f"{flag_of(name)} must be from 0 to 1, since inputs lie in [0, 1], got {text}"
+                )
         for name in ("padding", "crop"):
             if getattr(self, name) is not None and DATASETS[self.dataset].augment is None:
                 raise InputError(f"--{name} is for images that are cropped, those of {self.dataset} are not")
-        if not 0 <= self.label_smoothing < 1:
-            raise InputError(f"--label-smoothing must be from 0 to below 1, got {self.label_smoothing:g}")
-        self._check_schedules()
+        if self.lr_warmup is not None and self.schedule != "one-cycle":
+            raise InputError(f"--lr-warmup is for --schedule one-cycle, got {self.schedule}")
         self._check_train_attack()
         init = self.init or dict.fromkeys(ORIGIN, "")
-        if (
-            not isinstance(init, dict)
-            or set(init) != ORIGIN
-            or not all(isinstance(v, str) for v in init.values())
-        ):
+        texts = isinstance(init, dict) and all(isinstance(v, str) for v in init.values())
+        if not texts or set(init) != ORIGIN:
             raise InputError(f"init must be an object of texts {', '.join(sorted(ORIGIN))}, got {init!r:.60}")
+        if self.stage is not None and (
+            not isinstance(self.stage, Mapping)
+            or {k: type(v) for k, v in self.stage.items()} != {"name": str, "params": dict, "of": dict}
+        ):
+            raise InputError(f"stage must have a name, params and what it is of, got {self.stage!r:.60}")
 
-    def _check_schedules(self) -> None:
-        """Refuse a warm-up that makes no sense."""
-        if self.lr_warmup is not None:
-            if self.schedule != "one-cycle":
-                raise InputError(f"--lr-warmup is for --schedule one-cycle, got {self.schedule}")
-            if not 0 < self.lr_warmup < 1:
-                raise InputError(f"--lr-warmup must be between 0 and 1, got {self.lr_warmup:g}")
-        if not 0 <= self.eps_warmup <= 1:
-            raise InputError(f"--eps-warmup must be from 0 to 1, got {self.eps_warmup:g}")
+    def _complete(self) -> None:
+        """Fill in the hyper-parameters, and what is None and by data set, network or training attack."""
+        kind, data = METHODS[self.method].Params, DATASETS[self.dataset]
+        attack, free = TRAIN_ATTACKS[self.train_attack], self.train_attack == "free"
+        params = {} if self.params is None else self.params
+        if not isinstance(params, kind) and not isinstance(params, Mapping):
+            raise InputError(f"params must be an object, got {self.params!r:.60}")
+        filled = {
+            "params": built(kind, params) if isinstance(params, Mapping) else params,
+            **{name: getattr(data, name) for name in BY_DATASET},
+            "width": MODELS[self.model or data.model].width,
+            "steps": attack.steps,
+            "step_size": attack.step_size,
+            "replays": REPLAYS if free else None,
+            "threads": data.threads or os.cpu_count() or 1,
+        }
+        for name, value in filled.items():
+            if name == "params" or getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        check_fields(self.params)
+        same = self.train_eps is not None and parse_radius(self.train_eps) == parse_radius(self.eps)
+        for name in ["imbalance"] * (self.imbalance == 1) + ["train_eps"] * same:
+            object.__setattr__(self, name, None)  # as though it had not been given
 
     def _check_train_attack(self) -> None:
         """Refuse a training attack that makes no sense, or is not one for the method."""
@@ -126,12 +240,10 @@ class Settings:
                 f"got {self.train_attack}"
             )
         for name in ("train_noise", "train_reach"):
-            flag, value = f"--{name.replace('_', '-')}", getattr(self, name)
-            if value is not None:
-                check_real(flag, value, low=0, high=1e6)
-                if free or len(allowed) == 1:
-                    what = "--train-attack free" if free else f"--method {self.method}"
-                    raise InputError(f"{what} takes no {flag}, got {value:g}")
+            value = getattr(self, name)
+            if value is not None and (free or len(allowed) == 1):
+                what = "--train-attack free" if free else f"--method {self.method}"
+                raise InputError(f"{what} takes no {flag_of(name)}, got {value:g}")
         if free != (self.replays is not None):
             raise InputError("--replays is for --train-attack free")
         if free and (self.steps != 1 or self.attack_batch_norm != "eval"):
@@ -151,138 +263,34 @@ class Settings:
         """Return the attack of the validation errors, the first of those that are reported."""
         return Attack(parse_radius(self.eps), self.eps, self.eval_steps)
 
+    @property
+    def train_radius(self) -> float:
+        """Return the radius of the training attack."""
+        return parse_radius(self.train_eps or self.eps)
+
+    @property
+    def method_id(self) -> MethodId:
+        """Return the method with its hyper-parameters, as `theory.results.methods` compares them."""
+        init = self.init["recipe"] if self.init else None
+        return MethodId.of(self.method, dataclasses.asdict(self.params), init, self.stage)
+
     def as_json(self) -> dict[str, Any]:
         """Return every setting that is given, the method's hyper-parameters as the object "params"."""
-        default = {f.name: f.default for f in dataclasses.fields(self)}
-        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None and v != default[k]}
+        later = {f.name: f.default for f in dataclasses.fields(self) if f.metadata.get("later")}
+        every = dataclasses.asdict(self)
+        return {k: v for k, v in every.items() if v is not None and not (k in later and v == later[k])}
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> "Settings":
+        """Return the settings of an object of JSON, such as `as_json` returns.
+
+        Raises:
+            InputError: a name is unknown, or a value makes no sense.
+        """
+        settings: Settings = built(cls, given)
+        return settings
 
     @property
     def id(self) -> str:
-        """Return the name of these settings."""
-        return setting_id(self.as_json())
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run reads, computes and writes; it is not part of the run's id.
-
-    Args:
-        data_dir: folder of the data files.
-        download: whether data files that are missing are fetched.
-        device: where the network is trained.
-        out: folder of the run.
-        init: run whose weights training starts from.
-        stop_after: epochs after which this command stops, to be resumed by another.
-        tensorboard: whether curves are written for TensorBoard.
-    """
-
-    data_dir: Path | None
-    download: bool
-    device: torch.device
-    out: Path
-    init: Path | None = None
-    stop_after: int | None = None
-    tensorboard: bool = False
-
-
-class _Checker(Parser):
-    """A parser of words that do not come from a command line."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs | {"add_help": False})
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{one_line(message):.1000}")
-
-
-def parse(argv: Sequence[str] | None, kind: type[Parser] = Parser) -> tuple[Settings, Place]:
-    """Return the run that a command line asks for.
-
-    Raises:
-        InputError: a value makes no sense.
-    """
-    first = kind(prog="deep.train", add_help=False)
-    first.add_argument("--method", type=one_of(list(METHODS)), default="pgd")
-    first.add_argument("--preset", type=one_of(list(PRESETS)))
-    first.add_argument("--resume", type=Path)
-    for flag in ("--dataset", "--train-attack", "--schedule", "--model"):
-        first.add_argument(flag)
-    known = first.parse_known_args(argv)[0]
-    if known.resume:
-        return _parse_resume(argv, kind)
-    method, parser = known.method, parser_of(known.method, kind)
-    if known.preset:
-        parser.set_defaults(**values(known.preset, vars(known)))
-    args, params_class = vars(parser.parse_args(argv)), METHODS[method].Params
-    del args["preset"]  # what it says is what is kept
-    params = params_class(**{f.name: args.pop(f.name) for f in dataclasses.fields(params_class)})
-    fields = {f.name for f in dataclasses.fields(Place)} - {"init"}
-    place = {name: args.pop(name) for name in fields}
-    place |= {"device": to_device(place["device"]), "init": args["init"]}
-    for name in ("model", "epochs", "batch_size", "eps", "val_per_class"):
-        if args[name] is None:
-            args[name] = getattr(DATASETS[args["dataset"]], name)
-    kind_of = TRAIN_ATTACKS[args["train_attack"]]
-    for name in ("steps", "step_size"):
-        args[name] = getattr(kind_of, name) if args[name] is None else args[name]
-    if args["train_attack"] == "free" and args["replays"] is None:
-        args["replays"] = REPLAYS
-    args["width"] = args["width"] or MODELS[args["model"]].width
-    args["imbalance"] = None if args["imbalance"] == 1 else args["imbalance"]
-    args["threads"] = args["threads"] or DATASETS[args["dataset"]].threads or os.cpu_count() or 1
-    args["init"] = origin(args["init"]) if args["init"] else None
-    settings = Settings(params=params, **args)
-    place["out"] = place["out"] or Path("runs/deep") / settings.id
-    return settings, Place(**place)
-
-
-def _parse_resume(argv: Sequence[str] | None, kind: type[Parser]) -> tuple[Settings, Place]:
-    """Return the run of the folder after --resume; only flags of its place go with that."""
-    parser = kind(prog="deep.train", description="Go on with a run; its settings are in its folder.")
-    parser.add_argument("--resume", type=Path, required=True, metavar="RUN", help="folder of the run")
-    add_place(parser)
-    parser.set_defaults(device=None)  # the one that the run had
-    args = vars(parser.parse_args(argv))
-    run = args.pop("resume")
-    args["data_dir"] = args["data_dir"] and str(args["data_dir"])
-    if args.pop("out"):
-        raise InputError("--resume RUN takes no --out: the run stays in its folder")
-    return resumed(read_config(run), run, **args)
-
-
-def checked(given: Mapping[str, Any]) -> tuple[Settings, Place]:
-    """Return the run that flags given by name ask for, checked as those of a command line are.
-
-    Raises:
-        InputError: a flag is unknown or a value makes no sense.
-    """
-    return parse(arguments(given), _Checker)
-
-
-def resumed(config: Mapping[str, Any], run: Path, **place: Any) -> tuple[Settings, Place]:
-    """Return the run of a folder.
-
-    Args:
-        config: see `read_config`.
-        run: the folder.
-        place: flags of `Place` given now, None where they were not.
-
-    Raises:
-        InputError: the settings make no sense, or are not those of the run's id.
-    """
-    given = dict(config["settings"])
-    init, params = given.pop("init", None), given.pop("params", {})
-    place = {name: config.get(name) for name in ("data_dir", "device")} | {
-        k: v for k, v in place.items() if v is not None
-    }
-    try:
-        if not isinstance(params, dict):
-            raise InputError(f"params must be an object, got {params!r:.60}")
-        flags = given | {k: v for k, v in (params | place | {"out": str(run)}).items() if v is not None}
-        settings, where = checked(flags)
-        settings = dataclasses.replace(settings, init=init)
-        if settings.id != config["id"]:
-            raise InputError(f"they are not those of its id {config['id']!r:.60}")
-    except (InputError, ValueError) as error:
-        raise InputError(f"{run / CONFIG}: the settings cannot be used: {error}") from None
-    return settings, where
+        """Return the name of these settings: equal for radii of one value, however they are spelled."""
+        return settings_id(self.as_json())

@@ -16,14 +16,15 @@ from deep.methods.base import Context
 from deep.training.loop import Trainer
 from deep.training.recipe import Recipe
 from deep.training.seeds import stream
+from theory.common.fields import built
 from theory.common.inputs import InputError, check_count, parse_radius
 from theory.results.counts import ClassErrors
 
-__all__ = ["Training", "train"]
+__all__ = ["TrainedNetwork", "train"]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainedNetwork:
     """What `train` leaves.
 
     Args:
@@ -54,7 +55,7 @@ def train(
     eval_steps: int = 20,
     seed: int = 0,
     **recipe: Any,
-) -> Training:
+) -> TrainedNetwork:
     """Train a network on tensors by a method of the field, such as FRL (Xu et al., 2021).
 
     The loop, the methods and the random numbers are those of ``python -m deep.train``, which keeps a run,
@@ -125,19 +126,10 @@ def train(
     if not 2 <= batch_size <= len(x):
         raise InputError(f"batch_size must be from 2 to {len(x)}, the training samples, got {batch_size}")
     data = Dataset("tensors", names, samples, held_out, held_out, "", None)
-    trainer = Trainer(model, kind(_params(kind, params or {}), context), data, settings, attack)
+    trainer = Trainer(model, kind(built(kind.Params, params or {}), context), data, settings, attack)
     while not trainer.finished:
         trainer.train_epoch()
-    return Training(trainer.chosen("last").eval(), trainer.errors(), trainer.history)
-
-
-def _params(kind: Any, given: Mapping[str, Any]) -> Any:
-    """Return the hyper-parameters of a method."""
-    names = [f.name for f in dataclasses.fields(kind.Params)]
-    for name in given:
-        if name not in names:
-            raise InputError(f"{name!r:.60} is no hyper-parameter; allowed: {', '.join(names) or 'none'}")
-    return kind.Params(**given)
+    return TrainedNetwork(trainer.chosen("last").eval(), trainer.errors(), trainer.history)
 
 
 def _split(x: Tensor, y: Tensor, classes: Sequence[str], device: torch.device) -> Split:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figs.archive import Archive, Trained
+from paper_figs.archive import Archive, TrainedNetworks
 from paper_figs.marks import HATCHES, error_bars, legend_name, rotation
 from paper_figs.summary import TOGETHER, percent, whiskers
 
@@ -60,7 +60,7 @@ def compute(archive: Archive) -> list[Bars]:
     return out
 
 
-def _bars(trained: Trained, key: str, labels: Sequence[str], base_of: Mapping[str, str]) -> Bars:
+def _bars(trained: TrainedNetworks, key: str, labels: Sequence[str], base_of: Mapping[str, str]) -> Bars:
     comparison, labels = trained.comparison, tuple(dict.fromkeys(labels))
     heights = {q: {m: percent(comparison, m, q) for m in labels} for q in PANELS}
     classes = (*comparison.classes, *TOGETHER)

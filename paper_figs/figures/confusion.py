@@ -1,6 +1,6 @@
 """Which classes an attack turns into which, before and after a remedy (after Lee et al., 2024: DAFA)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,17 +8,17 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figs.archive import Archive, RunFiles, Trained
+from paper_figs.archive import Archive, TrainedNetworks
 from paper_figs.marks import rotation
-from theory.common.inputs import InputError
+from theory.results.runs import RunFiles
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Maps", "caption", "compute", "draw"]
 
 SECTION = "networks"
 TITLE = "Confusion under attack"
 COMMAND = "python -m deep.link RUN..."
-REMEDIES = ("DAFA", "FRL both")
-"""How the names of remedies begin that are shown where they are; otherwise the first there is."""
+SHOWN: Collection[tuple[str, str | None]] = {("dafa", None), ("frl", "both")}
+"""Names and variants of the methods that are shown where they are; otherwise the first there is."""
 SAID = 3.0
 """Shares and changes from so many percent on are written as numbers."""
 Array = npt.NDArray[np.float64]
@@ -48,25 +48,22 @@ class Maps:
 
 
 def compute(archive: Archive) -> list[Maps]:
-    """Return the maps of each protocol and remedy whose runs have been linked to theory.
-
-    Raises:
-        InputError: a link has no confusion of the classes of its run.
-    """
+    """Return the maps of each protocol and remedy whose runs have been linked to theory."""
     out = []
     for trained in archive.trained:
-        linked = {m: [r for r in runs if r.link] for m, runs in trained.runs.items()}
+        linked, known = trained.linked(), trained.comparison.methods
         pairs = [(base, m) for m, base in trained.base_of.items() if linked[m] and linked[base]]
-        chosen = [(base, m) for base, m in pairs if m.startswith(REMEDIES)] or pairs[:1]
+        chosen = [(base, m) for base, m in pairs if (known[m].name, known[m]["variant"]) in SHOWN]
+        chosen = chosen or pairs[:1]
         out += [_maps(trained, names, (linked[names[0]], linked[names[1]])) for names in chosen]
     return out
 
 
 def _maps(
-    trained: Trained, names: tuple[str, str], runs: tuple[Sequence[RunFiles], Sequence[RunFiles]]
+    trained: TrainedNetworks, names: tuple[str, str], runs: tuple[Sequence[RunFiles], Sequence[RunFiles]]
 ) -> Maps:
     classes = trained.comparison.classes
-    counts = [[_counts(run, classes) for run in members] for members in runs]
+    counts = [[run.link.confused("attacked") for run in members if run.link] for members in runs]
     shares = [
         100 * np.mean([c / c.sum(axis=1, keepdims=True) for c in members], axis=0) for members in counts
     ]
@@ -74,23 +71,6 @@ def _maps(
     key = f"{trained.key}_{names[1].replace(' ', '_')}"
     sizes = len(runs[0]), len(runs[1])
     return Maps(key, trained.comparison.title, names, classes, np.array(shares), sizes, n)
-
-
-def _counts(run: RunFiles, classes: Sequence[str]) -> Array:
-    """Return how many images of each class a network takes for each class under attack, shape (C, C)."""
-    link = run.link or {}
-    found = link.get("confusion")
-    try:
-        counts = np.array(found["attacked"], np.float64) if isinstance(found, dict) else np.empty(0)
-    except (KeyError, TypeError, ValueError):
-        counts = np.empty(0)
-    size = len(classes)
-    good = list(link.get("classes", ())) == list(classes) and counts.shape == (size, size)
-    if not good or not (counts >= 0).all() or not counts.sum(axis=1).all():
-        raise InputError(
-            f"link.json of {run.name} must have confusion.attacked, counts of {size} x {size} classes"
-        )
-    return counts
 
 
 def caption(data: Maps) -> str:

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from paper_figs.archive import Archive, RunFiles
+from paper_figs.archive import Archive
 from paper_figs.marks import MARKERS, legend_name
 from theory.common.inputs import InputError
+from theory.results.runs import RunFiles
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Curves", "caption", "compute", "draw"]
 
@@ -67,7 +68,7 @@ def compute(archive: Archive) -> list[Curves]:
     """
     out = []
     for trained in archive.trained:
-        found = {m: [r for r in runs if r.history] for m, runs in trained.runs.items() if m.startswith("FRL")}
+        found = {m: [r for r in trained.runs[m] if r.history] for m in trained.comparison.named("frl")}
         found = {m: runs for m, runs in found.items() if runs}
         if found:
             classes = trained.comparison.classes

@@ -15,7 +15,7 @@ from paper_figs.archive import Archive
 from paper_figs.marks import MARKERS, points
 from paper_figs.simulated import REMEDIES, Trained, average, sizes, trained, worst
 from theory.gaussian.constrained import ParetoFront, pareto_front
-from theory.gaussian.fairness import class_errors
+from theory.gaussian.fairness import bias_z_scores
 from theory.gaussian.mixture import GaussianMixture
 
 __all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "Front", "caption", "compute", "draw"]
@@ -102,7 +102,7 @@ def _front(mixture: GaussianMixture, eps: float, runs: Sequence[Trained]) -> Fro
     front = pareto_front(margin, mixture.sigma, mixture.K, 201)
     largest = max([run.errors.rates("robust_error")[1] for run in interior], default=0.0)
     last = max(margin + mixture.sigma * float(ndtri(largest)), front.bias[-1])
-    plus, minus = class_errors(np.linspace(front.bias[-1], last, 100), margin, mixture.sigma, mixture.K)
+    plus, minus = bias_z_scores(np.linspace(front.bias[-1], last, 100), margin, mixture.sigma, mixture.K)
     beyond = np.stack([(ndtr(plus) + ndtr(minus)) / 2, ndtr(minus)], axis=1)
     return Front(mixture.K, eps, front, beyond, counted)
 

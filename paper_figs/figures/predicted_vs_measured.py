@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figs.archive import Archive, RunFiles, Trained
+from paper_figs.archive import Archive, TrainedNetworks
 from paper_figs.summary import ENOUGH
-from theory.common.inputs import InputError
 from theory.results.counts import mean_interval
+from theory.results.runs import RunFiles
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Scatter", "caption", "compute", "draw"]
 
@@ -51,15 +50,11 @@ class Scatter:
 
 
 def compute(archive: Archive) -> list[Scatter]:
-    """Return the points of each protocol whose runs have been linked to theory, some methods at a time.
-
-    Raises:
-        InputError: a link lacks what is drawn, or is of other classes than its run.
-    """
+    """Return the points of each protocol whose runs have been linked to theory, some methods at a time."""
     out = []
     for trained in archive.trained:
         ordered = (*trained.bases, *trained.remedies)
-        linked = {m: [r for r in trained.runs[m] if r.link] for m in ordered}
+        linked = trained.linked()
         labels = [m for m in ordered if linked[m]]
         for start in range(0, len(labels), COLUMNS):
             key = trained.key if start == 0 else f"{trained.key}_{start // COLUMNS + 1}"
@@ -67,39 +62,20 @@ def compute(archive: Archive) -> list[Scatter]:
     return out
 
 
-def _scatter(key: str, trained: Trained, runs: Mapping[str, Sequence[RunFiles]]) -> Scatter:
+def _scatter(key: str, trained: TrainedNetworks, runs: Mapping[str, Sequence[RunFiles]]) -> Scatter:
     classes = trained.comparison.classes
     points, fails, ranks = {}, {}, {}
     for label, members in runs.items():
+        links = [run.link for run in members if run.link is not None]
         for quantity in QUANTITIES:
             here = label, quantity
-            points[here] = 100 * _points([_numbers(run, quantity, classes) for run in members])
-            failures = [[c in run.link["failures"][quantity] for c in range(len(classes))] for run in members]
+            points[here] = 100 * _points([link.errors(quantity) for link in links])
+            failures = [[c in link.failures[quantity] for c in range(len(classes))] for link in links]
             fails[here] = np.mean(failures, axis=0) >= 0.5
-            found = [run.link["rank_correlation"][quantity].get("value") for run in members]
-            ranks[here] = tuple(float(v) for v in found if v is not None)
+            values = [link.agreement("rank_correlation", quantity).get("value") for link in links]
+            ranks[here] = tuple(float(v) for v in values if v is not None)
     title = f"{trained.comparison.protocol['dataset']}; {trained.comparison.protocol['attack']}"
     return Scatter(key, title, classes, {m: len(r) for m, r in runs.items()}, points, fails, ranks)
-
-
-def _numbers(run: RunFiles, quantity: str, classes: Sequence[str]) -> Array:
-    """Return predicted and measured error of each class with low and high, shape (2, C, 3)."""
-    link: Mapping[str, Any] = run.link or {}
-    try:
-        sides = [link[side] for side in ("predicted", "measured")]
-        numbers = np.array(
-            [[s[quantity], s["low"][quantity], s["high"][quantity]] for s in sides], np.float64
-        )
-        good = {*link["failures"][quantity]} <= {*range(len(classes))} and list(link["classes"]) == [*classes]
-        good = good and isinstance(link["rank_correlation"][quantity], Mapping)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        good, numbers = False, np.empty(0)
-    if not good or numbers.shape != (2, 3, len(classes)) or not ((numbers >= 0) & (numbers <= 1)).all():
-        raise InputError(
-            f"link.json of {run.name} must have predicted and measured {quantity} of {len(classes)} "
-            "classes with low and high, failures and rank_correlation"
-        )
-    return numbers.swapaxes(1, 2)
 
 
 def _points(runs: Sequence[Array]) -> Array:

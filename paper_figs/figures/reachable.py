@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 from paper_figs.archive import Archive
 from paper_figs.marks import arms
 from paper_figs.simulated import COUNTED, REMEDIES, Trained, each, sizes, trained
-from theory.gaussian.fairness import class_errors, reachable_bias
+from theory.gaussian.fairness import bias_z_scores, reachable_bias
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.optimal import optimal_bias
 from theory.gaussian.problem import Problem, Uniform
@@ -119,7 +119,7 @@ def _panel(mixture: GaussianMixture, eps: float, quantity: str, runs: Sequence[T
     spans = {"all": (low, high), "reweight": (low, jump), "remargin": remargin_biases(mixture)}
     curves = {}
     for name, (first, last) in spans.items():
-        z = class_errors(
+        z = bias_z_scores(
             np.linspace(first, last, 400), direction.mu - radius * direction.rho, mixture.sigma, mixture.K
         )
         curves[name] = np.stack([ndtr(v) for v in z], axis=1)

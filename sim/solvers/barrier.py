@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from sim.solvers.training_problem import Problem, Result
+from sim.solvers.training_problem import Result, TrainingProblem
 from theory.common.inputs import InputError
 from theory.gaussian.adversary import dual_norm
 
@@ -61,7 +61,7 @@ class _Norm:
 
 
 @dataclass(frozen=True)
-class _State:
+class _PathPoint:
     """A point of the path with Newton's equations: gradient and Hessian in (w, b)."""
 
     w: Array
@@ -73,6 +73,8 @@ class _State:
 
 def smooth_abs(s: Array, mu: float) -> tuple[Array, Array, Array]:
     """Return the largest of k s + mu ln(1 - k^2) over |k| < 1, the maximiser k, and its derivative in s."""
+    # The derivative s - 2 mu k / (1 - k^2) is 0 at k = s / (mu + sqrt(s^2 + mu^2)), where 1 - k^2 is
+    # 2 mu / (mu + root); by the envelope theorem k is also the slope in s of the maximum.
     root = np.hypot(s, mu)
     k = s / (mu + root)
     return k * s + mu * np.log(2 * mu / (mu + root)), k, mu / (root * (mu + root))
@@ -88,6 +90,8 @@ def smooth_norm(w: Array, norm: str, mu: float) -> _Norm:
         value, u, curvature = smooth_abs(w, mu)
         return _Norm(float(value.sum()), u, curvature, (0.0, u))
     if norm == "l2":
+        # f(||w||) with f' = k: the gradient is k w / ||w|| = w / (mu + root), whose derivative is
+        # I / (mu + root) less a part along w.
         length = np.array([np.linalg.norm(w)])
         value, _, _ = smooth_abs(length, mu)
         root = float(np.hypot(length[0], mu))
@@ -97,6 +101,9 @@ def smooth_norm(w: Array, norm: str, mu: float) -> _Norm:
 
 
 def _smooth_max(w: Array, mu: float) -> _Norm:
+    # max |w_j| is the least t with |w_j| <= t. At the minimum the barrier forces mu / (t - |w_j|) and
+    # mu / (t + |w_j|) add to 1, the slope of t. Their sum falls in t: bisection, on t - max |w| so that no
+    # digit of the smallest distance is lost.
     size, d = np.abs(w), len(w)
     top = float(size.max())
     rest = top - size
@@ -109,6 +116,9 @@ def _smooth_max(w: Array, mu: float) -> _Norm:
     t = top + low
     at_zero = 2 * mu * d - 2 * mu * d * np.log(2 * mu * d)
     value = t - mu * float(np.log(near).sum() + np.log(far).sum()) - at_zero
+    # u_j is the difference of the two forces at w_j: their sum over all j is 1, so ||u||_1 < 1, strictly
+    # inside. The Hessian is that at fixed t less what the motion of t takes (implicit function theorem), a
+    # rank one.
     one, two = mu / near, mu / far
     total = float(one.sum() + two.sum())
     diagonal = (one / near + two / far) / total
@@ -116,10 +126,11 @@ def _smooth_max(w: Array, mu: float) -> _Norm:
     return _Norm(value, np.sign(w) * (one - two) / total, diagonal, (-1 / float(diagonal.sum()), across))
 
 
-def pull_of(problem: Problem, t: Array, r: Array, mu: float) -> _Pull:
+def pull_of(problem: TrainingProblem, t: Array, r: Array, mu: float) -> _Pull:
     """Return the smooth loss at scores t from which an attack takes r."""
     a, loss = problem.a, problem.loss
     if loss.name == "squared":
+        # (|1 - t| + r)^2, the largest squared error over the ball, with a smooth absolute value
         size, k, curvature = smooth_abs(1 - t, mu)
         whole = size + r
         return _Pull(
@@ -133,13 +144,14 @@ def pull_of(problem: Problem, t: Array, r: Array, mu: float) -> _Pull:
         s = 1 - (t - r)
         size, k, curvature = smooth_abs(s, 2 * mu)
         value, h = (size + s) / 2, a * curvature / 2
+        # (1 + k) / 2 cancels where k is near -1: there it is written without the difference
         p = np.where(
             s < 0, mu * (1 + 2 * mu / (np.hypot(s, 2 * mu) - s)) / (2 * mu + np.hypot(s, 2 * mu)), (1 + k) / 2
         )
     return _Pull(float(a @ value), a * p, a * p, h, -h, h)
 
 
-def solve_barrier(problem: Problem, w: Array, b: float, gap: float) -> Result:
+def solve_barrier(problem: TrainingProblem, w: Array, b: float, gap: float) -> Result:
     """Minimise the objective.
 
     Args:
@@ -154,6 +166,9 @@ def solve_barrier(problem: Problem, w: Array, b: float, gap: float) -> Result:
     rows = np.column_stack([problem.y[:, None] * np.concatenate([problem.plus, problem.minus]), problem.y])
     if not np.isfinite(rows).all():
         raise InputError("samples must be finite numbers")
+    # Path following: Newton's steps at one weight mu of the barrier until the decrement is small against mu,
+    # then a fifth of the weight. Not every point of the path is needed exactly: a dual point is tried as
+    # soon as the end of a full step would be near the path, since the gap there is of the order of mu.
     mu, best = 0.5, Result(w, b, problem.objective(w, b), -np.inf, 0)
     state = _state(problem, rows, w, b, mu)
     for steps in range(1, STEPS + 1):
@@ -165,6 +180,7 @@ def solve_barrier(problem: Problem, w: Array, b: float, gap: float) -> Result:
                 best = result
             if best.objective - best.bound <= gap or mu < 1e-3 * gap:
                 break
+        # mu falls once a tenth of a sample's share mu / n of the barrier is left to gain, not earlier.
         if decrement > max(0.1 * mu / len(rows), NOISE):
             state = _search(problem, rows, state, x, decrement, mu)
             margins = problem.margins(state.w, state.b)
@@ -178,15 +194,19 @@ def solve_barrier(problem: Problem, w: Array, b: float, gap: float) -> Result:
     return best
 
 
-def _state(problem: Problem, rows: Array, w: Array, b: float, mu: float) -> _State:
+def _state(problem: TrainingProblem, rows: Array, w: Array, b: float, mu: float) -> _PathPoint:
     """Return the point (w, b) of the smooth problem."""
+    # the barrier of the norm is weighted by the radius in the objective: mu is shared among its d terms
     norm = smooth_norm(w, problem.norm, mu / (len(w) * max(*problem.eps, 1e-3)))
     pull = pull_of(problem, rows @ np.append(w, b), problem.e * norm.value, mu)
-    return _State(w, b, pull.value + problem.l2 / 2 * float(w @ w), pull, norm)
+    return _PathPoint(w, b, pull.value + problem.l2 / 2 * float(w @ w), pull, norm)
 
 
-def _equations(problem: Problem, rows: Array, state: _State) -> tuple[Array, Array]:
+def _equations(problem: TrainingProblem, rows: Array, state: _PathPoint) -> tuple[Array, Array]:
     """Return the gradient and the Newton step x, shape (d + 1,)."""
+    # The objective is L(t, r) with scores t = rows (w, b) and losses of margin r = e N(w), N the smooth norm
+    # with gradient u. The chain rule gives rows' L_tt rows, the mixed terms rows' (L_tr e) u' and its
+    # transpose, (e' L_rr e) u u', and the slope in r, the radius e.beta, times the Hessian of N.
     pull, e, d = state.pull, problem.e, len(state.w)
     radius = float(e @ pull.beta)
     u = np.append(state.norm.u, 0.0)
@@ -198,6 +218,7 @@ def _equations(problem: Problem, rows: Array, state: _State) -> tuple[Array, Arr
     hessian[:d, :d] += state.norm.times(radius)
     diagonal = np.einsum("ii->i", hessian)
     diagonal[:d] += problem.l2
+    # Positive in exact arithmetic; a growing ridge where rounding makes it not.
     ridge = 0.0
     while True:
         try:
@@ -209,7 +230,9 @@ def _equations(problem: Problem, rows: Array, state: _State) -> tuple[Array, Arr
     return gradient, cho_solve(factor, gradient, check_finite=False)
 
 
-def _search(problem: Problem, rows: Array, state: _State, x: Array, decrement: float, mu: float) -> _State:
+def _search(
+    problem: TrainingProblem, rows: Array, state: _PathPoint, x: Array, decrement: float, mu: float
+) -> _PathPoint:
     """Return the first point along Newton's step that is low enough."""
     t = 1.0
     while True:
@@ -219,8 +242,11 @@ def _search(problem: Problem, rows: Array, state: _State, x: Array, decrement: f
         t /= 2
 
 
-def _certify(problem: Problem, rows: Array, state: _State, x: Array, steps: int) -> Result:
+def _certify(problem: TrainingProblem, rows: Array, state: _PathPoint, x: Array, steps: int) -> Result:
     """Return the point at the end of a small Newton step, with the bound of its dual point."""
+    # Slopes at the end of the step, to first order. Newton's equation for b says that sum y alpha is 0 there;
+    # the ball and the bounds of the dual hold as long as the step is small. A hinge has its bounds put in by
+    # hand.
     pull, e = state.pull, problem.e
     images, taken = rows @ x, e * float(state.norm.u @ x[:-1])
     alpha = pull.alpha + pull.tt * images + pull.tr * taken

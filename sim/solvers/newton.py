@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from sim.solvers.training_problem import Problem
+from sim.solvers.training_problem import TrainingProblem
 
-__all__ = ["TIGHT", "Dual", "Point", "Rows", "Step"]
+__all__ = ["TIGHT", "Dual", "Point", "SampleTable", "NewtonStep"]
 
 Array = npt.NDArray[np.float64]
 Table = npt.NDArray[np.floating]
@@ -44,7 +44,7 @@ class Point:
     alpha: Array
 
     @classmethod
-    def of(cls, problem: Problem, w: Array, b: float, margins: Array | None = None) -> "Point":
+    def of(cls, problem: TrainingProblem, w: Array, b: float, margins: Array | None = None) -> "Point":
         """Return the point (w, b); its margins may be known."""
         m = problem.margins(w, b) if margins is None else margins
         objective = float(problem.a @ problem.loss.value(m)) + problem.l2 / 2 * float(w @ w)
@@ -61,23 +61,27 @@ class Dual:
     radius: float
 
     @classmethod
-    def of(cls, problem: Problem, alpha: Array) -> "Dual":
+    def of(cls, problem: TrainingProblem, alpha: Array) -> "Dual":
         """Return the point alpha."""
         plus, minus = problem.pulls(alpha)
         return cls(alpha, (plus, minus), plus - minus, float(problem.e @ alpha))
 
-    def bound(self, problem: Problem, w: Array) -> float:
-        """Return the lower bound of the objective that the point gives; see `Problem.bound` for its reach."""
+    def bound(self, problem: TrainingProblem, w: Array) -> float:
+        """Return the lower bound of the objective that the point gives (`TrainingProblem.bound`)."""
         return problem.bound(self.alpha, self.alpha, self.pulls, 2 * float(np.abs(w).sum()))
 
 
-class Rows:
+class SampleTable:
     """Copy of the samples with a column 1 and a column -y e, in single precision unless small."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: TrainingProblem) -> None:
         """Copy the samples of ``problem``."""
+        # Products with the table take nearly all of the time, and half of it in single precision. Below `FEW`
+        # weights the Hessian is formed and eliminated, which is fast and needs the digits.
         k, d = problem.plus.shape
         self.table: Table = self._fill(problem, np.float64 if d <= FEW else np.float32)
+        # Columns are scaled to size 1 before conjugate gradients (Jacobi's preconditioner); 128 samples of
+        # each class know a size well enough for that.
         some = np.concatenate([self.table[:128, :-1], self.table[k : k + 128, :-1]])
         size = np.sqrt(np.einsum("ij,ij->j", some, some) / len(some))
         self.scale = 1 / np.where(size > 0, size, 1).astype(np.float64)
@@ -86,7 +90,7 @@ class Rows:
         self.index, self.part = np.arange(d + 2), self.table
 
     @staticmethod
-    def _fill(problem: Problem, kind: type[np.floating]) -> Table:
+    def _fill(problem: TrainingProblem, kind: type[np.floating]) -> Table:
         k, d = problem.plus.shape
         table = np.empty((len(problem.y), d + 2), kind)
         table[:k, :d], table[k:, :d] = problem.plus, problem.minus
@@ -99,6 +103,9 @@ class Rows:
 
     def covering(self, free: Mask, near: Mask) -> tuple[Index, Table]:
         """Return columns that cover the free weights and the bias, and their table."""
+        # A product with a copy of the columns costs what the copy has, not what is free in it. So the copy is
+        # kept while most of it is free, and renewed, with some columns that are about to become free, when
+        # it is too wide or lacks one. Bias and radius, the last two columns, are always in it.
         d = len(free)
         outside = np.ones(d + 2, bool)
         outside[self.index] = False
@@ -112,15 +119,20 @@ class Rows:
         return self.index[:-1], self.part
 
 
-class Step:
+class NewtonStep:
     """Newton's equations at one point; ``shift`` is the part by which the radius is lowered."""
 
-    def __init__(self, problem: Problem, rows: Rows, point: Point, dual: Dual, shift: float) -> None:
+    def __init__(
+        self, problem: TrainingProblem, rows: SampleTable, point: Point, dual: Dual, shift: float
+    ) -> None:
         """Set up the equations at ``point``, whose sample weights are those of ``dual``."""
         assert problem.loss.curvature is not None
         self.problem, self.rows, self.shift = problem, rows, shift
         self.adversarial = max(problem.eps) > 0
         self.h = problem.a * problem.loss.curvature(point.alpha / problem.a)
+        # On the orthant of these signs ||w||_1 = s.w is linear. A weight at 0 would move against the
+        # gradient, to the side of its dual vector; it is free to if |dual_j| > radius, where 0 is not
+        # optimal: the subgradient of radius |w_j| at 0 is [-radius, radius].
         self.signs = np.where(point.w != 0, np.sign(point.w), np.sign(dual.pull)) * self.adversarial
         self.free = (point.w != 0) | (np.abs(dual.pull) > dual.radius)
         self.near = np.abs(dual.pull) > NEAR * dual.radius
@@ -129,6 +141,8 @@ class Step:
 
     def residual_of(self, dual: Dual, w: Array) -> Array:
         """Return the gradient at w where the samples have the weights of ``dual``, shape (d + 1,)."""
+        # d/dw of the objective: every sample pulls w towards y x and is held back by e s; the shift keeps a
+        # part of the radius in reserve, so that rounding does not leave the dual point infeasible.
         out = np.empty(len(w) + 1)
         radius = (1 - self.shift) * dual.radius
         out[:-1] = (radius * self.signs - dual.pull + self.problem.l2 * w) * self.free
@@ -144,12 +158,15 @@ class Step:
         mask: Mask = w * self.signs < 0
         return mask
 
-    def images(self, x: Array, problem: Problem) -> Array:
+    def images(self, x: Array, problem: TrainingProblem) -> Array:
         """Return A x, shape (n,), in the precision of ``problem``."""
         return problem.scores(x[:-1], float(x[-1])) - problem.e * float(self.signs @ x[:-1])
 
     def within(self, w: Array, accuracy: float) -> Array:
         """Return Newton's step x that sets weights of w - x to 0 where they would change their sign."""
+        # Two-metric projection would clip the weights that change their sign; Newton's step for the others
+        # was computed as if they had not been. Instead they are set to 0 exactly (x_j = w_j), taken out of
+        # the equations, and the others solve what that leaves: H x = residual, in turn, on fewer weights.
         x = self.solve(self.residual, accuracy)
         way = self.rows.problem
         for _ in range(REPAIRS):
@@ -159,11 +176,13 @@ class Step:
             x[:-1][crossed] = w[crossed]
             self.free &= ~crossed
             self.factor = None
+            # H x = A'(D A x) + l2 x, by the same code that makes a dual vector of sample weights, here D A x
             image = Dual.of(way, self.h * self.images(x, way))
             rest = self.residual.copy()
             rest[:-1] -= image.pull - image.radius * self.signs + way.l2 * x[:-1]
             rest[:-1] *= self.free
             rest[-1] -= float(way.y @ image.alpha)
+            # what is left is small against the first residual, and is solved as accurately as that was
             size = float(np.linalg.norm(rest))
             if size > 0:
                 x += self.solve(rest, min(0.5, accuracy * float(np.linalg.norm(self.residual)) / size))
@@ -176,6 +195,8 @@ class Step:
 
     def _eliminate(self, residual: Array) -> Array:
         """Solve by Cholesky's method on what is free."""
+        # The factor is kept for the corrections of one step. Single precision may leave a Hessian that is not
+        # positive; then it is summed in double precision, with a ridge of rounding's size.
         index, table = self.rows.covering(self.free, self.near)
         inside = np.append(self.free, True)[index]
         if self.factor is None:
@@ -191,6 +212,8 @@ class Step:
 
     def _hessian(self, index: Index, table: Table, inside: Mask) -> Array:
         """Return the Hessian on those columns that are ``inside``."""
+        # With X the columns and c = -y e the last one, a row of A is X_i + c_i s. So A'DA is X'DX plus the
+        # rank-two part s (c'DX) + its transpose + (c'Dc) s s'; the bias has no sign and takes none of it.
         half = table * np.sqrt(self.h).astype(table.dtype)[:, None]
         full = (half.T @ half).astype(np.float64)
         signs = np.append(self.signs, 0.0)[index]
@@ -202,6 +225,8 @@ class Step:
     def _conjugate(self, residual: Array, accuracy: float) -> Array | None:
         """Solve by conjugate gradients in single precision; None if they do not converge."""
         index, table = self.rows.covering(self.free, self.near)
+        # Everything is brought to size 1, since single precision underflows at 1e-38: unknowns by the size of
+        # their columns, curvatures by their sum, the right side by its largest entry.
         unit, total = self.rows.scale[index], float(self.h.sum())
         scaled = residual[index] * unit
         size = float(np.abs(scaled).max())
@@ -216,6 +241,7 @@ class Step:
         square = float(r @ r)
         stop = accuracy**2 * square
         for _ in range(ITERATIONS):
+            # image = D A p in two products with the table: the column of the radius has the factor s.p
             np.multiply(scale, p, out=v[:-1])
             v[-1] = signs @ v[:-2]
             image = table @ v
@@ -226,6 +252,7 @@ class Step:
             if l2 > 0:
                 q[:-1] += l2 * v[:-2]
             q *= scale
+            # the textbook's step (Hestenes and Stiefel, 1952), in place
             step = np.float32(square / max(float(p @ q), 1e-37))
             x += step * p
             r -= step * q

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from sim.solvers.newton import TIGHT, Dual, Point, Rows, Step
-from sim.solvers.training_problem import Problem, Result
+from sim.solvers.newton import TIGHT, Dual, NewtonStep, Point, SampleTable
+from sim.solvers.training_problem import Result, TrainingProblem
 from theory.common.inputs import InputError
 
 __all__ = ["solve_orthant"]
@@ -34,7 +34,7 @@ STEPS = 60
 """Newton steps that are allowed."""
 
 
-def solve_orthant(problem: Problem, w: Array, b: float, gap: float) -> Result:
+def solve_orthant(problem: TrainingProblem, w: Array, b: float, gap: float) -> Result:
     """Minimise the objective of a loss that has a curvature.
 
     Args:
@@ -51,6 +51,9 @@ def solve_orthant(problem: Problem, w: Array, b: float, gap: float) -> Result:
     seen, steps = np.zeros(len(w), bool), 0
     if not np.isfinite(dual.pull).all():
         raise InputError("samples must be finite numbers")
+    # Working sets: the problem is solved on the columns whose dual vector is near its bound, the largest
+    # always among them. The dual point of the few is tried on all columns; those that it violates join, until
+    # none does. Most columns of images are never looked at.
     while True:
         seen |= (point.w != 0) | (np.abs(dual.pull) > NEAR * dual.radius)
         seen[np.abs(dual.pull).argmax()] = True
@@ -71,18 +74,24 @@ def solve_orthant(problem: Problem, w: Array, b: float, gap: float) -> Result:
             return Result(w, point.b, point.objective, bound, steps)
 
 
-def _newton(problem: Problem, point: Point, dual: Dual | None, gap: float) -> tuple[Point, Dual, float, int]:
+def _newton(
+    problem: TrainingProblem, point: Point, dual: Dual | None, gap: float
+) -> tuple[Point, Dual, float, int]:
     """Return the minimiser, a dual point with its bound, and the number of steps."""
-    rows = Rows(problem)
+    # Two phases. On the way steps are inexact (the forcing term of inexact Newton methods: the residual
+    # itself, between the bounds of `LOOSE`) and in single precision. Close to the end, in double precision, a
+    # step is solved as exactly as the certificate needs.
+    rows = SampleTable(problem)
     way, close = rows.problem, False
     dual = dual or Dual.of(way, point.alpha)
     best = point, dual, 0.0
     for count in range(1, STEPS + 1):
-        step = Step(problem, rows, point, dual, _shift(point, dual, gap) if close else 0.0)
+        step = NewtonStep(problem, rows, point, dual, _shift(point, dual, gap) if close else 0.0)
         if close:
             x = step.within(point.w, TIGHT)
         else:
             x = step.solve(step.residual, float(np.clip(2 * step.size(), *LOOSE)))
+        # A full step that stays in its orthant minimises the quadratic model there: its end is certified.
         if close and not step.crossed(point.w - x[:-1]).any():
             new, dual = _certify(problem, step, point, x)
             bound = dual.bound(problem, new.w)
@@ -92,8 +101,10 @@ def _newton(problem: Problem, point: Point, dual: Dual | None, gap: float) -> tu
                 return *best, count
             point = new if new.objective < point.objective else _search(problem, step, point, x)
         else:
+            # From w = 0 the direction is right but the length is not: curvature falls away from 0.
             if not point.w.any():
                 x = _stretch(way, step, point, x)
+            # residual.x is Newton's decrement: twice what the model says is left to gain
             close = close or count > STEPS // 4
             close = close or float(step.residual @ x) < CLOSE * min(1.0, point.objective)
             way = problem if close else way
@@ -112,8 +123,10 @@ def _shift(point: Point, dual: Dual, gap: float) -> float:
     return min(1e-6, SHIFT * gap / cost) if cost > 0 else 0.0
 
 
-def _search(problem: Problem, step: Step, point: Point, x: Array) -> Point:
+def _search(problem: TrainingProblem, step: NewtonStep, point: Point, x: Array) -> Point:
     """Return the first point w - t x, with weights of a wrong sign set to 0, that is low enough."""
+    # Armijo's rule along the projected path (Bertsekas, 1982): the fall that is asked for is that of the
+    # gradient times the way actually moved, after weights of a wrong sign stopped at 0.
     t = 1.0
     while True:
         w, b = point.w - t * x[:-1], point.b - t * float(x[-1])
@@ -126,9 +139,11 @@ def _search(problem: Problem, step: Step, point: Point, x: Array) -> Point:
         t /= 2
 
 
-def _stretch(problem: Problem, step: Step, point: Point, x: Array) -> Array:
+def _stretch(problem: TrainingProblem, step: NewtonStep, point: Point, x: Array) -> Array:
     """Return the first step, made as long as is best with the best bias."""
     assert problem.loss.curvature is not None
+    # w is the step without weights of a wrong sign; margins are c_0 (margins of w) + c_1 y. Three Newton
+    # steps on the two numbers c minimise the objective over length and bias, at the price of one product.
     w = -x[:-1] * (x[:-1] * step.signs <= 0)
     rows = np.stack([problem.margins(w, 0.0), problem.y])
     penalty = np.diag([problem.l2 * float(w @ w), 0.0])
@@ -144,8 +159,12 @@ def _stretch(problem: Problem, step: Step, point: Point, x: Array) -> Array:
     return np.append(-c[0] * w, point.b - c[1]) if np.isfinite(c).all() and c[0] > 0 else x
 
 
-def _certify(problem: Problem, step: Step, point: Point, x: Array) -> tuple[Point, Dual]:
+def _certify(problem: TrainingProblem, step: NewtonStep, point: Point, x: Array) -> tuple[Point, Dual]:
     """Solve Newton's equations to the end and return the new point and its dual point."""
+    # The dual point alpha - D A x, of the linearised sample weights at the end of the step, has the gradient
+    # of the model there as its violation: 0 if the equations are solved exactly. Each round solves for what
+    # the last has left, measured in double precision (iterative refinement), until the violation is within
+    # half of what the shift keeps in reserve.
     total, moved = np.zeros_like(x), np.zeros_like(point.alpha)
     for _ in range(6):
         total += x
@@ -156,6 +175,7 @@ def _certify(problem: Problem, step: Step, point: Point, x: Array) -> tuple[Poin
         if left <= allowed:
             break
         x = step.solve(residual, max(TIGHT, 0.2 * allowed / left))
+    # Margins of the new point are the old ones less A x, which is at hand, unless refinement crossed a sign.
     w, b = point.w - total[:-1], point.b - float(total[-1])
     crossed = step.crossed(w)
     if crossed.any():

@@ -5,7 +5,6 @@ naturally. `sim.solvers.training_problem` says what is minimised and why the gap
 """
 
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +12,17 @@ import numpy.typing as npt
 from sim.solvers.barrier import solve_barrier
 from sim.solvers.losses import loss_of
 from sim.solvers.orthant import solve_orthant
-from sim.solvers.training_problem import Problem
-from theory.common.inputs import InputError, check_real
+from sim.solvers.training_problem import TrainingProblem
+from theory.common.inputs import InputError, Radius, check_radii, check_real
 from theory.gaussian.adversary import NORMS
 from theory.gaussian.linear import LinearClassifier
 
-__all__ = ["Pair", "Solution", "is_smooth", "problem_of", "setting_of", "solve"]
+__all__ = ["Pair", "Radii", "Solution", "is_smooth", "problem_of", "setting_of", "solve"]
 
 Array = npt.NDArray[np.float64]
 Pair = tuple[float, float]
+Radii = Radius | tuple[Radius, Radius]
+"""One radius for both classes, or that of class +1 and that of class -1."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def solve(
     *,
     loss: str = "logistic",
     norm: str = "linf",
-    eps: float | Pair = 0.0,
+    eps: Radii = 0.0,
     weights: Pair = (1.0, 1.0),
     l2: float = 0.0,
     gap: float = 1e-8,
@@ -60,7 +61,8 @@ def solve(
         minus: samples of class -1, shape (n_-, d).
         loss: logistic, hinge, exponential or squared.
         norm: norm of the adversary: linf, l2 or l1.
-        eps: its radius, or those of class +1 and -1 (Remargin), >= 0, in units of x.
+        eps: its radius, or those of class +1 and -1 (Remargin), >= 0, in units of x; numbers or texts such as
+            8/255.
         weights: weight of each sample of class +1 and -1 (Reweight), > 0.
         l2: penalty, >= 0, in units of x^2.
         gap: largest duality gap, relative to max(1, objective).
@@ -69,6 +71,11 @@ def solve(
     Raises:
         InputError: an argument is outside its domain, separable classes leave the loss without a minimiser,
             or the gap is not reached.
+
+    >>> plus, minus = np.array([[1.0, 0.2], [2.0, -1.0], [-0.5, 0.1]]), np.array([[-1.0, 0.3], [0.4, -0.2]])
+    >>> solution = solve(plus, minus, eps="1/4")
+    >>> solution.classifier.weights.round(3).tolist(), solution.gap <= 1e-8
+    ([0.734, 0.0], True)
     """
     problem, unit = problem_of(plus, minus, loss, norm, eps, weights, l2)
     check_real("gap", gap, low=0, strict=True)
@@ -90,15 +97,15 @@ def solve(
     return Solution(LinearClassifier(result.w / unit, result.b), result.objective, reached, result.steps)
 
 
-def is_smooth(problem: Problem) -> bool:
+def is_smooth(problem: TrainingProblem) -> bool:
     """Say whether the objective is smooth where the signs of the weights are known."""
     kinks = problem.loss.curvature is None or (problem.loss.name == "squared" and max(problem.eps) > 0)
     return problem.norm == "linf" and not kinks
 
 
 def problem_of(
-    plus: Array, minus: Array, loss: str, norm: str, eps: float | Pair, weights: Pair, l2: float
-) -> tuple[Problem, float]:
+    plus: Array, minus: Array, loss: str, norm: str, eps: Radii, weights: Pair, l2: float
+) -> tuple[TrainingProblem, float]:
     """Return the problem in units in which samples are of order 1, and that unit.
 
     Raises:
@@ -120,25 +127,18 @@ def problem_of(
         plus, minus = plus / unit, minus / unit
     norm = norm if max(radii) > 0 else "linf"
     radii = radii[0] / unit, radii[1] / unit
-    return Problem(plus, minus, loss_of(loss), norm, radii, shares, penalty / unit**2), unit
+    return TrainingProblem(plus, minus, loss_of(loss), norm, radii, shares, penalty / unit**2), unit
 
 
-def setting_of(eps: float | Pair, weights: Pair, n_plus: int, n_minus: int) -> tuple[Pair, Pair]:
+def setting_of(eps: Radii, weights: Pair, n_plus: int, n_minus: int) -> tuple[Pair, Pair]:
     """Return the radius of each class, and the weight of its samples where all weights add to 1.
 
     Raises:
         InputError: an argument is outside its domain.
     """
-    radii = [check_real("eps", e, low=0) for e in _pair("eps", eps)]
-    costs = [check_real("weights", c, low=0, strict=True) for c in _pair("weights", weights)]
+    radii = check_radii("eps", eps)
+    if not isinstance(weights, (tuple, list)) or len(weights) != 2:
+        raise InputError(f"weights must be one number of each class, got {weights!r:.60}")
+    costs = [check_real("weights", c, low=0, strict=True) for c in weights]
     total = costs[0] * n_plus + costs[1] * n_minus
-    return (radii[0], radii[1]), (costs[0] / total, costs[1] / total)
-
-
-def _pair(name: str, value: object) -> tuple[object, object]:
-    """Return a value of each class."""
-    if isinstance(value, Real):
-        return value, value
-    if isinstance(value, (tuple, list)) and len(value) == 2:
-        return value[0], value[1]
-    raise InputError(f"{name} must be a number or one of each class, got {value!r:.60}")
+    return radii, (costs[0] / total, costs[1] / total)

@@ -25,7 +25,7 @@ from sim.solvers.losses import Loss
 from theory.common.inputs import InputError
 from theory.gaussian.adversary import best_direction, dual_norm
 
-__all__ = ["Problem", "Result"]
+__all__ = ["TrainingProblem", "Result"]
 
 Array = npt.NDArray[np.float64]
 Samples = npt.NDArray[np.floating]
@@ -50,7 +50,7 @@ class Result:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class TrainingProblem:
     """Data and objective; samples of class +1 come first, then those of class -1.
 
     Args:

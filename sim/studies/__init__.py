@@ -7,7 +7,7 @@ from functools import cache
 from types import MappingProxyType
 
 from sim.studies.simulations import study_of_statement
-from sim.studies.study import Study
+from sim.studies.study import SimulationStudy
 from theory.theorems import statements
 
 __all__ = ["studies"]
@@ -17,7 +17,7 @@ SHARED = ("grid_runs", "simulations", "study", "tasks")
 
 
 @cache
-def studies() -> Mapping[str, Study]:
+def studies() -> Mapping[str, SimulationStudy]:
     """Return every study by its name."""
     names = [m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED]
     own = {n: importlib.import_module(f"{__name__}.{n}").STUDY for n in names}

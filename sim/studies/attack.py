@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sim.studies.study import Outcome, Setting, Study
-from sim.testing.bands import Comparison, Verdict
+from sim.studies.study import Setting, SimulationStudy, StudyOutcome
+from sim.testing.bands import NamedVerdict, Verdict
 from sim.testing.iterative import compare
 from theory.gaussian.adversary import NORMS
 from theory.results.counts import exact_interval
@@ -25,7 +25,7 @@ def settings(n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     return [{"classes": classes[i % 5], "norm": NORMS[i % 3], "dim": 10} for i in range(n)]
 
 
-def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
+def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Attack random samples of random scores at a radius where about a third of them are not robust."""
     classes, d, norm = setting["classes"], setting["dim"], setting["norm"]
     weights = rng.standard_normal((classes, d))
@@ -37,18 +37,18 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
     comparisons = [_none(f"{name}, {found.missed} missed: found although robust", found.wrong)]
     if classes == 2:
         comparisons.append(_none(f"{name}: missed", found.missed))
-    return Outcome(comparisons)
+    return StudyOutcome(comparisons)
 
 
-def _none(what: str, count: int) -> Comparison:
+def _none(what: str, count: int) -> NamedVerdict:
     """Compare a number of samples that theory says is 0."""
     low, high = exact_interval(count, SAMPLES)
     verdict = "differs" if count else "agrees"
     interval, p_value = (float(low), float(high)), float(not count)
-    return Comparison(what, Verdict(0.0, count / SAMPLES, interval, p_value, 1 / SAMPLES, verdict))
+    return NamedVerdict(what, Verdict(0.0, count / SAMPLES, interval, p_value, 1 / SAMPLES, verdict))
 
 
-STUDY = Study(
+STUDY = SimulationStudy(
     summary="Steepest ascent is exact on linear scores of two classes, and misses some of several.",
     settings=settings,
     run=run,

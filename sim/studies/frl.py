@@ -18,8 +18,8 @@ from scipy.special import expit
 
 from sim.learning.biases import Learnt, draw_scores, threshold_scale
 from sim.learning.threshold import Thresholds
-from sim.studies.study import Outcome, Setting, Study
-from sim.testing.bands import Comparison, Verdict, judge
+from sim.studies.study import Setting, SimulationStudy, StudyOutcome
+from sim.testing.bands import NamedVerdict, Verdict, judge
 from theory.claims.simulation import Law, Training
 from theory.gaussian.constrained import frl
 from theory.gaussian.fairness import reachable_bias, reweight_odds
@@ -85,19 +85,19 @@ def ascend(train: Train, law: Law, tau: float, rate: float, epochs: int = EPOCHS
     return Ascent(*np.array(rows).T)
 
 
-def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
+def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Ascend, and compare where it ends with theory."""
     K, m, tau = setting["K"], setting["m"], setting["tau"]
     law = Law(margin=m, widths=(K, 1.0))
     plus, minus = (draw_scores(law, label, N, rng) for label in (1, -1))
     if setting["loss"] == "logistic":
         ascent = ascend(_logistic(plus[:20_000], minus[:20_000]), law, tau, setting["rate"], epochs=60)
-        return Outcome([_counted("jumps of logistic training", 0, ascent.jumps)])
+        return StudyOutcome([_counted("jumps of logistic training", 0, ascent.jumps)])
     ascent = ascend(Thresholds(-plus, -minus).best, law, tau, setting["rate"])
     solution = frl(m, 1.0, K, tau)
     if solution.duality_gap:
         odds = float(reachable_bias(m, 1.0, K)[1])
-        return Outcome([
+        return StudyOutcome([
             _near("phi at the jump", (odds - 1) / (odds + 1), ascent, 0.05),
             _counted("settled", 0, int(ascent.jumps < 3)),
         ])  # fmt: skip
@@ -111,27 +111,27 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
         errors = int((label * (draw_scores(law, label, N, rng) + bias) <= 0).sum())
         predicted = law.error(training.bias, label)
         verdict = judge(predicted, (ends[0], ends[1]), errors, N, alpha / 3)
-        comparisons.append(Comparison(f"error of {name}", verdict))
+        comparisons.append(NamedVerdict(f"error of {name}", verdict))
     slope = np.diff([float(reweight_odds(training.bias + s, m, 1.0, K)) for s in (-width, width)])[0]
     comparisons.append(_near("phi", 2 * float(solution.multiplier), ascent, 0.02 + abs(float(slope)) / 4))
-    return Outcome(comparisons)
+    return StudyOutcome(comparisons)
 
 
-def _near(what: str, predicted: float, ascent: Ascent, reach: float) -> Comparison:
+def _near(what: str, predicted: float, ascent: Ascent, reach: float) -> NamedVerdict:
     """Compare the mean of phi in the second half with a prediction, within a numerical reach."""
     measured = float(ascent.phi[ascent.late].mean())
     verdict = "differs" if abs(measured - predicted) > reach else "agrees"
     interval = (measured - reach, measured + reach)
-    return Comparison(
+    return NamedVerdict(
         what, Verdict(predicted, measured, interval, 0.0 if verdict == "differs" else 1.0, reach, verdict)
     )
 
 
-def _counted(what: str, predicted: int, found: int) -> Comparison:
+def _counted(what: str, predicted: int, found: int) -> NamedVerdict:
     """Compare a number that theory gives exactly."""
     same = found == predicted
     verdict = "agrees" if same else "differs"
-    return Comparison(what, Verdict(predicted, found, (found, found), float(same), 0.0, verdict))
+    return NamedVerdict(what, Verdict(predicted, found, (found, found), float(same), 0.0, verdict))
 
 
 def _logistic(plus: Array, minus: Array) -> Train:
@@ -156,7 +156,7 @@ def _logistic(plus: Array, minus: Array) -> Train:
     return train
 
 
-STUDY = Study(
+STUDY = SimulationStudy(
     summary="Dual ascent settles at theory's multiplier, or jumps for ever where there is a duality gap.",
     settings=lambda n, rng: SETTINGS,
     run=run,

@@ -1,10 +1,8 @@
-"""One training run of the sweep: train, count errors on fresh samples, compare with theory."""
+"""One training run of the grid: train, count errors on fresh samples, compare with theory."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +16,12 @@ from sim.testing.bands import BUDGET, Bands, Verdict, bias_bands, judge, logisti
 from theory.common.inputs import InputError, parse_radius
 from theory.gaussian.linear import LinearClassifier
 from theory.gaussian.mixture import CLASSES, GaussianMixture
-from theory.gaussian.optimal import optimal_classifier
+from theory.gaussian.problem import optimal_classifier
 from theory.gaussian.surrogate import logistic_optimum
 from theory.results.counts import ClassErrors
 from theory.results.records import Record, records_of
 
-__all__ = ["SAMPLES", "Row", "Task", "count", "execute", "tasks"]
+__all__ = ["SAMPLES", "GridRun", "Row", "count", "grid_runs", "train_and_judge"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,7 +30,7 @@ SAMPLES = {"threshold": (2_000_000, 1_000_000), "logistic": (100_000, 100_000)}
 
 
 @dataclass(frozen=True)
-class Task:
+class GridRun:
     """One training run and its evaluation at each radius of ``evaluate``."""
 
     mixture: GaussianMixture
@@ -52,15 +50,15 @@ class Task:
 class Row:
     """The verdicts of one error of one classifier, for class +1 and class -1."""
 
-    task: Task
+    run: GridRun
     eps: str
     quantity: str
     verdicts: tuple[Verdict, Verdict]
 
 
-def tasks(
+def grid_runs(
     dim: int, eta: float, sigma: float, Ks: Sequence[float], radii: Sequence[str], seed: int
-) -> list[Task]:
+) -> list[GridRun]:
     """Return every training run of a grid.
 
     Args:
@@ -88,39 +86,32 @@ def tasks(
         for theory in (optimal_classifier, logistic_optimum):
             theory(mixture, parse_radius(eps))  # refuses what cannot be solved before any work
         evaluate = tuple(radii) if eps == "0" else (eps,)
-        out.append(Task(mixture, rule, eps, evaluate, (seed, i), BUDGET / comparisons))
+        out.append(GridRun(mixture, rule, eps, evaluate, (seed, i), BUDGET / comparisons))
     return out
 
 
-def execute(task: Task, source: Mapping[str, Any]) -> tuple[list[Row], list[Record]]:
-    """Train, count the errors on fresh samples and compare them with theory.
-
-    Args:
-        task: what to train.
-        source: provenance of the records, taken where the command line is known.
-    """
+def train_and_judge(run: GridRun) -> tuple[list[Row], list[Record]]:
+    """Train, count the errors on fresh samples and compare them with theory; records have no provenance."""
     with threadpool_limits(1):
-        started = time.perf_counter()
-        rng = np.random.default_rng(task.seed)
-        n_train, n_test = SAMPLES[task.rule]
-        eps = parse_radius(task.train_eps)
-        if task.rule == "logistic":
-            classifier = solve(*draw(task.mixture, n_train, rng), eps=eps).classifier
-            scores = tuple(x @ classifier.weights + classifier.bias for x in draw(task.mixture, n_test, rng))
+        rng = np.random.default_rng(run.seed)
+        n_train, n_test = SAMPLES[run.rule]
+        eps = parse_radius(run.train_eps)
+        if run.rule == "logistic":
+            classifier = solve(*draw(run.mixture, n_train, rng), eps=eps).classifier
+            scores = tuple(x @ classifier.weights + classifier.bias for x in draw(run.mixture, n_test, rng))
         else:
-            weights = optimal_classifier(task.mixture, eps).linear().weights
+            weights = optimal_classifier(run.mixture, eps).linear().weights
             direction = LinearClassifier(weights, 0.0)
-            classifier = train_bias(weights, *draw_scores(task.mixture, direction, n_train, rng), eps)
-            scores = draw_scores(task.mixture, classifier, n_test, rng)
+            classifier = train_bias(weights, *draw_scores(run.mixture, direction, n_train, rng), eps)
+            scores = draw_scores(run.mixture, classifier, n_test, rng)
         rows, records = [], []
-        for i, text in enumerate(task.evaluate):
+        for i, text in enumerate(run.evaluate):
             counted = count(classifier, scores, parse_radius(text))
-            new = [_row(task, "robust_error", text, counted)]
+            new = [_row(run, "robust_error", text, counted)]
             if i == 0:
-                new.insert(0, _row(task, "natural_error", "0", counted))
+                new.insert(0, _row(run, "natural_error", "0", counted))
             rows += new
-            made = {**source, "seconds": round(time.perf_counter() - started, 3)}
-            records += list(_records(task, text, counted, new, made))
+            records += list(_records(run, text, counted, new))
     return rows, records
 
 
@@ -132,37 +123,35 @@ def count(classifier: LinearClassifier, scores: Sequence[Array], eps: float) -> 
     return ClassErrors(CLASSES, tuple(len(m) for m in margins), natural, robust)
 
 
-def _row(task: Task, quantity: str, eps: str, counted: ClassErrors) -> Row:
-    predicted, bands = _theory(task, parse_radius(eps))
+def _row(run: GridRun, quantity: str, eps: str, counted: ClassErrors) -> Row:
+    predicted, bands = _theory(run, parse_radius(eps))
     errors = counted.counts(quantity)
     first, second = (
-        judge(p, band, int(k), n, task.alpha)
+        judge(p, band, int(k), n, run.alpha)
         for p, band, k, n in zip(predicted, bands, errors, counted.n, strict=True)
     )
-    return Row(task, eps, quantity, (first, second))
+    return Row(run, eps, quantity, (first, second))
 
 
-def _theory(task: Task, eps: float) -> tuple[Array, Bands]:
+def _theory(run: GridRun, eps: float) -> tuple[Array, Bands]:
     """Return the predicted errors of both classes at radius ``eps`` and the bands of training."""
-    train_eps, n = parse_radius(task.train_eps), 2 * SAMPLES[task.rule][0]
-    if task.rule == "logistic":
-        optimum = logistic_optimum(task.mixture, train_eps)
-        z = optimum.linear().z_scores(task.mixture, eps)
-        return ndtr(z), logistic_bands(optimum, n, eps, task.alpha)
-    optimal = optimal_classifier(task.mixture, train_eps)
-    return ndtr(optimal.z_scores(eps)), bias_bands(optimal, n, eps, task.alpha)
+    train_eps, n = parse_radius(run.train_eps), 2 * SAMPLES[run.rule][0]
+    if run.rule == "logistic":
+        optimum = logistic_optimum(run.mixture, train_eps)
+        z = optimum.linear().z_scores(run.mixture, eps)
+        return ndtr(z), logistic_bands(optimum, n, eps, run.alpha)
+    optimal = optimal_classifier(run.mixture, train_eps)
+    return ndtr(optimal.z_scores(eps)), bias_bands(optimal, n, eps, run.alpha)
 
 
-def _records(
-    task: Task, eps: str, counted: ClassErrors, rows: list[Row], source: Mapping[str, Any]
-) -> Iterator[Record]:
-    n_train, n_test = SAMPLES[task.rule]
-    setting = asdict(task.mixture) | {
+def _records(run: GridRun, eps: str, counted: ClassErrors, rows: list[Row]) -> Iterator[Record]:
+    n_train, n_test = SAMPLES[run.rule]
+    setting = asdict(run.mixture) | {
         "eps": parse_radius(eps),
         "eps_text": eps,
-        "train_eps": parse_radius(task.train_eps),
-        "training": task.training,
-        "rule": task.rule,
+        "train_eps": parse_radius(run.train_eps),
+        "training": run.training,
+        "rule": run.rule,
         "n_train_per_class": n_train,
         "n_test_per_class": n_test,
     }
@@ -170,9 +159,9 @@ def _records(
     common = {
         "source": "sim",
         "setting": setting,
-        "seed": task.seed[0],
-        "method": f"{task.training}-{task.rule}",
-        "provenance": source,
+        "seed": run.seed[0],
+        "method": f"{run.training}-{run.rule}",
+        "provenance": {},
     }
     for record in records_of(counted, **common, attack=f"exact inner maximum, l-infinity, eps={eps}"):
         verdict = verdicts.get((record.quantity, record.label))

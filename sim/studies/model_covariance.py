@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from sim.sampling.draws import shared_covariance
-from sim.studies.study import Outcome, Setting, Study
-from sim.testing.bands import Comparison
+from sim.studies.study import Setting, SimulationStudy, StudyOutcome
+from sim.testing.bands import NamedVerdict
 from sim.testing.counting import SAMPLES, compare_errors
 from theory.gaussian.adversary import NORMS
 from theory.gaussian.linear import LinearClassifier
@@ -37,7 +37,7 @@ def _draw(rng: np.random.Generator, norm: str) -> dict[str, Any]:
     }
 
 
-def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
+def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Count the errors of both classes under the natural and under the robust optimum."""
     theta, S, eps, norm = (setting[k] for k in ("theta", "covariance", "eps", "norm"))
     samples = shared_covariance(theta, S).draw(rng, SAMPLES)
@@ -51,18 +51,18 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
         "natural": (w0, mu0, {0.0: _errors(accuracies.standard), eps: (attacked[0], attacked[1])}),
         "robust": (w, margin, {0.0: _errors(accuracies.robust_trained), eps: _errors(accuracies.robust)}),
     }
-    found: list[Comparison] = []
+    found: list[NamedVerdict] = []
     for name, (weights, m, predicted) in cases.items():
         classifier = LinearClassifier(weights, float(-shift / m))
         found += compare_errors(name, classifier, samples, predicted, norm=norm, alpha=alpha / 2)
-    return Outcome(found)
+    return StudyOutcome(found)
 
 
 def _errors(accuracies: tuple[float, float]) -> tuple[float, float]:
     return 1 - accuracies[0], 1 - accuracies[1]
 
 
-STUDY = Study(
+STUDY = SimulationStudy(
     summary="With a full covariance and unequal priors the errors of attacked samples are those of theory.",
     settings=settings,
     run=run,

@@ -11,12 +11,12 @@ import numpy as np
 from scipy.special import ndtr
 
 from sim.sampling.draws import isotropic
-from sim.studies.study import Outcome, Setting, Study
-from sim.testing.bands import Comparison
+from sim.studies.study import Setting, SimulationStudy, StudyOutcome
+from sim.testing.bands import NamedVerdict
 from sim.testing.counting import SAMPLES, compare_errors
 from theory.gaussian.adversary import NORMS
 from theory.gaussian.linear import LinearClassifier
-from theory.gaussian.problem import Problem, Solution, Uniform
+from theory.gaussian.problem import GaussianClassifier, Problem, Uniform
 
 __all__ = ["STUDY"]
 
@@ -53,7 +53,7 @@ def _draw(rng: np.random.Generator, norm: str, *, class_radii: bool) -> dict[str
     } | ({"train_eps": [round(1.2 * eps, 4), round(0.6 * eps, 4)]} if class_radii else {})
 
 
-def _solve(setting: Setting) -> tuple[Problem, Mapping[str, Solution]]:
+def _solve(setting: Setting) -> tuple[Problem, Mapping[str, GaussianClassifier]]:
     theta = tuple(setting["theta"]) if "theta" in setting else Uniform(setting["dim"], setting["eta"])
     given = {k: setting[k] for k in ("sigma", "K", "norm", "prior_pos") if k in setting}
     problem = Problem(theta=theta, cost=tuple(setting.get("cost", (1.0, 1.0))), **given)
@@ -66,12 +66,12 @@ def _moderate(setting: Setting) -> bool:
     return bool(np.abs(z).max() <= MODERATE)
 
 
-def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
+def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Count the natural and robust errors of both classes under each of the four classifiers."""
     problem, solutions = _solve(setting)
     samples = isotropic(problem).draw(rng, SAMPLES)
     eps = setting["eps"]
-    found: list[Comparison] = []
+    found: list[NamedVerdict] = []
     for name, solution in solutions.items():
         radius = 0.0 if name == "natural" else sum(setting.get("train_eps", (eps, eps))) / 2
         weights = problem.direction(radius).weights
@@ -86,10 +86,10 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
         found += compare_errors(
             name, classifier, samples, predicted, norm=problem.norm, alpha=alpha / len(solutions)
         )
-    return Outcome(found)
+    return StudyOutcome(found)
 
 
-STUDY = Study(
+STUDY = SimulationStudy(
     summary="For any mean, norm, priors, costs and radii the errors of attacked samples are those of theory.",
     settings=settings,
     run=run,

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.sampling.draws import Stable
-from sim.studies.study import Outcome, Setting, Study
-from sim.testing.bands import Comparison
+from sim.studies.study import Setting, SimulationStudy, StudyOutcome
+from sim.testing.bands import NamedVerdict
 from sim.testing.counting import SAMPLES, compare_errors
 from theory.gaussian.linear import LinearClassifier
 from theory.variants.stable import stable_cdf, stable_margin, stable_optimum
@@ -53,11 +53,11 @@ def direction(theta: npt.ArrayLike, eps: float, alpha: float) -> npt.NDArray[np.
     return np.asarray(w / (np.abs(w) ** alpha).sum() ** (1 / alpha))
 
 
-def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
+def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Count the errors of both classes under the natural and under the robust optimum."""
     theta, scale, index, eps = (setting[k] for k in ("theta", "scale", "alpha", "eps"))
     samples = Stable(np.array(theta), scale, index).draw(rng, SAMPLES)
-    found: list[Comparison] = []
+    found: list[NamedVerdict] = []
     for name, radius in (("natural", 0.0), ("robust", eps)):
         w = direction(theta, radius, index)
         margin = stable_margin(theta, radius, index)
@@ -71,10 +71,10 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
         predicted = {e: errors((e - radius) * reach) for e in (0.0, eps)} | {radius: optimum.errors}
         classifier = LinearClassifier(w, optimum.bias)
         found += compare_errors(name, classifier, samples, predicted, norm="linf", alpha=alpha / 2)
-    return Outcome(found)
+    return StudyOutcome(found)
 
 
-STUDY = Study(
+STUDY = SimulationStudy(
     summary="With stable noise of any index the errors of attacked samples are those of theory.",
     settings=settings,
     run=run,

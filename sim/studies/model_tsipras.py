@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from sim.sampling.draws import Tsipras
-from sim.studies.study import Outcome, Setting, Study
-from sim.testing.bands import Comparison
+from sim.studies.study import Setting, SimulationStudy, StudyOutcome
+from sim.testing.bands import NamedVerdict
 from sim.testing.counting import SAMPLES, compare_errors
 from theory.gaussian.linear import LinearClassifier
 from theory.variants.tsipras import TsiprasModel, linear_error, natural_svm
@@ -36,7 +36,7 @@ def _draw(rng: np.random.Generator, ratio: float) -> dict[str, Any]:
     }
 
 
-def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
+def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Count the natural and robust errors of both classes under each classifier."""
     model = TsiprasModel(dim=setting["dim"], p=setting["p"], eta=setting["eta"])
     root = float(np.sqrt(model.dim))
@@ -48,7 +48,7 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
         "random weights": (setting["w1"], np.array(setting["weights"])),
     }
     samples = Tsipras(model).draw(rng, SAMPLES)
-    found: list[Comparison] = []
+    found: list[NamedVerdict] = []
     for name, (w1, weights) in classifiers.items():
         predicted = {
             e: (p, p) for e in (0.0, setting["eps"]) for p in [linear_error(model, w1, weights, 0.0, e)]
@@ -56,10 +56,10 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
         classifier = LinearClassifier(np.concatenate([[w1], weights]), 0.0)
         share = alpha / len(classifiers)
         found += compare_errors(name, classifier, samples, predicted, norm="linf", alpha=share)
-    return Outcome(found)
+    return StudyOutcome(found)
 
 
-STUDY = Study(
+STUDY = SimulationStudy(
     summary="With one strong and many weak features the errors of attacked samples are those of theory.",
     settings=settings,
     run=run,

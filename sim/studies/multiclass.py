@@ -12,8 +12,8 @@ import numpy.typing as npt
 from scipy.special import bdtr, bdtrc
 
 from sim.sampling.draws import Gaussians
-from sim.studies.study import Outcome, Setting, Study
-from sim.testing.bands import Comparison, Verdict, judge
+from sim.studies.study import Setting, SimulationStudy, StudyOutcome
+from sim.testing.bands import NamedVerdict, Verdict, judge
 from sim.testing.counting import SAMPLES
 from theory.gaussian.adversary import NORMS, dual_norm
 from theory.results.counts import exact_interval
@@ -47,7 +47,7 @@ def _draw(rng: np.random.Generator, classes: int, norm: str) -> dict[str, Any]:
     }
 
 
-def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
+def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Count the natural and robust errors of each class, and compare them with theory and its bounds."""
     means, factors, W, b = (np.array(setting[k]) for k in ("means", "factors", "weights", "bias"))
     share = alpha / (6 * len(means))  # of each class and radius: the error and its two bounds
@@ -58,11 +58,11 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
             scores = pair_z_scores(W, b, means[label], covariance, label, eps, setting["norm"])
             errors, n = _count(x, W, b, label, eps, setting["norm"]), len(x)
             p, what = class_error(*scores), f"{name} error of class {label}"
-            found.append(Comparison(what, judge(p, (p, p), errors, n, share)))
+            found.append(NamedVerdict(what, judge(p, (p, p), errors, n, share)))
             for bound, sign, word in zip(error_bounds(scores[0]), (1, -1), ("above", "below"), strict=True):
                 verdict = judge_bound(p, bound, sign, errors, n, share)
-                found.append(Comparison(f"{what} {word} its bound", verdict, claim=True))
-    return Outcome(found)
+                found.append(NamedVerdict(f"{what} {word} its bound", verdict, claim=True))
+    return StudyOutcome(found)
 
 
 def _count(x: Array, W: Array, b: Array, label: int, eps: float, norm: str) -> int:
@@ -97,7 +97,7 @@ def judge_bound(predicted: float, bound: float, sign: int, errors: int, n: int, 
     return Verdict(sign * (predicted - bound), value, slack(0.95), p_value, reach, verdict)
 
 
-STUDY = Study(
+STUDY = SimulationStudy(
     summary="Errors of classifiers with several classes are those of theory, and lie between its bounds.",
     settings=settings,
     run=run,

@@ -17,8 +17,8 @@ from scipy.special import ndtr
 from sim.learning.biases import learn
 from sim.sampling.draws import draw
 from sim.solvers.solve import solve
-from sim.studies.study import Outcome, Setting, Study
-from sim.testing.bands import Comparison, Verdict, judge_mean
+from sim.studies.study import Setting, SimulationStudy, StudyOutcome
+from sim.testing.bands import NamedVerdict, Verdict, judge_mean
 from theory.claims.simulation import Law, Training
 from theory.gaussian.linear import LinearClassifier
 from theory.gaussian.mixture import GaussianMixture
@@ -55,23 +55,23 @@ def settings(n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     return found
 
 
-def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
+def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Train at several sizes, many times at each, and compare the slopes with the exponents of theory."""
     measure = _logistic_rates if setting["kind"] in LOGISTIC_SIZES else _bias_rate
-    return Outcome(measure(setting, rng, alpha))
+    return StudyOutcome(measure(setting, rng, alpha))
 
 
-def _bias_rate(setting: Setting, rng: np.random.Generator, alpha: float) -> list[Comparison]:
+def _bias_rate(setting: Setting, rng: np.random.Generator, alpha: float) -> list[NamedVerdict]:
     kind, K, m = setting["kind"], setting["K"], setting["margin"]
     bias = float(optimal_bias(m, 1.0, K)) if kind == "threshold" else m * (K - 1) / (K + 1)
     training = Training(law=Law(margin=m, widths=(K, 1.0)), rule=kind, bias=bias)
     away = [np.array([learn(training, n, rng).bias - bias for _ in range(REPEATS[kind])]) for n in BIAS_SIZES]
     exponent = -1 / 3 if kind == "threshold" else -1 / 2
     verdict = slope(BIAS_SIZES, away, _size, exponent, rng, alpha, RESOLUTION["bias"])
-    return [Comparison(f"exponent of the bias, {kind}", verdict)]
+    return [NamedVerdict(f"exponent of the bias, {kind}", verdict)]
 
 
-def _logistic_rates(setting: Setting, rng: np.random.Generator, alpha: float) -> list[Comparison]:
+def _logistic_rates(setting: Setting, rng: np.random.Generator, alpha: float) -> list[NamedVerdict]:
     """Compare the excess of the mean error, and the distance of all parameters from the population's."""
     kind = setting["kind"]
     runs = [_fit(setting, n, d, rng) for n, d in LOGISTIC_SIZES[kind]]
@@ -79,11 +79,11 @@ def _logistic_rates(setting: Setting, rng: np.random.Generator, alpha: float) ->
     expected = _exponent(sizes, [r.predicted for r in runs])
     values = [r.excess for r in runs]
     excess = slope(sizes, values, np.mean, expected, rng, alpha / 2, RESOLUTION["excess"])
-    found = [Comparison(f"exponent of the excess error in {kind}", excess)]
+    found = [NamedVerdict(f"exponent of the excess error in {kind}", excess)]
     if kind == "samples":
         away = [r.distance for r in runs]
         distance = slope(sizes, away, _size, -1 / 2, rng, alpha / 2, RESOLUTION["bias"])
-        found.append(Comparison("exponent of the parameters, logistic", distance))
+        found.append(NamedVerdict("exponent of the parameters, logistic", distance))
     return found
 
 
@@ -153,7 +153,7 @@ def _size(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-STUDY = Study(
+STUDY = SimulationStudy(
     summary="Trained parameters and errors approach those of theory at the rates of theory.",
     settings=settings,
     run=run,

@@ -17,16 +17,16 @@ from scipy.special import ndtr
 from sim.learning.biases import Learnt, learn
 from sim.sampling.draws import draw_scores
 from sim.studies.grid_runs import count
-from sim.studies.study import Outcome, Setting, Study
-from sim.testing.bands import Comparison, Verdict, judge
+from sim.studies.study import Setting, SimulationStudy, StudyOutcome
+from sim.testing.bands import NamedVerdict, Verdict, judge
 from theory.claims.simulation import Law, Training
 from theory.gaussian.linear import LinearClassifier
 from theory.gaussian.mixture import CLASSES, GaussianMixture
-from theory.gaussian.problem import Problem, Solution, Uniform
+from theory.gaussian.problem import GaussianClassifier, Problem, Uniform
 from theory.results.counts import ClassErrors
 from theory.results.records import records_of
 
-__all__ = ["STUDY", "Remedy", "remedies"]
+__all__ = ["STUDY", "Mitigation", "remedies"]
 
 MIXTURE: dict[str, Any] = {"dim": 20, "eta": 0.4, "sigma": 1.0}
 GRID = tuple(product((0.16, 0.08, 0.24), (2.0, 3.0, 1.5)))
@@ -40,7 +40,7 @@ N = 1_000_000
 
 
 @dataclass(frozen=True)
-class Remedy:
+class Mitigation:
     """A way of training.
 
     Args:
@@ -53,7 +53,7 @@ class Remedy:
     rule: str
     cost_odds: float
     radii: tuple[float, float]
-    solution: Solution
+    solution: GaussianClassifier
 
     def learn(self, mixture: GaussianMixture, rng: np.random.Generator) -> Learnt:
         """Learn the bias from fresh samples, each attacked at the radius of its class."""
@@ -71,7 +71,7 @@ def settings(n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     return [{**MIXTURE, "K": K, "eps": eps, "seed": int(rng.integers(2**31))} for eps, K in cells]
 
 
-def remedies(mixture: GaussianMixture, eps: float) -> Iterator[Remedy]:
+def remedies(mixture: GaussianMixture, eps: float) -> Iterator[Mitigation]:
     """Yield every way of training at a radius, with theory's classifier."""
     given: dict[str, Any] = {
         "theta": Uniform(mixture.dim, mixture.eta),
@@ -81,14 +81,14 @@ def remedies(mixture: GaussianMixture, eps: float) -> Iterator[Remedy]:
     problem, both = Problem(**given), (eps, eps)
     for power in ODDS:
         odds = mixture.K**power
-        yield Remedy("reweight", odds, both, Problem(**given, cost=(odds, 1.0)).optimum(both))
+        yield Mitigation("reweight", odds, both, Problem(**given, cost=(odds, 1.0)).optimum(both))
     for plus, minus in RADII:
         radii = plus * eps, minus * eps
-        yield Remedy("remargin", 1.0, radii, problem.optimum(radii))
-    yield Remedy("equal", 1.0, both, problem.fair(eps, direction=problem.direction(eps)))
+        yield Mitigation("remargin", 1.0, radii, problem.optimum(radii))
+    yield Mitigation("equal", 1.0, both, problem.fair(eps, direction=problem.direction(eps)))
 
 
-def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
+def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Train in every way, and compare the natural and robust errors of both classes with theory.
 
     All randomness is that of the setting's seed, which the records name.
@@ -100,15 +100,15 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> Outcome:
     for remedy in ways:
         verdicts, counted = _try(remedy, mixture, setting["eps"], rng, alpha / (4 * len(ways)))
         name = f"{remedy.rule}, odds {remedy.cost_odds:.3g}, radii {remedy.radii[0]:g} {remedy.radii[1]:g}"
-        comparisons += [Comparison(f"{q} of {y}, {name}", v) for (q, y), v in verdicts.items()]
+        comparisons += [NamedVerdict(f"{q} of {y}, {name}", v) for (q, y), v in verdicts.items()]
         for record in records_of(counted, **_common(setting, remedy)):
             verdict = verdicts.get((record.quantity, record.label))
             records.append(replace(record, extra=asdict(verdict)) if verdict else record)
-    return Outcome(comparisons, records)
+    return StudyOutcome(comparisons, records)
 
 
 def _try(
-    remedy: Remedy, mixture: GaussianMixture, eps: float, rng: np.random.Generator, alpha: float
+    remedy: Mitigation, mixture: GaussianMixture, eps: float, rng: np.random.Generator, alpha: float
 ) -> tuple[dict[tuple[str, str], Verdict], ClassErrors]:
     """Train and count; return the verdict of each quantity and class, each at level alpha, and the counts."""
     learnt = remedy.learn(mixture, rng)
@@ -123,7 +123,7 @@ def _try(
     return verdicts, counted
 
 
-def _ends(solution: Solution, eps: float, width: float) -> list[list[float]]:
+def _ends(solution: GaussianClassifier, eps: float, width: float) -> list[list[float]]:
     """Return for each class the error at theory's bias between those at ``width`` to either side."""
     z = solution.z_scores(eps)
     return [
@@ -132,7 +132,7 @@ def _ends(solution: Solution, eps: float, width: float) -> list[list[float]]:
     ]
 
 
-def _common(setting: Setting, remedy: Remedy) -> Mapping[str, Any]:
+def _common(setting: Setting, remedy: Mitigation) -> Mapping[str, Any]:
     """Return what the records of one classifier share."""
     shown = {k: setting[k] for k in ("dim", "eta", "sigma", "K", "eps")} | {
         "eps_text": f"{setting['eps']:g}",
@@ -152,7 +152,7 @@ def _common(setting: Setting, remedy: Remedy) -> Mapping[str, Any]:
     }
 
 
-STUDY = Study(
+STUDY = SimulationStudy(
     summary="Reweight, Remargin and equal robust errors have the class errors of theory.",
     settings=settings,
     run=run,

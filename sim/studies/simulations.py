@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from sim.learning.biases import Learnt, draw_scores, learn, threshold_scale
-from sim.studies.study import Outcome, Study
-from sim.testing.bands import RESOLUTION, Band, Comparison, Verdict, judge, judge_mean
+from sim.studies.study import SimulationStudy, StudyOutcome
+from sim.testing.bands import RESOLUTION, Band, NamedVerdict, Verdict, judge, judge_mean
 from theory.claims.simulation import Law, Rate, Training, Trial
 from theory.claims.statement import Setting, Statement
 from theory.results.counts import exact_interval
@@ -42,7 +42,7 @@ SIZES = Sizes()
 
 @dataclass(frozen=True)
 class Tried:
-    """Outcome of one trial.
+    """StudyOutcome of one trial.
 
     Args:
         rates: verdict of each rate: does theory predict what was counted?
@@ -226,15 +226,15 @@ def _smallest(wrong: Callable[[float], bool]) -> float:
     return float(np.exp(high))
 
 
-def study_of_statement(statement: Statement) -> Study:
+def study_of_statement(statement: Statement) -> SimulationStudy:
     """Return the study that tries a statement."""
 
-    def run(setting: Mapping[str, Any], rng: np.random.Generator, alpha: float) -> Outcome:
+    def run(setting: Mapping[str, Any], rng: np.random.Generator, alpha: float) -> StudyOutcome:
         tried = attempt(statement, setting, rng, alpha=alpha)
-        rates = [Comparison(f"rate {i + 1}", verdict) for i, verdict in enumerate(tried.rates)]
-        return Outcome([*rates, Comparison("claim", tried.claim, claim=True)])
+        rates = [NamedVerdict(f"rate {i + 1}", verdict) for i, verdict in enumerate(tried.rates)]
+        return StudyOutcome([*rates, NamedVerdict("claim", tried.claim, claim=True)])
 
-    return Study(
+    return SimulationStudy(
         summary=statement.claim,
         settings=lambda n, rng: settings_to_try(statement, n, rng),
         run=run,

@@ -6,24 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from sim.testing.bands import Comparison
+from sim.testing.bands import NamedVerdict
 from theory.results.records import Record
 
-__all__ = ["Outcome", "Setting", "Study"]
+__all__ = ["StudyOutcome", "Setting", "SimulationStudy"]
 
 Setting = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """What a study finds at one setting: verdicts, and the class errors behind them where there are any."""
 
-    comparisons: Sequence[Comparison]
+    comparisons: Sequence[NamedVerdict]
     records: Sequence[Record] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class SimulationStudy:
     """What is tried, and where.
 
     Args:
@@ -36,6 +36,6 @@ class Study:
 
     summary: str
     settings: Callable[[int, np.random.Generator], Sequence[Setting]]
-    run: Callable[[Setting, np.random.Generator, float], Outcome]
+    run: Callable[[Setting, np.random.Generator, float], StudyOutcome]
     refuted: bool = False
     seconds: float = 1.5

@@ -14,7 +14,7 @@ from scipy.special import bdtr, bdtrc, ndtr, ndtri
 
 from sim.learning.biases import chernoff_quantile, threshold_scale
 from theory.claims.simulation import Law, Training
-from theory.gaussian.optimal import OptimalClassifier
+from theory.gaussian.problem import GaussianClassifier
 from theory.gaussian.surrogate import LogisticOptimum
 from theory.results.counts import exact_interval
 
@@ -121,7 +121,7 @@ def logistic_bands(optimum: LogisticOptimum, n: int, eps: float, alpha: float) -
     return plus, minus
 
 
-def bias_bands(classifier: OptimalClassifier, n: int, eps: float, alpha: float) -> Bands:
+def bias_bands(classifier: GaussianClassifier, n: int, eps: float, alpha: float) -> Bands:
     """Return the bands of both classes for the bias with the fewest errors among n training samples.
 
     Args:
@@ -130,16 +130,16 @@ def bias_bands(classifier: OptimalClassifier, n: int, eps: float, alpha: float) 
         eps: radius at evaluation.
         alpha: as in `judge`.
     """
-    law = Law(margin=classifier.margin, widths=classifier.mixture.scales)
+    law = Law(margin=classifier.margin, widths=classifier.scales)
     training = Training(law=law, rule="threshold", bias=classifier.bias)
     width = threshold_scale(training, n // 2) * chernoff_quantile(alpha / 2)
-    scales, evaluated = np.array(classifier.mixture.scales), np.array(classifier.z_scores(eps))
+    scales, evaluated = np.array(classifier.scales), np.array(classifier.z_scores(eps))
     low, high = (ndtr(evaluated - width / scales), ndtr(evaluated + width / scales))
     return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
 
 
 @dataclass(frozen=True)
-class Comparison:
+class NamedVerdict:
     """One verdict.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sim.testing.bands import Comparison, judge
+from sim.testing.bands import NamedVerdict, judge
 from theory.gaussian.linear import LinearClassifier
 from theory.gaussian.mixture import CLASSES
 from theory.results.counts import QUANTITIES
@@ -50,7 +50,7 @@ def compare_errors(
     *,
     norm: str,
     alpha: float,
-) -> list[Comparison]:
+) -> list[NamedVerdict]:
     """Compare the errors of both classes at each radius with theory.
 
     Args:
@@ -69,5 +69,5 @@ def compare_errors(
             moved = attack(x, y, classifier.weights, eps, norm) if eps else x
             wrong = int((y * (moved @ classifier.weights + classifier.bias) <= 0).sum())
             verdict = judge(p, (p, p), wrong, len(x), share)
-            out.append(Comparison(f"{what} of {label}, {name}", verdict))
+            out.append(NamedVerdict(f"{what} of {label}, {name}", verdict))
     return out

@@ -30,7 +30,7 @@ Side = tuple[Fraction, Fraction]
 
 SETTINGS = {"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}
 BITS = 80
-"""Working precision of either arithmetic."""
+"""Working precision of either arithmetic: 27 bits more than a double, in whose units the ends are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +98,7 @@ def certify(
     if direct and arithmetic != "arb":
         raise InputError(f"a direct proof needs the error function, which only arb has, got {arithmetic}")
     started = time.perf_counter()
+    # Identities are algebra and hold everywhere; signs are numbers and are proved on the box alone.
     left = [e for e in certificate.identities() if sp.simplify(e) != 0]
     failure = f"sympy leaves {left[0]}" if left else None
     seconds = time.perf_counter() - started
@@ -135,11 +136,15 @@ def prove(
     names = {s.name: s for s in expression.free_symbols}
     if not set(names) <= set(box):
         raise InputError(f"the box must have a side for each of {', '.join(names)}, got {', '.join(box)}")
+    # Sides are fractions, so that a decimal such as 1.01 and all its halves are exact; they are rounded
+    # outward only where an interval is made of them.
     used = {n: (Fraction(box[n][0]), Fraction(box[n][1])) for n in box if n in names}
     symbols = [names[n] for n in used]
     value = numbers.compile(symbols, [expression])
     gradient = numbers.compile(symbols, [sp.diff(expression, s) for s in symbols])
     started = time.perf_counter()
+    # Branch and bound, in the order in which sub-boxes arise: it ends where all are proved positive, or with
+    # one that is negative, or undecided when the limit is reached. The proof is the list of boxes.
     todo, done, failure = deque([tuple(used.values())]), 0, None
     while todo and failure is None:
         sides = todo.popleft()
@@ -165,6 +170,8 @@ def _bounds(
 
     Where a derivative has one sign the point lies on the lower side, otherwise in the middle.
     """
+    # First the natural extension: intervals in place of numbers. It encloses the range, but each appearance
+    # of a variable counts as a variable of its own, so that its excess falls only in proportion to the width.
     whole = [numbers.enclose(*side) for side in sides]
     try:
         low, high = numbers.ends(value(*whole)[0])
@@ -173,11 +180,15 @@ def _bounds(
         slopes = gradient(*whole)
     except (ComplexResult, ZeroDivisionError):  # a root or quotient that is not defined all over the sub-box
         return -math.inf, math.inf, [math.inf] * len(sides)
+    # Then the mean-value form f(p) + sum f_i(box) (x_i - p_i), whose excess falls with the square of the
+    # width. Where a derivative has one sign, f is monotone in that variable: its minimum is at the lower side
+    # p_i, and the term of the variable, which is not negative, is left out.
     ends = [numbers.ends(slope) for slope in slopes]
     point = [
         a if down >= 0 else b if up <= 0 else (a + b) / 2
         for (a, b), (down, up) in zip(sides, ends, strict=True)
     ]
+    # f(p) is also a value that f takes: its upper end below 0 refutes the inequality.
     form = value(*(numbers.enclose(p, p) for p in point))[0]
     high = numbers.ends(form)[1]
     for slope, (down, up), side, p in zip(slopes, ends, whole, point, strict=True):
@@ -188,6 +199,8 @@ def _bounds(
 
 def _halves(sides: Sequence[Side], slopes: Sequence[float]) -> list[tuple[Side, ...]]:
     """Return the two halves of a sub-box across the side with the largest share of the width."""
+    # Width times derivative is what a side adds to the mean-value form; where f is not defined on all of the
+    # sub-box no derivative is known, and the widest side is halved.
     widths = [float(b - a) for a, b in sides]
     shares = [w * s if np.isfinite(s) else np.inf if w == max(widths) else 0.0
               for w, s in zip(widths, slopes, strict=True)]  # fmt: skip
@@ -225,6 +238,8 @@ class _Numbers:
 class _Printer(LambdaPrinter):  # type: ignore[misc]
     """Prints code with exact constants: quotients of integers, whole powers and square roots."""
 
+    # A constant that Python parses, such as 0.1, is a double near it and no enclosure; p / q of integers is
+    # one.
     def _print_Rational(self, expr: sp.Rational) -> str:
         return f"quotient({expr.p}, {expr.q})"
 
@@ -237,6 +252,7 @@ class _Printer(LambdaPrinter):  # type: ignore[misc]
         return "pi"
 
     def _print_Pow(self, expr: sp.Pow, **_: Any) -> str:
+        # x^(n + 1/2) = x^n sqrt(x): an interval's ** takes whole exponents, and keeps even powers >= 0.
         base, twice = self._print(expr.base), 2 * expr.exp
         if not twice.is_Integer:
             raise InputError(f"a certificate takes integer and half-integer powers, got {expr}")
@@ -247,6 +263,7 @@ class _Printer(LambdaPrinter):  # type: ignore[misc]
 
 
 def _mpmath() -> _Numbers:
+    # A context of its own: the precision of mpmath's global one is anybody's.
     iv = MPIntervalContext()
     iv.prec = BITS
 

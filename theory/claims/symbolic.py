@@ -81,7 +81,7 @@ def class_errors(shift: sp.Expr = sp.S.Zero) -> tuple[sp.Expr, sp.Expr]:
 
     shift = 0 gives its errors at the radius it is optimal for, -sqrt(d) eps the natural errors of the
     optimal robust classifier, +sqrt(d) eps the robust errors of the optimal natural one (Xu et al., 2021):
-    twin of `theory.gaussian.optimal.OptimalClassifier.z_scores`.
+    twin of `theory.gaussian.problem.GaussianClassifier.z_scores`.
     """
     return normal_cdf(z_plus() + shift / (K * sigma)), normal_cdf(z_minus() + shift / sigma)
 
@@ -105,7 +105,7 @@ def uniform_reach(dim: sp.Expr, eta: sp.Expr, radius: sp.Expr) -> sp.Expr:
 
 
 def z_scores(bias: sp.Expr, margin: sp.Expr, scale: sp.Expr, ratio: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
-    """Return (z_+, z_-) at a bias: twin of `theory.gaussian.fairness.class_errors`."""
+    """Return (z_+, z_-) at a bias: twin of `theory.gaussian.fairness.bias_z_scores`."""
     return -(bias + margin) / (ratio * scale), (bias - margin) / scale
 
 

@@ -1,9 +1,8 @@
-"""What every command line shares: one-sentence refusals with exit code 2, flags made from dataclasses."""
+"""What every command line shares: words that are checked, one-sentence refusals with exit code 2."""
 
 import argparse
 import codecs
 import contextlib
-import dataclasses
 import io
 import math
 import os
@@ -12,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-import typing
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +22,6 @@ from theory.common.inputs import DoubtWarning, InputError, parse_number, parse_r
 __all__ = [
     "PARENT",
     "Parser",
-    "add_fields",
     "add_jobs",
     "call_as_function",
     "caution",
@@ -112,26 +109,6 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
         return text
 
     return parse
-
-
-def add_fields(parser: argparse.ArgumentParser, cls: type) -> None:
-    """Add one flag for each field of the dataclass ``cls``: its type, default and ``help`` metadata.
-
-    Fields are ``float``, ``int`` or a ``Literal`` of names, each possibly ``| None``, or ``bool``, False if
-    the flag is not given.
-    """
-    hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        flag = "--" + field.name.replace("_", "-")
-        if hints[field.name] is bool:
-            parser.add_argument(flag, action="store_true", help=field.metadata["help"])
-            continue
-        kinds = [k for k in typing.get_args(hints[field.name]) if k is not type(None)]
-        if kinds and all(isinstance(k, str) for k in kinds):
-            parse: Callable[[str], object] = one_of(kinds)
-        else:
-            parse = {int: whole(0), float: real}[kinds[0] if kinds else hints[field.name]]
-        parser.add_argument(flag, type=parse, default=field.default, help=field.metadata["help"])
 
 
 def add_jobs(parser: argparse.ArgumentParser, default: int, text: str) -> None:

@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,16 @@ import numpy.typing as npt
 __all__ = [
     "DoubtWarning",
     "InputError",
+    "Radius",
     "check_array",
     "check_count",
+    "check_radii",
+    "check_radius",
     "check_real",
     "parse_number",
     "parse_object",
     "parse_radius",
+    "usual_radius",
     "read_lines",
     "read_text",
 ]
@@ -33,6 +39,8 @@ DEEPEST = 32
 WHOLE = re.compile("[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Numbers as a person writes them: Python reads 1_000, " 5 ", infinity and the digits of every script too."""
+Radius = float | str
+"""A number, or a text such as ``8/255``."""
 LONGEST_RADIUS = 40
 """Characters: names of attacks have the text of their radius."""
 
@@ -48,7 +56,7 @@ class DoubtWarning(UserWarning):
 def check_real(
     name: str, value: object, *, low: float, high: float = math.inf, strict: bool = False
 ) -> float:
-    """Return ``value`` as a float.
+    """Return ``value``, a number of Python or numpy, as a float.
 
     Raises:
         InputError: it is not a finite number from ``low`` (``strict``: above it) to ``high``.
@@ -56,7 +64,7 @@ def check_real(
     allowed = f"{name} must be a finite number {'>' if strict else '>='} {low:g}"
     if high < math.inf:
         allowed += f" and <= {high:g}"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise InputError(f"{allowed}, got {value!r:.60}")
     try:
         number = float(value)
@@ -83,14 +91,38 @@ def check_array(
 
 
 def check_count(name: str, value: object, *, low: int) -> int:
-    """Return ``value`` as an integer.
+    """Return ``value``, an integer of Python or numpy, as an int.
 
     Raises:
         InputError: it is not an integer >= ``low``.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
         raise InputError(f"{name} must be an integer >= {low}, got {value!r:.60}")
-    return value
+    return int(value)
+
+
+def check_radius(name: str, value: object) -> float:
+    """Return a radius, given as a number or as a text such as ``8/255``.
+
+    Raises:
+        InputError: it is no finite number >= 0, or a text that `parse_radius` refuses.
+
+    >>> check_radius("eps", "1/4"), check_radius("eps", np.float32(0.25))
+    (0.25, 0.25)
+    """
+    return abs(parse_radius(value) if isinstance(value, str) else check_real(name, value, low=0))  # no -0.0
+
+
+def check_radii(name: str, value: object) -> tuple[float, float]:
+    """Return the radii of class +1 and of class -1, given as one for both or as a pair.
+
+    Raises:
+        InputError: as `check_radius`, or there are neither one nor two.
+    """
+    pair = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) and np.ndim(value) else (value, value)
+    if len(pair) != 2:
+        raise InputError(f"{name} must be a number or one of each class, got {value!r:.60}")
+    return check_radius(name, pair[0]), check_radius(name, pair[1])
 
 
 def parse_number(text: str, kind: type[int] | type[float] = float) -> float:
@@ -122,6 +154,29 @@ def parse_radius(text: str) -> float:
             f"got {text!r:.60}"
         )
     return abs(value)  # no -0.0
+
+
+def usual_radius(text: str) -> str:
+    """Return the usual spelling of a radius: equal for texts of one value, whichever spelling was given.
+
+    It is a decimal of at most 6 characters, else a fraction of 255, else one of at most 1000, else the
+    shortest decimal that is this double.
+
+    Raises:
+        InputError: the text is no radius.
+
+    >>> [usual_radius(text) for text in ("0.150", "8/255", "16/510", "1/7", "2")]
+    ['0.15', '8/255', '8/255', '1/7', '2']
+    """
+    value = parse_radius(text)
+    decimal = repr(value).removesuffix(".0")
+    if len(decimal) <= 6:
+        return decimal
+    levels = round(255 * value)
+    if levels / 255 == value:
+        return f"{levels}/255"
+    fraction = Fraction(value).limit_denominator(1000)
+    return str(fraction) if float(fraction) == value else decimal
 
 
 def read_text(path: Path, most: int = LONGEST) -> str:

@@ -1,12 +1,12 @@
 """Directions that keep the largest margin under an lp adversary, for any mean vector."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from theory.common.inputs import InputError, check_real
+from theory.common.inputs import InputError, Radius, check_radius
 
 __all__ = ["NORMS", "Direction", "best_direction", "dual_norm", "uniform_direction"]
 
@@ -25,12 +25,14 @@ class Direction:
         mu: w.theta, the margin without an adversary.
         rho: ||w|| in the dual norm; an adversary of radius eps takes eps rho.
         margin: m = mu - eps rho.
+        eps: the radius.
     """
 
-    weights: Array
+    weights: Array = field(compare=False)
     mu: float
     rho: float
     margin: float
+    eps: float
 
 
 def dual_norm(weights: npt.ArrayLike, norm: str) -> float:
@@ -38,13 +40,16 @@ def dual_norm(weights: npt.ArrayLike, norm: str) -> float:
 
     Raises:
         InputError: the norm is not one of `NORMS`.
+
+    >>> dual_norm([3.0, -4.0], "linf"), dual_norm([3.0, -4.0], "l2")
+    (7.0, 5.0)
     """
     w = np.asarray(weights, np.float64)
     _check_norm(norm)
     return float({"linf": np.abs(w).sum(), "l2": np.linalg.norm(w), "l1": np.abs(w).max()}[norm])
 
 
-def best_direction(theta: Sequence[float] | Array, eps: float, norm: str = "linf") -> Direction:
+def best_direction(theta: Sequence[float] | Array, eps: Radius, norm: str = "linf") -> Direction:
     """Return the unit vector with the largest margin w.theta - eps ||w||_dual.
 
     The largest margin is the signed Euclidean distance of theta to the boundary of the adversary's ball of
@@ -60,15 +65,18 @@ def best_direction(theta: Sequence[float] | Array, eps: float, norm: str = "linf
 
     Args:
         theta: mean of class +1, shape (d,), not all zero; class -1 has its negative.
-        eps: radius, in units of theta.
+        eps: radius, in units of theta, a number or a text such as 8/255.
         norm: one of `NORMS`.
 
     Raises:
         InputError: theta, eps or the norm is outside its domain.
+
+    >>> best_direction((3.0, 0.5), 0.5).weights.round(3).tolist()
+    [1.0, 0.0]
     """
     t = np.asarray(theta, np.float64)
     _check_norm(norm)
-    check_real("eps", eps, low=0)
+    eps = check_radius("eps", eps)
     if t.ndim != 1 or not np.isfinite(t).all() or not t.any():
         raise InputError(f"theta must be a vector of finite numbers, not all 0, got {theta!r:.60}")
     size = np.abs(t)
@@ -85,7 +93,7 @@ def best_direction(theta: Sequence[float] | Array, eps: float, norm: str = "linf
     w = w / np.abs(w).max()
     w = w / np.linalg.norm(w)
     mu, rho = float(w @ t), dual_norm(w, norm)
-    return Direction(w, mu, rho, _margin(t, eps, norm, mu - eps * rho))
+    return Direction(w, mu, rho, _margin(t, eps, norm, mu - eps * rho), eps)
 
 
 def uniform_direction(

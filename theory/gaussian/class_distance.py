@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from theory.common.inputs import InputError, check_array, check_real
+from theory.common.inputs import InputError, Radius, check_array, check_radius, check_real
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.optimal import optimal_bias, optimal_z_scores
 
@@ -29,7 +29,7 @@ class DistantClasses:
     robust_z: tuple[float, float]
 
 
-def distant_classes(mixture: GaussianMixture, alpha: float, eps: float) -> DistantClasses:
+def distant_classes(mixture: GaussianMixture, alpha: float, eps: Radius) -> DistantClasses:
     """Return the optimal robust classifier for means eta 1 and -alpha eta 1 (Lee et al., 2024).
 
     Shifting the origin by (1 - alpha) eta / 2 makes it the symmetric problem with eta (1 + alpha) / 2. Its
@@ -44,10 +44,14 @@ def distant_classes(mixture: GaussianMixture, alpha: float, eps: float) -> Dista
 
     Raises:
         InputError: alpha or eps is outside its domain.
+
+    >>> mixture = GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0)
+    >>> [round(z, 3) for z in distant_classes(mixture, 1.5, 0.16).robust_z]
+    [-0.807, -1.427]
     """
     check_real("alpha", alpha, low=-1, strict=True)
     half = mixture.eta * (1 + alpha) / 2
-    check_real("eps", eps, low=0)
+    eps = check_radius("eps", eps)
     if eps > half:
         raise InputError(f"eps must be at most half the distance of the classes, {half:g}, got {eps:g}")
     root = mixture.dim**0.5

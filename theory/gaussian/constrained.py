@@ -13,7 +13,7 @@ from scipy.optimize.elementwise import find_root
 from scipy.special import ndtr
 
 from theory.common.inputs import InputError, check_array, check_count, check_real
-from theory.gaussian.fairness import class_errors, fair_bias, reweight_odds
+from theory.gaussian.fairness import bias_z_scores, fair_bias, reweight_odds
 from theory.gaussian.optimal import beats_constants, optimal_bias
 
 __all__ = [
@@ -67,6 +67,10 @@ def frl(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike, tau: npt.
 
     Raises:
         InputError: an argument is outside its domain, or K = 1 with m <= 0, where the optimum is not unique.
+
+    >>> best = frl(1.0, 1.0, 2.0, [0.02, 0.5])
+    >>> best.active.tolist(), best.objective.round(4).tolist()
+    ([True, False], [0.2462, 0.2297])
     """
     m, sigma, K, tau = np.broadcast_arrays(
         check_array("margin", margin, low=-np.inf),
@@ -79,7 +83,7 @@ def frl(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike, tau: npt.
     best = optimal_bias(m, sigma, K)
     active = np.abs(_gap(best, m, sigma, K)) > 2 * tau
     bias = np.where(active, _gap_bias(m, sigma, K, np.sign(K - 1) * 2 * tau, best, fair_bias(m, K)), best)
-    plus, minus = class_errors(bias, m, sigma, K)
+    plus, minus = bias_z_scores(bias, m, sigma, K)
     log_odds = np.where(active, reweight_odds(bias, m, sigma, K), 0.0)
     return FRLSolution(
         bias=bias,
@@ -122,7 +126,7 @@ def natural_constraint(
     ends = [_gap_bias(mu, sigma, K, gap, -reach, reach) for gap in (2 * tau, -2 * tau)]
     best = np.minimum(np.maximum(optimal_bias(m, sigma, K), ends[0]), ends[1])
     candidates = np.stack([best, *ends])  # the average error has one minimum, but falls again far above it
-    errors = sum(ndtr(z) for z in class_errors(candidates, m, sigma, K)) / 2
+    errors = sum(ndtr(z) for z in bias_z_scores(candidates, m, sigma, K)) / 2
     chosen = errors.argmin(axis=0)[None]
     bias, error = (np.take_along_axis(v, chosen, axis=0)[0] for v in (candidates, errors))
     return bias, error
@@ -170,10 +174,14 @@ def pareto_front(margin: float, sigma: float, K: float, n: int = 101) -> ParetoF
 
     Raises:
         InputError: an argument is outside its domain.
+
+    >>> front = pareto_front(1.0, 1.0, 2.0, n=3)
+    >>> front.gap.round(3).tolist(), front.average.round(3).tolist()
+    ([0.244, 0.13, 0.0], [0.23, 0.235, 0.252])
     """
     best = float(frl(margin, sigma, K, 0.5).bias)
     bias = np.linspace(best, float(fair_bias(margin, K)), check_count("n", n, low=2))
-    z = class_errors(bias, margin, sigma, K)
+    z = bias_z_scores(bias, margin, sigma, K)
     reachable = beats_constants(*z, reweight_odds(bias, margin, sigma, K))
     return ParetoFront(bias, ndtr(z[0]), ndtr(z[1]), reachable)
 
@@ -210,6 +218,9 @@ def fair_mixture(mu: float, margin: float, sigma: float, K: float) -> FairMixtur
 
     Raises:
         InputError: an argument is outside its domain.
+
+    >>> [round(error, 3) for error in fair_mixture(1.0, 0.5, 1.0, 2.0).robust]
+    [0.371, 0.371]
     """
     check_real("mu", mu, low=0, strict=True)
     check_real("margin", margin, low=0, high=mu)
@@ -217,7 +228,7 @@ def fair_mixture(mu: float, margin: float, sigma: float, K: float) -> FairMixtur
     check_real("K", K, low=0, strict=True)
     width = max(K, 1) * sigma
     grid = np.concatenate([np.linspace(-mu - 8 * width, mu + 8 * width, 4001), [fair_bias(margin, K)]])
-    natural, robust = (np.stack([ndtr(z) for z in class_errors(grid, m, sigma, K)]) for m in (mu, margin))
+    natural, robust = (np.stack([ndtr(z) for z in bias_z_scores(grid, m, sigma, K)]) for m in (mu, margin))
     equalities = np.stack([natural[0] - natural[1], robust[0] - robust[1], np.ones_like(grid)])
     found = linprog(robust.mean(axis=0), A_eq=equalities, b_eq=[0, 0, 1], bounds=(0, None))
     used = found.x > 1e-9
@@ -227,7 +238,7 @@ def fair_mixture(mu: float, margin: float, sigma: float, K: float) -> FairMixtur
 
 
 def _gap(bias: npt.ArrayLike, margin: Array, sigma: Array, K: Array) -> Array:
-    plus, minus = class_errors(bias, margin, sigma, K)
+    plus, minus = bias_z_scores(bias, margin, sigma, K)
     return np.asarray(ndtr(plus) - ndtr(minus))
 
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from theory.common.inputs import InputError, check_real, parse_object, parse_radius, read_lines
+from theory.common.inputs import InputError, check_radius, check_real, parse_object, read_lines
 from theory.gaussian.linear import error, log_error
 from theory.gaussian.mixture import CLASSES
-from theory.gaussian.problem import Problem, Solution, Uniform
+from theory.gaussian.problem import GaussianClassifier, Problem, Uniform
 
-__all__ = ["KEYS", "OPTIONAL", "class_errors", "parse_setting", "read_settings", "table"]
+__all__ = ["KEYS", "OPTIONAL", "errors_of_setting", "parse_setting", "read_settings", "table"]
 
 KEYS = ("dim", "eta", "sigma", "K", "eps")
 """What a setting must have; ``theta`` can stand for dim and eta."""
 OPTIONAL = ("theta", "norm", "prior_pos", "cost", "train_eps")
 
 
-def class_errors(setting: Mapping[str, Any]) -> dict[str, Any]:
+def errors_of_setting(setting: Mapping[str, Any]) -> dict[str, Any]:
     """Return a setting and the errors of its four classifiers as one JSON object.
 
     They are the natural and the robust optimum, and on the direction of the robust one the classifiers with
@@ -48,7 +48,7 @@ def _pair(values: Sequence[float], second: float | None) -> tuple[float, float]:
     return values[0], values[1] if len(values) == 2 else values[0] if second is None else second
 
 
-def _describe(classifier: Solution, eps: float) -> dict[str, Any]:
+def _describe(classifier: GaussianClassifier, eps: float) -> dict[str, Any]:
     z = {"natural": classifier.z_scores(0.0), "robust": classifier.z_scores(eps)}
     numbers = [classifier.margin] + [classifier.bias] * (classifier.kind == "interior")
     if not np.isfinite(numbers).all() or np.isnan([*z["natural"], *z["robust"]]).any():
@@ -83,7 +83,7 @@ def read_settings(path: Path) -> Iterator[dict[str, Any]]:
         empty = False
         try:
             setting = parse_setting(parse_object(line, "it"))
-            class_errors(setting)
+            errors_of_setting(setting)
             yield setting
         except InputError as problem:
             raise InputError(f"{path}, line {number}: {problem}") from None
@@ -119,7 +119,7 @@ def parse_setting(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _radius(value: Any) -> float:
-    return parse_radius(value if isinstance(value, str) else repr(value))
+    return check_radius("eps", value)
 
 
 def _number(name: str) -> Callable[[Any], float]:
@@ -127,7 +127,7 @@ def _number(name: str) -> Callable[[Any], float]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Return the result of `class_errors` as a table for a person."""
+    """Return the result of `errors_of_setting` as a table for a person."""
     s = result["setting"]
     mean = f"theta of {len(s['theta'])}" if "theta" in s else f"d = {s['dim']}, eta = {s['eta']:g}"
     more = [f"{k} = {s[k]}" for k in OPTIONAL[2:] if k in s]

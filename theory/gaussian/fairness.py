@@ -15,7 +15,7 @@ from theory.common.inputs import check_array
 from theory.gaussian.optimal import beats_constants, optimal_z_scores
 
 __all__ = [
-    "class_errors",
+    "bias_z_scores",
     "critical_margin",
     "fair_bias",
     "fair_error",
@@ -30,7 +30,7 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 
 
-def class_errors(
+def bias_z_scores(
     bias: npt.ArrayLike, margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike
 ) -> tuple[Array, Array]:
     """Return the z-scores (z_+, z_-) at a bias: the class errors are Phi of them.
@@ -40,6 +40,9 @@ def class_errors(
         margin: mu for natural errors, m for robust ones.
         sigma: standard deviation of class -1, > 0.
         K: ratio of the standard deviations, > 0.
+
+    >>> [float(z) for z in bias_z_scores(0.5, 1.0, 1.0, 2.0)]
+    [-0.75, -0.5]
     """
     b, m, sigma, K = (np.asarray(v, np.float64) for v in (bias, margin, sigma, K))
     return -(b + m) / (K * sigma), (b - m) / sigma
@@ -50,13 +53,20 @@ def fair_bias(margin: npt.ArrayLike, K: npt.ArrayLike) -> Array:
 
     With mu in place of m the natural errors are equal. The two biases differ by eps rho (K - 1) / (K + 1), so
     no single linear classifier has both equalities unless K = 1 or eps = 0.
+
+    >>> round(float(fair_bias(1.0, 2.0)), 4)
+    0.3333
     """
     m, K = np.asarray(margin, np.float64), np.asarray(K, np.float64)
     return np.asarray(m * (K - 1) / (K + 1))
 
 
 def fair_error(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike, *, log: bool = False) -> Array:
-    """Return the common class error Phi(-2m / ((K + 1) sigma)) at `fair_bias`, or its logarithm."""
+    """Return the common class error Phi(-2m / ((K + 1) sigma)) at `fair_bias`, or its logarithm.
+
+    >>> round(float(fair_error(1.0, 1.0, 2.0)), 4)
+    0.2525
+    """
     m, sigma, K = (np.asarray(v, np.float64) for v in (margin, sigma, K))
     z = -2 * m / ((K + 1) * sigma)
     return np.asarray(log_ndtr(z) if log else ndtr(z))
@@ -66,6 +76,9 @@ def price_of_fairness(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayL
     """Return by how much the average error at `fair_bias` exceeds the smallest; 0 only at K = 1.
 
     The ratio of the two tends to 2 K^(K/(K+1)) / (K + 1) < 2 as m grows.
+
+    >>> round(float(price_of_fairness(1.0, 1.0, 2.0)), 4)
+    0.0228
     """
     plus, minus = optimal_z_scores(margin, sigma, K)
     fair = fair_error(margin, sigma, K, log=True)
@@ -81,7 +94,7 @@ def reweight_odds(
     At `fair_bias` the odds are exactly K, whatever the margin. Stationary is not optimal: see
     `robust_fairness_by_reweight`.
     """
-    plus, minus = class_errors(bias, margin, sigma, K)
+    plus, minus = bias_z_scores(bias, margin, sigma, K)
     return np.asarray(np.log(K) + (plus - minus) * (plus + minus) / 2)
 
 
@@ -89,6 +102,9 @@ def critical_margin(sigma: npt.ArrayLike, K: npt.ArrayLike) -> Array:
     """Return the margin above which odds K make `fair_bias` optimal, (K + 1) (sigma / 2) Phi^-1(K / (K + 1)).
 
     For K < 1 the classes are exchanged and Phi^-1(1 / (K + 1)) stands in its place.
+
+    >>> round(float(critical_margin(1.0, 2.0)), 4)
+    0.6461
     """
     sigma, K = np.asarray(sigma, np.float64), np.asarray(K, np.float64)
     return np.asarray((K + 1) * sigma / 2 * ndtri(np.maximum(K, 1) / (K + 1)))
@@ -116,7 +132,7 @@ def natural_fairness_by_reweight(
     b = fair_bias(mu, K)
     local = (mu - m) / mu < 2 * K / (K**2 + 1)
     log_odds = reweight_odds(b, m, sigma, K)
-    plus, minus = class_errors(b, m, sigma, K)
+    plus, minus = bias_z_scores(b, m, sigma, K)
     return local, local & beats_constants(plus, minus, log_odds)
 
 
@@ -148,6 +164,9 @@ def reachable_bias(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike
 
     Raises:
         InputError: an argument is outside its domain.
+
+    >>> [round(float(v), 4) for v in reachable_bias(1.0, 1.0, 2.0)]
+    [0.9175, 3.1561]
     """
     m, sigma, K = np.broadcast_arrays(
         check_array("margin", margin, low=-np.inf),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from theory.common.inputs import InputError, check_real
 
 __all__ = ["CLASSES", "GaussianMixture"]
@@ -16,7 +18,8 @@ LARGEST_DIM = 10**9
 class GaussianMixture:
     """Two equally likely classes: x | +1 ~ N(+eta 1, (K sigma)^2 I) and x | -1 ~ N(-eta 1, sigma^2 I).
 
-    Source: the theoretical model of Xu et al. (2021), where eta, sigma and K have the same names.
+    Source: the theoretical model of Xu et al. (2021, https://arxiv.org/abs/2010.06121), where eta, sigma and
+    K have the same names.
 
     Args:
         dim: dimension d of x.
@@ -27,6 +30,9 @@ class GaussianMixture:
 
     Raises:
         InputError: dim is not an integer from 1 to 1e9, or another number is not finite and > 0.
+
+    >>> GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=2.0).scales
+    (2.0, 1.0)
     """
 
     dim: int
@@ -36,9 +42,10 @@ class GaussianMixture:
 
     def __post_init__(self) -> None:
         """Refuse parameters outside the domain."""
-        whole = isinstance(self.dim, int) and not isinstance(self.dim, bool)
+        whole = isinstance(self.dim, (int, np.integer)) and not isinstance(self.dim, bool)
         if not whole or not 1 <= self.dim <= LARGEST_DIM:
             raise InputError(f"dim must be an integer from 1 to {LARGEST_DIM}, got {self.dim!r:.40}")
+        object.__setattr__(self, "dim", int(self.dim))
         for name in ("eta", "sigma", "K"):
             object.__setattr__(self, name, check_real(name, getattr(self, name), low=0, strict=True))
 

@@ -1,23 +1,13 @@
-"""The linear classifiers with the smallest natural and the smallest robust error, in closed form."""
+"""The bias with the smallest weighted error along one direction, in closed form, and its z-scores."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr
 
-from theory.common.inputs import InputError, check_real
-from theory.gaussian.linear import LinearClassifier, ZScores
-from theory.gaussian.mixture import GaussianMixture
-
-__all__ = [
-    "OptimalClassifier",
-    "beats_constants",
-    "optimal_bias",
-    "optimal_classifier",
-    "optimal_kind",
-    "optimal_z_scores",
-]
+__all__ = ["beats_constants", "optimal_bias", "optimal_kind", "optimal_z_scores"]
 
 Array = npt.NDArray[np.float64]
 
@@ -46,18 +36,11 @@ def optimal_z_scores(
         sigma: standard deviation of class -1, > 0.
         K: ratio of the standard deviations, > 0.
         log_odds: ln(omega_+ / omega_-), where omega is prior times cost.
+
+    >>> [round(float(z), 4) for z in optimal_z_scores(1.0, 1.0, 2.0)]
+    [-0.3812, -1.2376]
     """
-    problem = _Problem.of(margin, sigma, K, log_odds)
-    wide, narrow = problem.z_scores()
-    constant, swapped = problem.constant(), problem.swapped
-    if constant.any():
-        wide, narrow = (
-            np.where(constant, -problem.majority, wide),
-            np.where(constant, problem.majority, narrow),
-        )
-    if not swapped.any():
-        return wide, narrow
-    return np.where(swapped, narrow, wide), np.where(swapped, wide, narrow)
+    return _exchanged(_WideFirst.best_z_scores, margin, sigma, K, log_odds)
 
 
 def optimal_bias(
@@ -70,16 +53,11 @@ def optimal_bias(
         (K^2 - 1) b^2 - 2 (K^2 + 1) m b + (K^2 - 1) m^2 - 2 K^2 sigma^2 l = 0,    l = ln K - ln r,
 
     multiplied by its conjugate where m > 0. It is +inf where always +1 is optimal, -inf for always -1.
+
+    >>> round(float(optimal_bias(1.0, 1.0, 2.0)), 4)
+    -0.2376
     """
-    p = _Problem.of(margin, sigma, K, log_odds)
-    with np.errstate(all="ignore"):
-        m = p.m / p.sigma  # in units of sigma no square underflows that matters
-        root = 2 * p.K * np.sqrt(m**2 + p.kappa * p.level / 2)
-        half = (p.K**2 + 1) * m
-        conjugate = (p.kappa * m**2 - 2 * p.K**2 * p.level) / (half + root)
-        bias = p.sigma * np.where(m > 0, conjugate, (half - root) / p.kappa)
-    bias = np.where(p.constant(), p.majority, bias)
-    return np.where(p.swapped, -bias, bias)
+    return _exchanged(_WideFirst.best_bias, margin, sigma, K, log_odds)[0]
 
 
 def optimal_kind(
@@ -97,10 +75,13 @@ def optimal_kind(
         sigma: standard deviation of class -1.
         K: ratio of the standard deviations.
         log_odds: ln(omega_+ / omega_-).
+
+    >>> str(optimal_kind(0.5, 1.0, 2.0, log_odds=1.5))
+    'always_plus'
     """
-    p = _Problem.of(margin, sigma, K, log_odds)
-    plus = np.where(p.swapped, -p.majority, p.majority) > 0
-    return np.where(p.constant(), np.where(plus, "always_plus", "always_minus"), "interior")
+    answer = _exchanged(_WideFirst.answer, margin, sigma, K, log_odds)[0]
+    constant = np.where(answer > 0, "always_plus", "always_minus")
+    return np.where(answer == 0, "interior", constant)
 
 
 def beats_constants(
@@ -121,9 +102,33 @@ def beats_constants(
     return np.asarray(over & (log_ndtr(u) < log_r + log_ndtr(-z)))
 
 
+def _exchanged(
+    part: Callable[["_WideFirst"], tuple[Array, Array]],
+    margin: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    K: npt.ArrayLike,
+    log_odds: npt.ArrayLike,
+) -> tuple[Array, Array]:
+    """Return a part of the optimum as class +1 and as class -1 sees it.
+
+    The only place where classes are exchanged: ``part`` has the wide class first.
+    """
+    arrays = (np.asarray(v, dtype=np.float64) for v in (margin, sigma, K, log_odds))
+    m, sigma, K, odds = np.broadcast_arrays(*arrays)
+    # x -> -x maps the classes on each other, with 1 / K for K, K sigma for sigma and 1 / r for r.
+    swapped = K < 1
+    with np.errstate(over="ignore"):  # callers refuse what is not finite
+        excess = np.where(swapped, (1 - K) / K, K - 1)
+        narrow = np.where(swapped, K * sigma, sigma)
+    first, second = part(_WideFirst.of(m, narrow, excess, np.where(swapped, -odds, odds)))
+    if not swapped.any():
+        return first, second
+    return np.where(swapped, second, first), np.where(swapped, first, second)
+
+
 @dataclass(frozen=True)
-class _Problem:
-    """The problem with its classes exchanged where K < 1, so that the first class is the wide one.
+class _WideFirst:
+    """The problem whose first class, +1, is at least as wide as the second.
 
     Args:
         m: margin.
@@ -132,7 +137,6 @@ class _Problem:
         kappa: K^2 - 1, without cancellation.
         level: l = ln K - ln r.
         log_odds: ln r, of the wide class.
-        swapped: whether the classes were exchanged.
     """
 
     m: Array
@@ -141,22 +145,32 @@ class _Problem:
     kappa: Array
     level: Array
     log_odds: Array
-    swapped: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(
-        cls, margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike, log_odds: npt.ArrayLike
-    ) -> "_Problem":
-        given = (np.asarray(v, dtype=np.float64) for v in (margin, sigma, K, log_odds))
-        m, sigma, K, odds = np.broadcast_arrays(*given)
-        swapped = K < 1
-        odds = np.where(swapped, -odds, odds)
-        with np.errstate(over="ignore"):  # callers refuse what is not finite
-            excess = np.where(swapped, (1 - K) / K, K - 1)
+    def of(cls, m: Array, sigma: Array, excess: Array, log_odds: Array) -> "_WideFirst":
+        """Return the problem with K = 1 + ``excess``, whose functions near K = 1 lose no digits."""
+        with np.errstate(over="ignore"):
             kappa = excess * (2 + excess)
-            narrow = np.where(swapped, K * sigma, sigma)
-        level = np.log1p(excess) - odds
-        return cls(m, narrow, 1 + excess, kappa, level, odds, swapped)
+        return cls(m, sigma, 1 + excess, kappa, np.log1p(excess) - log_odds, log_odds)
+
+    def best_z_scores(self) -> tuple[Array, Array]:
+        """Return the z-scores of the wide and of the narrow class at the optimum."""
+        wide, narrow = self.z_scores()
+        constant = self.constant()
+        if not constant.any():
+            return wide, narrow
+        # z = -inf: the class that is always answered never errs
+        return np.where(constant, -self.majority, wide), np.where(constant, self.majority, narrow)
+
+    def best_bias(self) -> tuple[Array, Array]:
+        """Return the optimal bias b, and -b, which is that of the other class."""
+        bias = np.where(self.constant(), self.majority, self.bias())
+        return bias, -bias
+
+    def answer(self) -> tuple[Array, Array]:
+        """Return inf where the first class is always answered, -inf the second, else 0; and minus it."""
+        answer = np.where(self.constant(), self.majority, 0.0)
+        return answer, -answer
 
     @property
     def majority(self) -> Array:
@@ -166,9 +180,22 @@ class _Problem:
         """
         return np.where((self.kappa > 0) | (self.log_odds >= 0), np.inf, -np.inf)
 
+    def bias(self) -> Array:
+        """Return the smaller root of the quadratic of `optimal_bias`; nan without one."""
+        with np.errstate(all="ignore"):
+            m = self.m / self.sigma  # in units of sigma no square underflows that matters
+            root = 2 * self.K * np.sqrt(m**2 + self.kappa * self.level / 2)
+            half = (self.K**2 + 1) * m
+            # half - root cancels where m > 0; times its conjugate it is the quotient of the other two terms
+            conjugate = (self.kappa * m**2 - 2 * self.K**2 * self.level) / (half + root)
+            return self.sigma * np.where(m > 0, conjugate, (half - root) / self.kappa)
+
     def z_scores(self) -> tuple[Array, Array]:
         """Return the z-scores of the wide and the narrow class at the smaller root; nan without one."""
         with np.errstate(all="ignore"):
+            # The paper's form is (T - K a, a - K T) / kappa with A = a / kappa. Times the conjugate,
+            # (T - K a)(T + K a) = T^2 - K^2 a^2 = kappa (2 l - a^2), and kappa cancels; likewise
+            # (a - K T)(a + K T) = a^2 - K^2 T^2 = -kappa (a^2 + 2 K^2 l).
             a = 2 * self.m / self.sigma
             T = np.sqrt(a**2 + 2 * self.kappa * self.level)
             conjugate = (
@@ -188,72 +215,10 @@ class _Problem:
         """
         if not self.log_odds.any():  # equal priors and costs: never for K > 1 (proved)
             return np.asarray((self.kappa == 0) & (self.m <= 0))
+        # r Phi(z_+) + Phi(z_-) at the stationary point against 1, the error of always answering wide
         wide, narrow = self.z_scores()
         with np.errstate(all="ignore"):
             no_root = (self.m / self.sigma) ** 2 + self.kappa * self.level / 2 < 0
             constant = no_root | ~beats_constants(wide, narrow, self.log_odds)
         constant &= self.log_odds > 0
         return np.where(self.kappa > 0, constant, self.m <= 0)
-
-
-@dataclass(frozen=True)
-class OptimalClassifier:
-    """The linear classifier with the smallest average error under an l-infinity adversary.
-
-    Args:
-        mixture: the laws it is optimal for.
-        eps: the radius it is optimal for; 0 makes it the optimal natural classifier.
-        direction: "ones" (w = 1 / sqrt(d)) or "basis" (w = one basis vector, for eps > eta).
-        margin: effective margin m = w.mean - eps ||w||_1.
-        bias: b for ||w||_2 = 1; infinite when the classifier is constant.
-        kind: "interior" or "always_plus" (constant; only for K = 1 and eps >= eta).
-    """
-
-    mixture: GaussianMixture
-    eps: float
-    direction: str
-    margin: float
-    bias: float
-    kind: str
-
-    def z_scores(self, eps: float = 0.0) -> ZScores:
-        """Return (z_+, z_-) under an adversary of radius ``eps``: class y errs with probability Phi(z_y)."""
-        wide, narrow = self.mixture.scales
-        plus, minus = optimal_z_scores(self.margin, self.mixture.sigma, self.mixture.K)
-        norm = self.mixture.dim**0.5 if self.direction == "ones" else 1.0  # ||w||_1
-        shift = (eps - self.eps) * norm
-        return float(plus + shift / wide), float(minus + shift / narrow)
-
-    def linear(self) -> LinearClassifier:
-        """Return the same classifier with its weights written out, shape (d,)."""
-        d = self.mixture.dim
-        weights = np.full(d, d**-0.5) if self.direction == "ones" else np.eye(1, d)[0]
-        return LinearClassifier(weights, self.bias)
-
-
-def optimal_classifier(mixture: GaussianMixture, eps: float = 0.0) -> OptimalClassifier:
-    """Return the linear classifier with the smallest average robust error at radius ``eps``.
-
-    The direction maximises the margin w.mean - eps ||w||_1 over unit vectors. It is 1 / sqrt(d)
-    for eps < eta (Xu et al., 2021), unique there. At eps = eta every nonnegative w ties
-    and 1 / sqrt(d) is kept. The formula does not extend beyond eta: for d > 1 the margin is then
-    largest, at eta - eps, for a single basis vector. The bias is `optimal_bias`; with equal priors
-    it is interior for every K != 1 (the average error falls from 1/2 at b = -inf to its minimum).
-
-    Args:
-        mixture: the class-conditional laws.
-        eps: l-infinity radius, in units of x; 0 gives the optimal natural classifier.
-
-    Raises:
-        InputError: eps is not a finite number >= 0, or the margin or bias leaves double precision.
-    """
-    eps = check_real("eps", eps, low=0)
-    ones = eps <= mixture.eta
-    margin = (mixture.dim**0.5 if ones else 1.0) * (mixture.eta - eps)
-    with np.errstate(over="ignore", invalid="ignore"):
-        bias = float(optimal_bias(margin, mixture.sigma, mixture.K))
-        z = optimal_z_scores(margin, mixture.sigma, mixture.K)
-    kind = str(optimal_kind(margin, mixture.sigma, mixture.K))
-    if kind == "interior" and not np.isfinite([margin, bias, float(z[0]), float(z[1])]).all():
-        raise InputError(f"eps={eps!r} on {mixture} leaves the range of double precision")
-    return OptimalClassifier(mixture, eps, "ones" if ones else "basis", margin, bias, kind)

@@ -14,7 +14,11 @@ Array = npt.NDArray[np.float64]
 
 
 def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Return Spearman's rank correlation, ties sharing their mean rank; nan where either is constant."""
+    """Return Spearman's rank correlation, ties sharing their mean rank; nan where either is constant.
+
+    >>> round(rank_correlation([0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.2, 0.4]), 3)
+    0.8
+    """
     ranks = [rankdata(v) for v in (first, second)]
     if any(np.ptp(r) == 0 for r in ranks):
         return float("nan")
@@ -25,6 +29,9 @@ def explained_variance(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> flo
     """Return 1 - sum (measured - predicted)^2 / sum (measured - mean)^2; nan where measured is constant.
 
     Nothing is fitted: it is negative where the mean of what was measured would have predicted better.
+
+    >>> round(explained_variance([0.1, 0.2, 0.3], [0.1, 0.25, 0.3]), 3)
+    0.885
     """
     p, m = np.asarray(predicted, np.float64), np.asarray(measured, np.float64)
     total = float(((m - m.mean()) ** 2).sum())

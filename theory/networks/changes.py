@@ -16,7 +16,7 @@ from theory.networks.margin_model import MarginModel
 from theory.results.counts import exact_interval
 from theory.results.intervals import mcnemar, paired_interval
 
-__all__ = ["Change", "bias_shift", "error_change", "judged", "tally"]
+__all__ = ["PredictedChange", "bias_shift", "error_change", "judged", "tally"]
 
 Array = npt.NDArray[np.float64]
 VERDICTS = ("agrees", "differs", "cannot tell")
@@ -68,7 +68,7 @@ def error_change(model: MarginModel, shift: Array, *, attacked: bool) -> Array:
 
 
 @dataclass(frozen=True)
-class Change:
+class PredictedChange:
     """The predicted and the measured change of an error of a class.
 
     Args:
@@ -106,14 +106,16 @@ def judged(
     predicted: tuple[float, float, float],
     before: npt.NDArray[np.bool_],
     after: npt.NDArray[np.bool_],
-) -> Change:
+) -> PredictedChange:
     """Return the change of a class from whether each of its samples is right before and after, shape (n,)."""
     lost, won, n = int((before & ~after).sum()), int((~before & after).sum()), len(before)
     low, high = (float(v) for v in paired_interval(lost, won, n))
-    return Change(label, quantity, predicted, ((lost - won) / n, low, high), float(mcnemar(lost, won)))
+    return PredictedChange(
+        label, quantity, predicted, ((lost - won) / n, low, high), float(mcnemar(lost, won))
+    )
 
 
-def tally(changes: list[Change]) -> tuple[dict[str, int], tuple[float, float] | None]:
+def tally(changes: list[PredictedChange]) -> tuple[dict[str, int], tuple[float, float] | None]:
     """Return how many changes have each verdict, and the exact interval of the share that agrees.
 
     The interval is of those that tell, None if none does. Classes of a network are not independent, so it is

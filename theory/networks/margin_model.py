@@ -18,7 +18,7 @@ from scipy.stats.qmc import Sobol
 
 from theory.common.inputs import InputError
 
-__all__ = ["PREDICTORS", "MarginModel", "MarginSamples", "Prediction", "predict"]
+__all__ = ["PREDICTORS", "MarginModel", "MarginSamples", "MarginPrediction", "predict_errors"]
 
 Array = npt.NDArray[np.float64]
 POINTS, FEW_POINTS = 8192, 512
@@ -189,7 +189,7 @@ has no Gaussian: it counts the samples whose own margin does not exceed their ow
 
 
 @dataclass(frozen=True)
-class Prediction:
+class MarginPrediction:
     """Predicted class errors.
 
     Args:
@@ -214,7 +214,7 @@ class Prediction:
         return np.minimum(low, self.value), np.maximum(high, self.value)
 
 
-def predict(samples: MarginSamples, *, replicates: int, seed: int) -> Prediction:
+def predict_errors(samples: MarginSamples, *, replicates: int = 200, seed: int = 0) -> MarginPrediction:
     """Return the class errors that the Gaussian-margin model predicts.
 
     Args:
@@ -233,4 +233,4 @@ def predict(samples: MarginSamples, *, replicates: int, seed: int) -> Prediction
         return [fitted.errors(attacked=attacked, points=points) for attacked in (False, True)]
 
     found = np.array([both(fitted, FEW_POINTS) for fitted in models])
-    return Prediction(model, np.array(both(model, POINTS)), found, models)
+    return MarginPrediction(model, np.array(both(model, POINTS)), found, models)

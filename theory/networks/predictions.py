@@ -8,16 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.common.digits import exact_mean, percent
+from theory.common.inputs import check_real
 from theory.common.table import Table
-from theory.networks.proxy import ERRORS, Gaussians, Remedy, fitted, predicted
-from theory.results.findings import NATURAL, ROBUST, Finding, Kind, found_of, interval
+from theory.networks.proxy import ERRORS, Remedy, TwoGroups, fitted, predicted
+from theory.results.findings import NATURAL, ROBUST, ErrorKind, Finding, found_of, interval
 from theory.results.paired import average_over
 from theory.results.study import Study
 
 __all__ = ["Prediction", "predictions", "theory_table"]
-
-BASES = ("natural", "PGD", "TRADES")
-"""Methods that are no remedies."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Prediction:
     """
 
     remedy: Remedy
-    classes: Gaussians
+    classes: TwoGroups
     predicted: float
     finding: Finding
 
@@ -64,22 +62,30 @@ def predictions(study: Study) -> list[Prediction]:
     bases = {base: v for base in study.bases if (v := study.validation(base)) is not None}
     hard = {base: v > exact_mean(v) for base, v in bases.items() if not (v == exact_mean(v)).all()}
 
-    def kinds(base: str) -> list[Kind]:
+    def kinds(base: str) -> list[ErrorKind]:
         if base not in hard:
             return []
         parts = {"hard": np.flatnonzero(hard[base]), "easy": np.flatnonzero(~hard[base])}
         return [
-            (name, f"{name} error", f"{name.split()[1]}_error", average_over(parts[name.split()[0]].tolist()))
-            for name in ERRORS
+            ErrorKind(name, f"{name} error", quantity, average_over(parts[group].tolist()))
+            for name, (group, quantity) in ERRORS.items()
         ]
 
     out = []
-    for f in found_of(study, kinds, without=BASES):
+    for f in found_of(study, kinds, bases_too=False):
         rates = _rates(study, f.base, hard[f.base])
         classes = fitted(rates[NATURAL], rates[ROBUST])
         remedy = _remedy(study, f.method, hard[f.base], rates)
-        out.append(Prediction(remedy, classes, predicted(classes, remedy)[f.name], f))
+        change = predicted(classes, remedy, _train_radius(study.comparison.protocol))[f.name]
+        out.append(Prediction(remedy, classes, change, f))
     return out
+
+
+def _train_radius(protocol: Mapping[str, Any]) -> float:
+    """Return the training radius in units of that of the errors; 1 where a record says of neither."""
+    eps = protocol.get("eps")
+    train = protocol.get("train_eps", eps)
+    return 1.0 if not eps or train == eps else check_real("train_eps", train, low=0) / float(eps)
 
 
 def _rates(study: Study, base: str, hard: npt.NDArray[np.bool_]) -> Mapping[str, tuple[float, float]]:

@@ -20,10 +20,14 @@ from scipy.special import ndtr, ndtri
 from theory.common.inputs import InputError, check_real
 from theory.gaussian.problem import Problem, Uniform
 
-__all__ = ["ERRORS", "STATED", "Gaussians", "Remedy", "fitted", "predicted"]
+__all__ = ["ERRORS", "STATED", "TwoGroups", "Remedy", "fitted", "predicted"]
 
-ERRORS = ("hard natural", "hard robust", "easy natural", "easy robust")
-"""The errors that are predicted."""
+ERRORS: Mapping[str, tuple[str, str]] = {
+    f"{group} {kind}": (group, f"{kind}_error")
+    for group in ("hard", "easy")
+    for kind in ("natural", "robust")
+}
+"""The errors that are predicted: by name, the classes and the kind of error."""
 NONE = 5e-4
 """A change smaller than this is none."""
 SAME = 1e-3
@@ -31,7 +35,7 @@ SAME = 1e-3
 
 
 @dataclass(frozen=True)
-class Gaussians:
+class TwoGroups:
     """The classes +1 (hard) and -1 (easy) on the line, the standard deviation of -1 being 1.
 
     Args:
@@ -62,7 +66,7 @@ class Gaussians:
         return numbers + (", stated, since its errors fit none" if self.stated else ", fitted")
 
 
-STATED = Gaussians(2.0, 2.0, 1.0, stated=True)
+STATED = TwoGroups(2.0, 2.0, 1.0, stated=True)
 """What is used where no two Gaussians have the errors: an error of 0, or a radius beyond the means."""
 
 
@@ -94,7 +98,7 @@ class Remedy:
         return ", ".join([odds] * reweighs + [radii] * remargins) or "neither"
 
 
-def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> Gaussians:
+def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> TwoGroups:
     """Return the Gaussians whose errors under one linear classifier are given: four numbers, four unknowns.
 
     With z = Phi^-1(error), those of class +1 are -(b + mu) / K and, attacked, eps / K more, those of -1 are
@@ -114,25 +118,26 @@ def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> Gaussia
         K, eps = float(rise[1] / rise[0]), float(rise[1])
         mu = float(-(K * z[0] + z[1]) / 2)
     try:
-        return Gaussians(K, mu, eps)
+        return TwoGroups(K, mu, eps)
     except InputError:
         return STATED
 
 
-def predicted(classes: Gaussians, remedy: Remedy) -> Mapping[str, float]:
+def predicted(classes: TwoGroups, remedy: Remedy, train: float = 1.0) -> Mapping[str, float]:
     """Return the change of each of `ERRORS` that a remedy makes to the optimal robust classifier.
 
     Args:
         classes: the two classes.
         remedy: cost odds and radii.
+        train: radius that the base is trained at, in units of that of the errors.
 
     Returns:
         Fractions; 0 where the change is smaller than `NONE`.
     """
-    theta = Uniform(1, classes.mu)
-    before = Problem(theta=theta, sigma=1.0, K=classes.K).optimum((classes.eps, classes.eps))
+    theta, eps = Uniform(1, classes.mu), train * classes.eps
+    before = Problem(theta=theta, sigma=1.0, K=classes.K).optimum((eps, eps))
     weighed = Problem(theta=theta, sigma=1.0, K=classes.K, cost=(remedy.odds, 1.0))
-    after = weighed.optimum((remedy.radii[0] * classes.eps, remedy.radii[1] * classes.eps))
+    after = weighed.optimum((remedy.radii[0] * eps, remedy.radii[1] * eps))
     rates = [[*ndtr(s.z_scores()), *ndtr(s.z_scores(classes.eps))] for s in (before, after)]
     change = np.subtract(rates[1], rates[0])[[0, 2, 1, 3]]
     return {k: float(v) if abs(v) >= NONE else 0.0 for k, v in zip(ERRORS, change, strict=True)}

@@ -24,6 +24,9 @@ def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[floa
     """Return the mean of independent values and its Student t interval (mean, low, high).
 
     With fewer than two values there is no interval: its ends are nan.
+
+    >>> [round(v, 4) for v in mean_interval([0.30, 0.32, 0.31])]
+    [0.31, 0.2852, 0.3348]
     """
     x = np.asarray(values, float)
     mean = exact_mean(x)
@@ -40,6 +43,9 @@ def exact_interval(errors: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 
         errors: counts, from 0 to n.
         n: number of trials, > 0.
         confidence: coverage, at least this for every true rate.
+
+    >>> exact_interval(3, 100).round(4).tolist()
+    [0.0062, 0.0852]
     """
     k, n = np.broadcast_arrays(np.asarray(errors, float), np.asarray(n, float))
     tail = (1 - confidence) / 2

@@ -20,8 +20,8 @@ from theory.results.study import Study
 __all__ = [
     "NATURAL",
     "ROBUST",
+    "ErrorKind",
     "Finding",
-    "Kind",
     "findings",
     "found_of",
     "interval",
@@ -37,14 +37,32 @@ natural error, and the largest robust error of a class in each network."""
 
 
 @dataclass(frozen=True)
+class ErrorKind:
+    """An error of a network: of some classes, or of all samples.
+
+    Args:
+        name: names it.
+        words: the error in words, without an article.
+        quantity: natural_error or robust_error.
+        weigh: the classes that are averaged.
+        label: the class, where it is one that was fixed in advance.
+    """
+
+    name: str
+    words: str
+    quantity: str
+    weigh: Weigh
+    label: str | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
     """What a method changes in one error of its base.
 
     Args:
         base: label of the base.
         method: label of the method.
-        name: of the error.
-        words: the error in words.
+        error: which error.
         change: over images and seeds.
         both: its 95 % interval over images and seeds; nan for one seed.
         p: Holm's p-value among all findings of the study; nan for one seed.
@@ -52,11 +70,15 @@ class Finding:
 
     base: str
     method: str
-    name: str
-    words: str
+    error: ErrorKind
     change: Change
     both: tuple[float, float]
     p: float
+
+    @property
+    def name(self) -> str:
+        """Return the name of the error."""
+        return self.error.name
 
     @property
     def resolved(self) -> bool:
@@ -87,13 +109,18 @@ class Finding:
         }
         known = {k: [*v] for k, v in intervals.items() if not np.isnan(v[0])}
         p = {} if np.isnan(self.p) else {"p_holm": self.p}
-        names = {"base": self.base, "method": self.method, "error": self.name, "words": self.words}
+        names = {"base": self.base, "method": self.method, "error": self.name, "words": self.error.words}
+        its_class = {} if self.error.label is None else {"class": self.error.label}
         seeds = self.change.seeds.tolist()
-        return {**names, "change": self.change.mean, "seeds": seeds, **known, **p, "resolved": self.resolved}
-
-
-Kind = tuple[str, str, str, Weigh]
-"""Name, words, quantity and weights of an error."""
+        return {
+            **names,
+            **its_class,
+            "change": self.change.mean,
+            "seeds": seeds,
+            **known,
+            **p,
+            "resolved": self.resolved,
+        }
 
 
 def findings(study: Study) -> list[Finding]:
@@ -105,49 +132,51 @@ def findings(study: Study) -> list[Finding]:
     return found_of(study, lambda base: _kinds(study, base))
 
 
-def _kinds(study: Study, base: str) -> list[Kind]:
+def _kinds(study: Study, base: str) -> list[ErrorKind]:
     """Return the errors that are looked at."""
-    kinds: list[Kind] = [
-        (AVERAGE, "the average robust error", ROBUST, average_over()),
-        (PLAIN, "the average natural error", NATURAL, average_over()),
-        (LARGEST, "the largest robust error of a class", ROBUST, largest),
+    kinds = [
+        ErrorKind(AVERAGE, "average robust error", ROBUST, average_over()),
+        ErrorKind(PLAIN, "average natural error", NATURAL, average_over()),
+        ErrorKind(LARGEST, "largest robust error of a class", ROBUST, largest),
     ]
     validation = study.validation(base)
     if validation is None:
         return kinds
     worst = int(validation.argmax())
-    name = study.comparison.classes[worst]
-    return [(WORST, f"the robust error of {name}, the worst class", ROBUST, average_over([worst])), *kinds]
+    label = study.comparison.classes[worst]
+    words = f"robust error of {label}, the worst class"
+    return [ErrorKind(WORST, words, ROBUST, average_over([worst]), label), *kinds]
 
 
 def found_of(
-    study: Study, kinds_of: Callable[[str], Sequence[Kind]], without: Sequence[str] = ()
+    study: Study, kinds_of: Callable[[str], Sequence[ErrorKind]], *, bases_too: bool = True
 ) -> list[Finding]:
     """Return the changes of some errors, with Holm's p-values over all of them.
 
     Args:
         study: the runs.
         kinds_of: the errors to look at for a base.
-        without: names of methods that are left out.
+        bases_too: whether methods that treat all classes alike are looked at as well.
 
     Raises:
         InputError: two runs were not tested on the same samples.
     """
-    rows: list[tuple[str, str, Kind, Change, tuple[float, float]]] = []
+    rows: list[tuple[str, str, ErrorKind, Change, tuple[float, float]]] = []
+    known = study.comparison.methods
     for base in study.bases:
-        methods = [m for b, m in study.against if b == base and m.split()[0] not in without]
+        methods = [m for b, m in study.against if b == base and (bases_too or known[m].retrains)]
         for kind in kinds_of(base):
-            pairs = {m: study.pairs(m, base, kind[2]) for m in methods}
-            changes = {m: change_of(p, kind[3]) for m, p in pairs.items() if p}
+            pairs = {m: study.pairs(m, base, kind.quantity) for m in methods}
+            changes = {m: change_of(p, kind.weigh) for m, p in pairs.items() if p}
             pooled = pooled_variance([*changes.values()])
             rows += [(base, m, kind, change, pooled) for m, change in changes.items()]
     adjusted = holm([change.p(pooled) for *_, change, pooled in rows])
     order = {pair: i for i, pair in enumerate(study.against)}
-    found = [
-        Finding(base, m, kind[0], kind[1], change, change.over_both(pooled), p)
+    changed = [
+        Finding(base, m, kind, change, change.over_both(pooled), p)
         for (base, m, kind, change, pooled), p in zip(rows, adjusted, strict=True)
     ]
-    return sorted(found, key=lambda f: order[f.base, f.method])
+    return sorted(changed, key=lambda f: order[f.base, f.method])
 
 
 def paired_tables(study: Study, found: Sequence[Finding]) -> list[Table]:
@@ -166,8 +195,7 @@ def paired_tables(study: Study, found: Sequence[Finding]) -> list[Table]:
         rows = []
         for f in found:
             if f.base == base:
-                said = f.words.removeprefix("the ")
-                rows.append([f.method, said, *_cells(f), str(len(f.change.seeds))])
+                rows.append([f.method, f.error.words, *_cells(f), str(len(f.change.seeds))])
         for method in dict.fromkeys(f.method for f in found if f.base == base):
             for q in (NATURAL, ROBUST):
                 value = study.rho(method, base, q)
@@ -201,6 +229,6 @@ def sentences(study: Study, found: Sequence[Finding]) -> list[str]:
             out.append(f"{method} against {base}: no seed of both has flags.npz, so nothing is paired.")
             continue
         n = len(mine[0].change.seeds)
-        parts = "; ".join(f"{f.words}: {f.phrase}" for f in mine)
+        parts = "; ".join(f"the {f.error.words}: {f.phrase}" for f in mine)
         out.append(f"{method} against {base} ({n} seed{'s' * (n > 1)}): {parts}.")
     return out

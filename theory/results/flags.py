@@ -12,12 +12,12 @@ from theory.common.arrays import packed, read_arrays
 from theory.common.digits import percent
 from theory.common.inputs import InputError
 from theory.common.table import Table
+from theory.results.attacks import CLEAN, attack_key, kinds_of
 from theory.results.counts import ClassErrors
 from theory.results.intervals import mcnemar, paired_interval
 
-__all__ = ["CLEAN", "Evaluation", "paired_table"]
+__all__ = ["Evaluation", "paired_table"]
 
-CLEAN = "clean"
 NO_GRADIENT = "gradient"
 FEW_BLIND = 0.01
 """The share of right samples that may have no gradient, as in ``deep.sanity``; one always may."""
@@ -29,6 +29,8 @@ PACKED = {"attacks": "U1", "gaps": "i1", "labels": "i1", "ok": "u2"}
 PLAIN = {"attacks": "U1", "index": "i1", "labels": "i1", "ok": "b2"}
 """The same before flags were packed."""
 DOUBTFUL = {"blind": "i0", "not_finite": "i1"}
+KINDS = {"kinds": "U1"}
+"""The kinds of the attacks; files before these were kept have none."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Evaluation:
         not_finite: how many samples have logits that are not finite, for each of the attacks, shape (A,);
             they are wrong. Empty if none has any.
         blind: how many of the samples that are right have a gradient of exactly 0, or one that is not finite.
+        kinds: kind of each attack, such as "autoattack", A names; by `theory.results.attacks.kinds_of` if
+            empty.
 
     Raises:
         InputError: the arrays do not fit each other.
@@ -55,6 +59,7 @@ class Evaluation:
     ok: npt.NDArray[np.bool_]
     not_finite: tuple[int, ...] = ()
     blind: int = 0
+    kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit."""
@@ -66,6 +71,9 @@ class Evaluation:
             )
         if self.attacks[:1] != (CLEAN,) or len(set(self.attacks)) < len(self.attacks):
             raise InputError(f"the attacks must differ, {CLEAN} the first, got {self.attacks!r:.200}")
+        object.__setattr__(self, "kinds", self.kinds or kinds_of(self.attacks))
+        if len(self.kinds) != len(self.attacks) or self.kinds[0] != CLEAN:
+            raise InputError(f"{len(self.attacks)} attacks need as many kinds, got {self.kinds!r:.200}")
         if (self.ok & ~self.ok[0]).any() or (self.labels < 0).any():
             raise InputError("an evaluation has a sample that only an attack sets right, or a negative label")
         counts = (*self.not_finite, self.blind)
@@ -81,6 +89,20 @@ class Evaluation:
     def ok_attacked(self) -> npt.NDArray[np.bool_]:
         """Return whether each sample withstands every attack, shape (n,)."""
         return np.asarray(np.all(self.ok, axis=0))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return what is equal for attacks that are one, see `theory.results.attacks.attack_key`."""
+        return tuple(map(attack_key, self.attacks))
+
+    def is_of_same(self, other: "Evaluation") -> bool:
+        """Return whether another evaluation is of the same samples under the same attacks."""
+        same = np.array_equal(self.index, other.index) and np.array_equal(self.labels, other.labels)
+        return same and self.keys == other.keys
+
+    def without(self, kind: str) -> tuple[str, ...]:
+        """Return the names of the attacks that are not of a kind."""
+        return tuple(a for a, its in zip(self.attacks, self.kinds, strict=True) if its != kind)
 
     @property
     def attack(self) -> str:
@@ -124,7 +146,7 @@ class Evaluation:
         labels = self.labels.astype(np.min_scalar_type(-1 - int(self.labels.max())))
         gaps, ok = np.diff(self.index, prepend=0), np.packbits(self.ok, axis=1)
         doubtful = {"blind": np.array(self.blind), "not_finite": np.array(self.not_finite, np.int64)}
-        plain = {"attacks": self.attacks, "gaps": gaps, "labels": labels, "ok": ok}
+        plain = {"attacks": self.attacks, "kinds": self.kinds, "gaps": gaps, "labels": labels, "ok": ok}
         return packed(plain | (doubtful if self.blind or any(self.not_finite) else {}))
 
     @classmethod
@@ -141,7 +163,7 @@ class Evaluation:
         most = min(most, MOST)
         arrays = read_arrays(path, 32 * most + (1 << 20))  # as int64, 16 attacks a byte each, and their names
         kinds = {name: arrays[name].dtype.kind + str(arrays[name].ndim) for name in sorted(arrays)}
-        if kinds not in (PACKED, PLAIN, {**DOUBTFUL, **PACKED}):
+        if kinds not in (PLAIN, *(a | b for a in (PACKED, PACKED | DOUBTFUL) for b in ({}, KINDS))):
             raise InputError(f"{path} is no evaluation: it must hold {', '.join(PACKED)}")
         if len(arrays["labels"]) > most:
             raise InputError(f"{path} has {len(arrays['labels'])} samples, there can be at most {most}")
@@ -151,7 +173,8 @@ class Evaluation:
                 arrays["index"], ok = np.cumsum(arrays["gaps"], dtype=np.int64), _unpacked(ok, len(labels))
             doubtful = tuple(arrays.get("not_finite", np.array([])).tolist()), int(arrays.get("blind", 0))
             index = arrays["index"].astype(np.int64)
-            return cls(tuple(arrays["attacks"].tolist()), index, labels, ok, *doubtful)
+            named = tuple(arrays.get("kinds", np.array([])).tolist())
+            return cls(tuple(arrays["attacks"].tolist()), index, labels, ok, *doubtful, named)
         except InputError as error:
             raise InputError(f"{path} is no evaluation: {error}") from None
 
@@ -165,6 +188,7 @@ class Evaluation:
             np.concatenate([p.ok for p in parts], axis=1),
             tuple(map(sum, zip(*(p.not_finite for p in parts if p.not_finite), strict=True))),
             sum(p.blind for p in parts),
+            parts[0].kinds,
         )
 
 
@@ -189,8 +213,7 @@ def paired_table(
         InputError: the evaluations are not of the same samples under the same attacks.
     """
     first, second = pair
-    same = np.array_equal(first.index, second.index) and np.array_equal(first.labels, second.labels)
-    if not same or first.attacks != second.attacks:
+    if not first.is_of_same(second):
         raise InputError(
             f"{names[0]} and {names[1]} were not evaluated on the same samples by the same attacks"
         )

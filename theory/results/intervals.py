@@ -25,6 +25,9 @@ def null_gap(n: npt.ArrayLike, rate: float, gap: float) -> tuple[float, float]:
         n: samples of each class, each > 0.
         rate: common error rate.
         gap: observed gap.
+
+    >>> [round(v, 3) for v in null_gap([1000] * 10, 0.5, 0.071)]
+    [0.049, 0.051]
     """
     sizes = np.unique(np.asarray(n, np.int64))
     grid = np.unique(np.concatenate([np.arange(size + 1) / size for size in sizes]).round(12))
@@ -68,6 +71,9 @@ def worst_set(errors: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95)
         errors: errors of each class, shape (C,).
         n: samples of each class, each > 0, shape (C,).
         confidence: coverage.
+
+    >>> worst_set([300, 290, 150], [1000] * 3)
+    [0, 1]
     """
     k, n = np.asarray(errors, float), np.asarray(n, float)
     p = _exceeds(*np.broadcast_arrays(k[:, None], n[:, None], k[None, :], n[None, :]))
@@ -82,6 +88,9 @@ def mcnemar(lost: npt.ArrayLike, won: npt.ArrayLike) -> Array:
     Args:
         lost: samples that only the second gets wrong.
         won: samples that only the first gets wrong.
+
+    >>> round(float(mcnemar(30, 12)), 4)
+    0.0079
     """
     b, c = np.asarray(lost, np.int64), np.asarray(won, np.int64)
     return np.asarray(np.minimum(1, 2 * bdtr(np.minimum(b, c).astype(float), b + c, 0.5)))
@@ -99,6 +108,9 @@ def paired_interval(
         won: samples that only the first gets wrong.
         n: samples.
         confidence: nominal coverage.
+
+    >>> paired_interval(30, 12, 1000).round(4).tolist()
+    [0.0052, 0.0307]
     """
     b, c, size = np.asarray(lost) + 0.5, np.asarray(won) + 0.5, np.asarray(n) + 2.0
     change = (b - c) / size

@@ -33,7 +33,11 @@ Array = npt.NDArray[np.float64]
 Weigh = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], Sequence[int] | None]
 """Of labels and errors, shape (n,), the classes whose mean error is the statistic; None is all samples."""
 SHARED = 0.25
-"""Correlation between the squares of two differences from one base, where half of the noise is the base's."""
+"""Correlation between the variances over seeds of two methods that are compared with one base.
+
+With m_j, b ~ N(., s^2) independent, the differences d_j = m_j - b have variance 2 s^2 and covariance s^2, so
+a correlation of 1/2. Sample variances of normal variables of correlation r have the correlation r^2.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Change:
 
     def over_images(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the interval of these networks over test images."""
+        # Agresti and Min (2005) add half a sample to each cell of the 2 x 2 table of right and wrong before
+        # and after: two samples more, of which half a one is a change of +1 and half a one a change of -1.
         n = len(self.images)
         centre = n * self.mean / (n + 2)
         half = float(ndtri((1 + confidence) / 2)) * self._image_variance**0.5
@@ -82,14 +88,22 @@ class Change:
 
     @property
     def _image_variance(self) -> float:
+        # psi_i = (x_i - mean) / n, where x_i is the change of image i: back to x_i. With the half samples
+        # the second moment is (sum x_i^2 + 1/2 + 1/2) / (n + 2) and the mean n mean / (n + 2); the
+        # variance of a mean of n + 2 samples is their difference over n + 2.
         n = len(self.images)
         x = n * self.images + self.mean
         return float(((x @ x + 1) / (n + 2) - (n * self.mean / (n + 2)) ** 2) / (n + 2))
 
     def _variance(self, pooled: tuple[float, float]) -> float:
         """Return V."""
+        # Three seeds know their variance to a factor of 40 (95 %), so the other methods of the base vouch for
+        # it; a method that varies more than they do is not believed to vary less.
         of_seeds = max(pooled[0], float(self.seeds.var(ddof=1))) / len(self.seeds)
         of_images = self._image_variance
+        # Two-way clustering: the sum over pairs of draws that share an image or a seed. Pairs that share
+        # both, an image with itself in one seed, are in both sums and are taken off once. The difference
+        # can be smaller than one of its parts, or negative, by chance: then the larger part stands.
         return max(of_seeds, of_images, of_seeds + of_images - self.single)
 
     def over_both(self, pooled: tuple[float, float], confidence: float = 0.95) -> tuple[float, float]:
@@ -101,6 +115,8 @@ class Change:
         """
         if len(self.seeds) < 2:
             return np.nan, np.nan
+        # Student's t as if V were all of the seeds, the part that is known worst. V_I has hundreds of degrees
+        # of freedom, so a V of both has more than these, and the interval is too wide, not too narrow.
         half = float(stdtrit(pooled[1], (1 + confidence) / 2)) * self._variance(pooled) ** 0.5
         return self.mean - half, self.mean + half
 
@@ -126,6 +142,8 @@ def _rate(
     labels: npt.NDArray[np.int64], errors: npt.NDArray[np.bool_], classes: Sequence[int] | None
 ) -> tuple[Fraction, Array]:
     """Return a statistic, and the weights of the samples whose sum over errors it is, shape (n,)."""
+    # The mean over classes of errors / samples, in fractions: a tie stays one. Its derivative in the error of
+    # a sample is 1 / (samples of its class) / classes, the weight of the sample.
     groups = [np.ones(len(labels), bool)] if classes is None else [labels == c for c in classes]
     rates = [Fraction(int((errors & g).sum()), int(g.sum())) for g in groups]
     return sum(rates, Fraction()) / len(groups), np.asarray(sum(g / g.sum() for g in groups) / len(groups))
@@ -142,6 +160,9 @@ def change_of(pairs: Sequence[Pair], weigh: Weigh) -> Change:
     index, parts = [], []
     for pair in pairs:
         rates, influences, used = [], [], np.zeros(len(pair.labels), bool)
+        # The influence of sample i on a rate is weight_i (error_i - rate), which sums to 0. Classes may be
+        # chosen by the errors (`largest`), and then differ between base and method: a sample that only one of
+        # the two weighs has the influence that it has there.
         for errors in (pair.method, pair.base):
             rate, weights = _rate(pair.labels, errors, weigh(pair.labels, errors))
             rates.append(rate)
@@ -150,6 +171,8 @@ def change_of(pairs: Sequence[Pair], weigh: Weigh) -> Change:
         seeds.append(rates[0] - rates[1])
         index.append(pair.index[used])
         parts.append((influences[0] - influences[1])[used] / len(pairs))
+    # psi_is, each divided by the number of seeds as the mean is. Images are matched by their index: an image
+    # that several seeds tested adds what they have together, and V_I is a sum over images of squares of that.
     each = np.concatenate(parts)
     _, image = np.unique(np.concatenate(index), return_inverse=True)
     by_image = np.bincount(image, weights=each).astype(np.float64)
@@ -169,6 +192,9 @@ def pooled_variance(changes: Sequence[Change]) -> tuple[float, float]:
     several: list[Any] = [c.seeds for c in changes if len(c.seeds) > 1]
     if not several:
         return np.nan, np.nan
+    # The mean of M variances of f degrees of freedom each: with the correlation `SHARED` between any two its
+    # relative variance is 2 / f (1 + (M - 1) SHARED) / M. Satterthwaite's (1946) number of degrees of freedom
+    # is 2 over the relative variance, M f / (1 + (M - 1) SHARED).
     free = sum(len(s) - 1 for s in several)
     variance = sum(float(s.var(ddof=1)) * (len(s) - 1) for s in several) / free
     return variance, free / (1 + SHARED * (len(several) - 1))
@@ -179,9 +205,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
     Args:
         p: p-values of a family; nan is what was not tested, and stays.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
     """
     values = np.asarray(p, np.float64)
-    order = np.argsort(values)[: int(np.isfinite(values).sum())]
+    # The k-th smallest p-value has m - k + 1 hypotheses left to compete with. No adjusted p-value may be
+    # below that of a smaller one: once a hypothesis is kept, all after it are.
+    order = np.argsort(values)[: int(np.isfinite(values).sum())]  # nan is last
     factors = len(order) - np.arange(len(order))
     out = np.full(len(values), np.nan)
     out[order] = np.minimum(1, np.maximum.accumulate(values[order] * factors))

@@ -1,6 +1,5 @@
 """Training methods side by side, from the records of their runs: one protocol, intervals over seeds."""
 
-import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,9 @@ import numpy as np
 from theory.common.digits import percent
 from theory.common.inputs import InputError
 from theory.common.table import Table
+from theory.results.attacks import attack_key
 from theory.results.counts import ClassErrors, mean_interval
+from theory.results.methods import MethodId, labels_of
 from theory.results.records import Record
 
 __all__ = ["Comparison", "comparisons", "mixed"]
@@ -24,9 +25,10 @@ STATISTICS: Mapping[str, Callable[[ClassErrors, str], float]] = {
 """What is said of the classes together; the spread is the standard deviation over classes."""
 ENOUGH_SEEDS = 5
 """With fewer seeds no change is called resolved: equal counts make an interval of no width by chance."""
-ORDER = ("natural", "PGD", "FRL", "TRADES")
-FREE = ("params", "threads", "init")
+FREE = ("params", "threads", "init", "stage")
 """Settings in which runs that are compared may differ, besides method and seed."""
+TEXTS = ("eps_text", "train_eps_text")
+"""How radii were given: their values are settings, and these are no part of a protocol."""
 DATA = "data_sha256"
 """Checksum of all images and labels, in the provenance of a record; in a protocol where there are several."""
 UNKNOWN = "unknown"
@@ -39,13 +41,13 @@ class Comparison:
     Args:
         protocol: what all runs share: data, network, epochs, radius, attack.
         runs: for each method's label, for each seed, the counted errors.
-        labels: of each method: its name and the text of its hyper-parameters.
+        methods: the method of each label.
         published: False if the files of the data are known not to be the published ones.
     """
 
     protocol: Mapping[str, Any]
     runs: Mapping[str, Mapping[int, ClassErrors]]
-    labels: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    methods: Mapping[str, MethodId] = field(default_factory=dict)
     published: bool = True
 
     def __post_init__(self) -> None:
@@ -74,8 +76,19 @@ class Comparison:
 
     def label_of(self, record: Record) -> str | None:
         """Return the label of the method behind a record, or None if that is not of this protocol."""
-        same = _protocol(record, DATA in self.protocol) == self.protocol
-        return self.labels.get(_method(record)) if same else None
+        if _key(_protocol(record, DATA in self.protocol)) != _key(self.protocol):
+            return None
+        method = MethodId.of_record(record)
+        return next((label for label, its in self.methods.items() if its == method), None)
+
+    def named(self, name: str) -> list[str]:
+        """Return the labels of the methods of a name, such as trades at every beta."""
+        return [label for label, method in self.methods.items() if method.name == name]
+
+    @property
+    def adversarial(self) -> list[str]:
+        """Return the labels of all methods but natural training."""
+        return [label for label in self.runs if not self.methods[label].is_natural]
 
     def rates(self, label: str, quantity: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the error rates of a method, shape (seeds, classes)."""
@@ -105,13 +118,13 @@ class Comparison:
         """Return, for each base method, what every other method changes on the same seeds.
 
         Args:
-            names: names of base methods, such as TRADES, which stands for TRADES at any beta. A base is
+            names: names of base methods, such as trades, which stands for TRADES at any beta. A base is
                 compared with those after it, and not twice; natural training is not compared.
         """
-        bases = [m for name in names for m in self.runs if m.split()[0] == name]
+        bases = [label for name in names for label in self.named(name)]
         tables = []
         for i, base in enumerate(bases):
-            others = [m for m in self.runs if m != "natural" and m not in bases[: i + 1]]
+            others = [m for m in self.adversarial if m not in bases[: i + 1]]
             rows = [self._change(m, base, q, name) for m in others for q in _BOTH for name in STATISTICS]
             if rows:
                 tables.append(_against(base, rows))
@@ -168,21 +181,18 @@ def comparisons(records: Iterable[Record]) -> list[Comparison]:
     Raises:
         InputError: a run lacks a class, or the same run is there twice with other counts.
     """
-    protocols: dict[str, dict[tuple[str, str], dict[int, dict[str, dict[str, Record]]]]] = {}
-    told = [r for r in records if r.source == "deep" and r.label not in ("average", "worst")]
+    counted = [r for r in records if r.source == "deep" and r.label not in ("average", "worst")]
     data: dict[str, set[str]] = {}
-    for record in told:
-        data.setdefault(_text(_protocol(record)), set()).update({_data(record)} - {UNKNOWN})
-    other: set[str] = set()
-    for record in told:
-        protocol = _text(_protocol(record, len(data[_text(_protocol(record))]) > 1))
-        other |= {protocol} if record.provenance.get("data_published") is False else set()
-        by_seed = protocols.setdefault(protocol, {}).setdefault(_method(record), {})
-        by_quantity = by_seed.setdefault(record.seed or 0, {})
-        known = by_quantity.setdefault(record.quantity, {}).setdefault(record.label, record)
-        if (known.errors, known.n) != (record.errors, record.n):
-            raise InputError(f"two runs of {record.method}, seed {record.seed}, have other counts; keep one")
-    return [_comparison(json.loads(p), methods, p not in other) for p, methods in protocols.items()]
+    for record in counted:
+        data.setdefault(_key(_protocol(record)), set()).update({_data(record)} - {UNKNOWN})
+    groups: dict[str, list[Record]] = {}
+    for record in counted:
+        several = len(data[_key(_protocol(record))]) > 1
+        groups.setdefault(_key(_protocol(record, several)), []).append(record)
+    return [
+        _comparison(_protocol(group[0], len(data[_key(_protocol(group[0]))]) > 1), group)
+        for group in groups.values()
+    ]
 
 
 def _protocol(record: Record, with_data: bool = False) -> dict[str, Any]:
@@ -191,18 +201,14 @@ def _protocol(record: Record, with_data: bool = False) -> dict[str, Any]:
     return shared | {"attack": record.attack} | ({DATA: _data(record)} if with_data else {})
 
 
+def _key(protocol: Mapping[str, Any]) -> str:
+    """Return what is equal for protocols that are one, in whatever spelling their radii were given."""
+    values = {k: v for k, v in protocol.items() if k not in TEXTS}
+    return json.dumps(values | {"attack": attack_key(str(protocol["attack"]))}, sort_keys=True)
+
+
 def _data(record: Record) -> str:
     return str(record.provenance.get(DATA, UNKNOWN))
-
-
-def _text(protocol: Mapping[str, Any]) -> str:
-    return json.dumps(protocol, sort_keys=True)
-
-
-def _method(record: Record) -> tuple[str, str]:
-    """Return the name of the method of a record and the text of its hyper-parameters."""
-    hot = {k: record.setting[k] for k in ("init",) if k in record.setting}
-    return str(record.method), json.dumps(dict(record.setting["params"]) | hot, sort_keys=True)
 
 
 def mixed(first: tuple[str, Record], second: tuple[str, Record]) -> str:
@@ -213,65 +219,29 @@ def mixed(first: tuple[str, Record], second: tuple[str, Record]) -> str:
         second: the same of another.
     """
     known = UNKNOWN not in (_data(first[1]), _data(second[1]))
-    (name, one), (other, two) = ((n, _protocol(record, known)) for n, record in (first, second))
+    (name, one), (other, two) = ((n, json.loads(_key(_protocol(r, known)))) for n, r in (first, second))
     absent = object()
     differing = [k for k in sorted({*one, *two}) if one.get(k, absent) != two.get(k, absent)]
     said = ", ".join(f"{k} ({one.get(k, 'none')}; {two.get(k, 'none')})" for k in differing)
     return f"{name} and {other} differ in {said}" if differing else ""
 
 
-def _comparison(
-    protocol: Mapping[str, Any],
-    methods: Mapping[tuple[str, str], Mapping[int, Mapping[str, Mapping[str, Record]]]],
-    published: bool,
-) -> Comparison:
-    labels = _labels([*methods])
+def _comparison(protocol: Mapping[str, Any], records: Sequence[Record]) -> Comparison:
+    """Return the comparison of the class errors of one protocol."""
+    methods: dict[MethodId, dict[int, dict[str, dict[str, Record]]]] = {}
+    for record in records:
+        by_seed = methods.setdefault(MethodId.of_record(record), {})
+        by_quantity = by_seed.setdefault(record.seed or 0, {})
+        known = by_quantity.setdefault(record.quantity, {}).setdefault(record.label, record)
+        if (known.errors, known.n) != (record.errors, record.n):
+            raise InputError(f"two runs of {record.method}, seed {record.seed}, have other counts; keep one")
+    labels = labels_of(methods)
     runs = {
-        labels[method]: {s: _counts(labels[method], s, q) for s, q in sorted(by_seed.items())}
-        for method, by_seed in methods.items()
+        label: {seed: _counts(label, seed, q) for seed, q in sorted(methods[method].items())}
+        for method, label in labels.items()
     }
-    return Comparison(protocol, {label: runs[label] for label in sorted(runs, key=_rank)}, labels, published)
-
-
-def _labels(methods: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return a name for each (method, hyper-parameters): its variant or beta, and more only where needed."""
-    short = {(name, text): _short_label(name, json.loads(text)) for name, text in methods}
-    labels = {}
-    for method, label in short.items():
-        params = json.loads(method[1])
-        twins = [json.loads(text) for (_, text), other in short.items() if other == label]
-        differing = _telling(twins)
-        labels[method] = " ".join([label, *(f"{k}={_short(params.get(k))}" for k in differing)])
-    return labels
-
-
-def _telling(twins: Sequence[Mapping[str, object]]) -> Sequence[str]:
-    """Return the fewest names of hyper-parameters that tell all of several methods of one name apart."""
-    differing = sorted({k for t in twins for k in t if any(t.get(k) != other.get(k) for other in twins)})
-    for size in range(len(differing) + 1):
-        for names in itertools.combinations(differing, size):
-            if len({tuple(repr(t.get(k)) for k in names) for t in twins}) == len(twins):
-                return names
-    return differing
-
-
-def _short_label(name: str, params: Mapping[str, object]) -> str:
-    title = "natural" if name == "natural" else name.upper()
-    words = [title, str(params["variant"])] if "variant" in params else [title]
-    if params.get("base") == "pgd":
-        return " ".join([*words, "pgd"])
-    if "beta" in params and "variant" not in params:
-        words.append(f"beta={_short(params['beta'])}")
-    return " ".join(words)
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _rank(label: str) -> tuple[int, str]:
-    name = label.split()[0]
-    return ORDER.index(name) if name in ORDER else len(ORDER), label
+    published = all(record.provenance.get("data_published") is not False for record in records)
+    return Comparison(protocol, runs, {label: method for method, label in labels.items()}, published)
 
 
 def _counts(label: str, seed: int, by_quantity: Mapping[str, Mapping[str, Record]]) -> ClassErrors:

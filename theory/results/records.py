@@ -21,6 +21,7 @@ from typing import Any
 
 from theory.common.inputs import InputError, check_real, parse_object, read_lines
 from theory.results.counts import QUANTITIES, ClassErrors
+from theory.results.run_files import RECORDS
 
 __all__ = [
     "Record",
@@ -251,7 +252,7 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         InputError: nothing is there, or a line is damaged (file and line are named).
     """
-    files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
+    files = sorted(path.rglob(RECORDS)) if path.is_dir() else [path]
     if not files:
         raise InputError(f"no records.jsonl in or below the folder {path}")
     records = [record for file in files for record in _read_file(file)]

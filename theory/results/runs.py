@@ -13,38 +13,47 @@ import numpy.typing as npt
 from theory.common.inputs import InputError, check_real, parse_object, read_lines
 from theory.results.counts import QUANTITIES
 from theory.results.flags import Evaluation
+from theory.results.margin_report import MarginReport
+from theory.results.methods import MethodId
 from theory.results.protocols import DATA, mixed
 from theory.results.records import Record, read_records
+from theory.results.run_files import CONFIG, FLAGS, HISTORY, LINK, RECORDS, REPORT, RESULT
 
-__all__ = ["REPORT", "Measured", "left_out", "read_measured", "record_files", "refuse_mixed"]
+__all__ = ["RunFiles", "left_out", "read_runs", "record_files", "refuse_mixed", "runs_of"]
 
-RECORDS = "records.jsonl"
-FLAGS = "flags.npz"
-REPORT = "report/evaluation.npz"
-"""Whether each test sample withstands each attack of deep.report, in the folder of a run."""
-HISTORY = "history.jsonl"
-RUN = ("config.json", "result.json")
+RUN = (CONFIG, RESULT)
 """What deep.train writes first and last into the folder of a run; neither is copied by deep.promote."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A run.
+class RunFiles:
+    """What a run left in its folder.
 
     Args:
-        name: its folder or, if a file has several runs, the file with method and seed.
+        path: its folder or, if a file has several runs, the file with method and seed.
         records: its errors.
-        evaluation: whether each test sample withstands each attack, where that lies beside the records.
+        evaluation: whether each test sample is robust to each attack, where that lies beside the records.
         report: the same under the attacks of deep.report, perhaps of fewer samples, where that lies there.
-        validation: robust error of every class on the validation split when it was last measured, where a
-            history lies beside the records.
+        history: a line an epoch, empty where there is none.
+        link: predicted class errors beside those counted, where deep.link was run.
     """
 
-    name: str
+    path: str
     records: tuple[Record, ...]
     evaluation: Evaluation | None = None
     report: Evaluation | None = None
-    validation: npt.NDArray[np.float64] | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+    link: MarginReport | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the name of its folder."""
+        return Path(self.path).name
+
+    @property
+    def method(self) -> MethodId:
+        """Return the method that the network was trained by."""
+        return MethodId.of_record(self.records[0])
 
     @property
     def seed(self) -> int:
@@ -56,6 +65,29 @@ class Measured:
         """Return the names of the classes."""
         return tuple(dict.fromkeys(r.label for r in self.records if r.label not in ("average", "worst")))
 
+    @property
+    def validation(self) -> npt.NDArray[np.float64] | None:
+        """Return the robust error of every class on the validation split when it was last measured, or None.
+
+        Raises:
+            InputError: the history has something else there.
+        """
+        for line in reversed(self.history):
+            if "robust_error" in line:
+                return self._validation(line)
+        return None
+
+    def _validation(self, line: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+        try:
+            values = np.asarray(line["robust_error"], np.float64)
+        except (TypeError, ValueError):
+            values = np.empty(0)
+        size = len(self.classes)
+        if values.shape != (size,) or not ((values >= 0) & (values <= 1)).all():
+            place = f"{Path(self.path) / HISTORY}, line {line['epoch']}"
+            raise InputError(f"{place}: robust_error must be {size} numbers from 0 to 1")
+        return values
+
     def of_classes(self, name: str) -> npt.NDArray[np.float64] | None:
         """Return what the method left of a name for every class, such as "weights", shape (C,), or None.
 
@@ -65,7 +97,7 @@ class Measured:
         values = {r.label: r.extra[name] for r in self.records if name in r.extra}
         if set(values) != set(self.classes):
             return None
-        return np.array([check_real(f"{self.name}: extra.{name}", values[c], low=0) for c in self.classes])
+        return np.array([check_real(f"{self.path}: extra.{name}", values[c], low=0) for c in self.classes])
 
     def provenance(self, name: str) -> float | None:
         """Return a number of the provenance, such as "passes", or None."""
@@ -73,7 +105,7 @@ class Measured:
         return float(value) if isinstance(value, (int, float)) else None
 
 
-def read_measured(paths: Iterable[Path]) -> list[Measured]:
+def read_runs(paths: Iterable[Path]) -> list[RunFiles]:
     """Return the runs in files of records, or in every ``records.jsonl`` below a folder.
 
     What lies beside the records of one run belongs to it.
@@ -82,7 +114,9 @@ def read_measured(paths: Iterable[Path]) -> list[Measured]:
         InputError: a file is damaged, or the flags beside records are not theirs.
     """
     folders = [*paths]
-    runs = [run for path in folders for file in record_files(path) for run in _runs(file, read_records(file))]
+    runs = [
+        run for path in folders for file in record_files(path) for run in runs_of(file, read_records(file))
+    ]
     if not runs:
         reasons = "".join(f"; {reason}" for reason in left_out(folders))
         raise InputError(f"no run of deep.train in {', '.join(map(str, folders)):.200}{reasons}")
@@ -120,46 +154,65 @@ def _why_not(folder: Path) -> str:
     return f"its {RECORDS} is empty" if records.is_file() and not records.stat().st_size else ""
 
 
-def refuse_mixed(runs: Iterable[Measured]) -> None:
+def refuse_mixed(runs: Iterable[RunFiles]) -> None:
     """Refuse runs that do not share one protocol.
 
     Raises:
         InputError: two do not; it names them and the settings in which they differ.
     """
-    one_of_each: dict[str, Measured] = {}
+    one_of_each: dict[str, RunFiles] = {}
     for run in runs:
         record = run.records[0]
         one_of_each.setdefault(str((record.setting, record.attack, record.provenance.get(DATA))), run)
     for first, run in itertools.combinations(one_of_each.values(), 2):
-        clause = mixed((first.name, first.records[0]), (run.name, run.records[0]))
+        clause = mixed((first.path, first.records[0]), (run.path, run.records[0]))
         if clause:
             raise InputError(f"a table is of one protocol, but {clause}; give other runs, or --each-protocol")
 
 
-def _runs(file: Path, records: Iterable[Record]) -> Iterator[Measured]:
-    found: dict[tuple[str, ...], list[Record]] = {}
+def runs_of(file: Path, records: Iterable[Record]) -> Iterator[RunFiles]:
+    """Yield the runs of the records of a file; what lies beside the records of one run belongs to it.
+
+    Raises:
+        InputError: a file is damaged, or not of the run.
+    """
+    groups: dict[tuple[str, ...], list[Record]] = {}
     for r in records:
         if r.source == "deep":
-            told = (r.method, r.seed, r.setting, r.attack, r.provenance.get(DATA))
-            found.setdefault(tuple(map(str, told)), []).append(r)
-    if len(found) != 1:
-        for (method, seed, *_), several in found.items():
-            yield Measured(f"{file}: {method}, seed {seed}", tuple(several))
+            identity = (r.method, r.seed, r.setting, r.attack, r.provenance.get(DATA))
+            groups.setdefault(tuple(map(str, identity)), []).append(r)
+    if len(groups) != 1:
+        for (method, seed, *_), several in groups.items():
+            yield RunFiles(f"{file}: {method}, seed {seed}", tuple(several))
         return
-    (one,) = found.values()
-    run = Measured(str(file.parent), tuple(one))
-    flags, history = file.with_name(FLAGS), file.with_name(HISTORY)
-    n = sum({r.label: r.n or 0 for r in one if r.label in run.classes}.values())
+    (records_of_one,) = groups.values()
+    run = RunFiles(str(file.parent), tuple(records_of_one))
+    flags, report, history, link = (file.parent / name for name in (FLAGS, REPORT, HISTORY, LINK))
+    n = sum({r.label: r.n or 0 for r in run.records if r.label in run.classes}.values())
     evaluation = Evaluation.read(flags, n) if flags.is_file() else None
     if evaluation and not _fits(evaluation, run):
         raise InputError(f"{flags} is not of the run of {file}: its counts are others")
-    report = Evaluation.read(file.parent / REPORT, n) if (file.parent / REPORT).is_file() else None
-    if report and not _belongs(report, run, evaluation):
-        raise InputError(f"{file.parent / REPORT} is not of the run of {file}: its samples are others")
-    yield Measured(run.name, run.records, evaluation, report, _validation(history, len(run.classes)))
+    left = Evaluation.read(report, n) if report.is_file() else None
+    if left and not _belongs(left, run, evaluation):
+        raise InputError(f"{report} is not of the run of {file}: its samples are others")
+    margins = MarginReport.read(link) if link.exists() else None
+    if margins and margins.classes != run.classes:
+        raise InputError(f"{link} is not of the run of {file}: its classes are others")
+    epochs = tuple(_history(history)) if history.exists() else ()
+    yield RunFiles(run.path, run.records, evaluation, left, epochs, margins)
 
 
-def _fits(evaluation: Evaluation, run: Measured) -> bool:
+def _history(path: Path) -> Iterator[Mapping[str, Any]]:
+    for number, line in read_lines(path):
+        epoch = parse_object(line, f"{path}, line {number}")
+        if epoch.get("epoch") != number:
+            raise InputError(
+                f"{path}, line {number} must be of epoch {number}, got {epoch.get('epoch')!r:.60}"
+            )
+        yield epoch
+
+
+def _fits(evaluation: Evaluation, run: RunFiles) -> bool:
     """Return whether flags have the counts of the records."""
     try:
         counted = evaluation.errors(run.classes)
@@ -171,7 +224,7 @@ def _fits(evaluation: Evaluation, run: Measured) -> bool:
     return all((r.errors, r.n) == (found[r.quantity][r.label], sizes[r.label]) for r in told)
 
 
-def _belongs(report: Evaluation, run: Measured, evaluation: Evaluation | None) -> bool:
+def _belongs(report: Evaluation, run: RunFiles, evaluation: Evaluation | None) -> bool:
     """Return whether a report is of samples of every class of a run, with the labels they have there."""
     if np.unique(report.labels).tolist() != [*range(len(run.classes))]:
         return False
@@ -179,22 +232,3 @@ def _belongs(report: Evaluation, run: Measured, evaluation: Evaluation | None) -
         return True
     there = dict(zip(evaluation.index.tolist(), evaluation.labels.tolist(), strict=True))
     return all(there.get(i) == c for i, c in zip(report.index.tolist(), report.labels.tolist(), strict=True))
-
-
-def _validation(history: Path, classes: int) -> npt.NDArray[np.float64] | None:
-    """Return the robust validation errors of the last line that has them."""
-    if not history.is_file():
-        return None
-    for number, line in reversed([*read_lines(history)]):
-        said: Mapping[str, Any] = parse_object(line, f"{history}, line {number}")
-        if "robust_error" in said:
-            try:
-                values = np.asarray(said["robust_error"], np.float64)
-            except (TypeError, ValueError):
-                values = np.empty(0)
-            if values.shape != (classes,) or not ((values >= 0) & (values <= 1)).all():
-                raise InputError(
-                    f"{history}, line {number}: robust_error must be {classes} numbers from 0 to 1"
-                )
-            return values
-    return None

@@ -1,6 +1,5 @@
 """The methods of one protocol side by side: errors, cost, and which method is the base of which."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,12 @@ from theory.common.digits import exact_mean, percent
 from theory.common.inputs import InputError
 from theory.common.table import Table
 from theory.results.counts import QUANTITIES, mean_interval
+from theory.results.methods import bases_of
 from theory.results.paired import Pair
 from theory.results.protocols import Comparison
-from theory.results.runs import Measured
+from theory.results.runs import RunFiles
 
-__all__ = ["Study", "rho", "study_of"]
+__all__ = ["Study", "base_labels", "rho", "study_of"]
 
 Array = npt.NDArray[np.float64]
 COST = {"images a second": "images_per_second", "passes": "passes"}
@@ -51,7 +51,7 @@ class Study:
     """
 
     comparison: Comparison
-    runs: Mapping[str, Mapping[int, Measured]]
+    runs: Mapping[str, Mapping[int, RunFiles]]
     against: Sequence[tuple[str, str]]
 
     @property
@@ -99,10 +99,9 @@ class Study:
             if other is None or run.evaluation is None or other.evaluation is None:
                 continue
             mine, its = run.evaluation, other.evaluation
-            same = np.array_equal(mine.index, its.index) and np.array_equal(mine.labels, its.labels)
-            if not same or mine.attacks != its.attacks:
+            if not mine.is_of_same(its):
                 raise InputError(
-                    f"{other.name} and {run.name} were not tested on the same samples and attacks"
+                    f"{other.path} and {run.path} were not tested on the same samples and attacks"
                 )
             errors = [~(e.ok_natural if quantity == "natural_error" else e.ok_attacked) for e in (its, mine)]
             out.append(Pair(mine.index, mine.labels, errors[0], errors[1]))
@@ -110,7 +109,7 @@ class Study:
 
     def validation(self, label: str) -> Array | None:
         """Return the robust validation error of every class, mean over seeds, or None if a run has none."""
-        known = [run.validation for run in self.runs[label].values() if run.validation is not None]
+        known = [v for run in self.runs[label].values() if (v := run.validation) is not None]
         if len(known) < len(self.runs[label]):
             return None
         return np.array([exact_mean(of_class) for of_class in zip(*known, strict=True)])
@@ -157,16 +156,16 @@ class Study:
         return out
 
 
-def study_of(comparison: Comparison, runs: Sequence[Measured], names: Sequence[str] | None = None) -> Study:
+def study_of(comparison: Comparison, runs: Sequence[RunFiles], names: Sequence[str] | None = None) -> Study:
     """Return the study of the runs of one protocol.
 
     Args:
         comparison: the protocol.
         runs: all runs; those of other protocols are left out.
-        names: base methods, as in `Comparison.paired_tables`; of each method its own base if None: PGD, or
-            TRADES at its beta or the nearest there is.
+        names: names of base methods, as in `Comparison.paired_tables`; of each method its own base if None,
+            see `theory.results.methods.bases_of`.
     """
-    by_label: dict[str, dict[int, Measured]] = {label: {} for label in comparison.runs}
+    by_label: dict[str, dict[int, RunFiles]] = {label: {} for label in comparison.runs}
     for run in runs:
         label = comparison.label_of(run.records[0])
         if label is not None:
@@ -175,42 +174,23 @@ def study_of(comparison: Comparison, runs: Sequence[Measured], names: Sequence[s
                 by_label[label][run.seed] = run
     ordered = {label: dict(sorted(seeds.items())) for label, seeds in by_label.items()}
     if names is None:
-        own = own_bases(comparison)
-        against = [(own[label], label) for label in ordered if label in own]
+        bases = base_labels(comparison)
+        against = [(bases[label], label) for label in ordered if label in bases]
     else:
-        bases = [label for name in names for label in ordered if label.split()[0] == name]
+        chosen = [label for name in names for label in comparison.named(name)]
         against = [
             (base, label)
-            for i, base in enumerate(bases)
-            for label in ordered
-            if label not in ("natural", *bases[: i + 1])
+            for i, base in enumerate(chosen)
+            for label in comparison.adversarial
+            if label not in chosen[: i + 1]
         ]
     return Study(comparison, ordered, sorted(against, key=lambda pair: [*ordered].index(pair[0])))
 
 
-def own_bases(comparison: Comparison) -> dict[str, str]:
-    """Return for each method that has one its base: PGD, or TRADES at its beta or the nearest there is."""
-    found = {label: _own_base(*method, comparison.labels) for method, label in comparison.labels.items()}
-    return {label: base for label, base in found.items() if base}
-
-
-def _own_base(name: str, text: str, labels: Mapping[tuple[str, str], str]) -> str | None:
-    """Return the label of what a method is without its remedy, or None."""
-    params = json.loads(text)
-    if name in ("natural", "pgd"):
-        return None
-    pgd = next((label for (other, _), label in labels.items() if other == "pgd"), None)
-    betas = {_beta(json.loads(t)): label for (other, t), label in labels.items() if other == "trades"}
-    wanted = "pgd" if name == "trades" else params.get("base", "trades" if "beta" in params else "pgd")
-    if not betas or (wanted == "pgd" and (pgd or name == "trades")):
-        return pgd
-    return betas[min(betas, key=lambda beta: abs(beta - _beta(params)))]
-
-
-def _beta(params: Mapping[str, Any]) -> float:
-    """Return the weight of the KL term, 6 if it is not told (the default of Zhang et al., 2019)."""
-    beta = params.get("beta")
-    return float(beta) if isinstance(beta, (int, float)) else 6.0
+def base_labels(comparison: Comparison) -> dict[str, str]:
+    """Return the label of the base of each method that has one, see `theory.results.methods.bases_of`."""
+    labels = {method: label for label, method in comparison.methods.items()}
+    return {labels[m]: labels[base] for m, base in bases_of(labels).items()}
 
 
 def _percent(values: Array) -> str:

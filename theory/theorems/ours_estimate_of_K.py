@@ -8,7 +8,7 @@ from theory.claims import symbolic
 from theory.claims.domains import LOSS, law
 from theory.claims.simulation import Training, Trial, rates_of
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
-from theory.gaussian.fairness import class_errors
+from theory.gaussian.fairness import bias_z_scores
 from theory.variants.multiclass import variance_ratio
 
 __all__ = ["STATEMENT"]
@@ -24,7 +24,7 @@ def draw(rng: np.random.Generator) -> dict[str, float]:
 def ratio(s: Setting) -> float:
     """Return the estimate at a bias that is optimal for neither error."""
     errors = [
-        tuple(float(v) for v in ndtr(class_errors(0.2 * s["sigma"], m, s["sigma"], s["K"])))
+        tuple(float(v) for v in ndtr(bias_z_scores(0.2 * s["sigma"], m, s["sigma"], s["K"])))
         for m in (s["m"] + s["loss"], s["m"])
     ]
     return variance_ratio((errors[0][0], errors[0][1]), (errors[1][0], errors[1][1]))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq, minimize
 from scipy.special import ndtr
 
-from theory.common.inputs import InputError, check_real
+from theory.common.inputs import InputError, Radius, check_radius, check_real
 from theory.gaussian.adversary import NORMS, best_direction
 from theory.gaussian.normal import NODES, WEIGHTS, normal_difference, normal_interval
 
@@ -28,7 +28,7 @@ PANELS = 64
 
 
 def covariance_direction(
-    theta: npt.ArrayLike, covariance: npt.ArrayLike, eps: float, norm: str = "linf"
+    theta: npt.ArrayLike, covariance: npt.ArrayLike, eps: Radius, norm: str = "linf"
 ) -> tuple[Array, float, float]:
     """Return (w, m, mu) of the optimal robust direction for a full covariance S.
 
@@ -50,7 +50,7 @@ def covariance_direction(
     if norm not in NORMS:
         raise InputError(f"norm must be one of {', '.join(NORMS)}, got {norm!r:.60}")
     size = {"linf": np.abs(t).max(), "l2": np.linalg.norm(t), "l1": np.abs(t).sum()}[norm]
-    check_real("eps", eps, low=0)
+    eps = check_radius("eps", eps)
     if eps >= size:
         raise InputError(f"eps must be below the {norm} norm of theta, {size:g}, got {eps:g}")
     if S.shape != (len(t), len(t)) or not np.allclose(S, S.T) or np.linalg.eigvalsh(S)[0] <= 0:

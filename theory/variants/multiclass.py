@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.special import ndtr, ndtri
 from scipy.stats import multivariate_normal
 
-from theory.common.inputs import InputError, check_real
+from theory.common.inputs import InputError, Radius, check_radius
 from theory.gaussian.adversary import dual_norm
 
 __all__ = ["class_error", "error_bounds", "pair_z_scores", "variance_ratio"]
@@ -20,7 +20,7 @@ def pair_z_scores(
     mean: npt.ArrayLike,
     covariance: npt.ArrayLike,
     label: int,
-    eps: float = 0.0,
+    eps: Radius = 0.0,
     norm: str = "linf",
 ) -> tuple[Array, Array]:
     """Return the z-score of losing to each other class, and the correlation of those pairwise margins.
@@ -51,7 +51,7 @@ def pair_z_scores(
             f"weights (C, d), bias (C,), mean (d,) and label < C must fit, got {W.shape}, "
             f"{b.shape}, {mu.shape} and {label}"
         )
-    check_real("eps", eps, low=0)
+    eps = check_radius("eps", eps)
     others = [j for j in range(len(W)) if j != label]
     D = W[label] - W[others]
     C = D @ S @ D.T

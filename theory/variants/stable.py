@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import gamma, ndtr
 
-from theory.common.inputs import check_real
+from theory.common.inputs import Radius, check_radius, check_real
 
 __all__ = [
     "StableOptimum",
@@ -158,7 +158,7 @@ def _panels(x: float, alpha: float) -> tuple[Array, Array]:
     return np.where(np.isnan(values), np.inf, values), measure[keep]
 
 
-def stable_margin(theta: npt.ArrayLike, eps: float, alpha: float) -> float:
+def stable_margin(theta: npt.ArrayLike, eps: Radius, alpha: float) -> float:
     """Return the best margin over noise scale for independent stable coordinates and linf.
 
     max over w of (w.theta - eps |w|_1) / |w|_alpha = |S_eps(theta)|_(alpha / (alpha - 1)) (Hoelder): at
@@ -170,7 +170,7 @@ def stable_margin(theta: npt.ArrayLike, eps: float, alpha: float) -> float:
         alpha: from 1 to 2.
     """
     check_real("alpha", alpha, low=1, high=2)
-    kept = np.maximum(np.abs(np.asarray(theta, np.float64)) - check_real("eps", eps, low=0), 0)
+    kept = np.maximum(np.abs(np.asarray(theta, np.float64)) - check_radius("eps", eps), 0)
     if alpha == 1:
         return float(kept.max())
     return float(np.linalg.norm(kept, alpha / (alpha - 1)))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from theory.common.inputs import InputError, check_real
+from theory.common.inputs import InputError, Radius, check_count, check_radius, check_real
 
 __all__ = [
     "draw_features",
@@ -51,10 +51,9 @@ class TsiprasModel:
 
     def __post_init__(self) -> None:
         """Refuse parameters outside the domain."""
-        if isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 1:
-            raise InputError(f"dim must be an integer >= 1, got {self.dim!r:.40}")
-        check_real("p", self.p, low=0, high=1)
-        check_real("eta", self.eta, low=0, strict=True)
+        object.__setattr__(self, "dim", check_count("dim", self.dim, low=1))
+        object.__setattr__(self, "p", check_real("p", self.p, low=0, high=1))
+        object.__setattr__(self, "eta", check_real("eta", self.eta, low=0, strict=True))
 
 
 def draw_features(model: TsiprasModel, rng: np.random.Generator, n: int) -> Array:
@@ -65,7 +64,7 @@ def draw_features(model: TsiprasModel, rng: np.random.Generator, n: int) -> Arra
 
 
 def linear_error(
-    model: TsiprasModel, w1: float, weights: npt.ArrayLike, bias: float = 0.0, eps: float = 0.0
+    model: TsiprasModel, w1: float, weights: npt.ArrayLike, bias: float = 0.0, eps: Radius = 0.0
 ) -> float:
     """Return the exact error of sign(w1 x_1 + weights.x' + b) under an adversary of radius ``eps``.
 
@@ -83,14 +82,14 @@ def linear_error(
 
 
 def linear_accuracy(
-    model: TsiprasModel, w1: float, weights: npt.ArrayLike, bias: float = 0.0, eps: float = 0.0
+    model: TsiprasModel, w1: float, weights: npt.ArrayLike, bias: float = 0.0, eps: Radius = 0.0
 ) -> float:
     """Return 1 - `linear_error`, accurate where it is tiny."""
     return _chance(model, w1, weights, bias, eps, 1)
 
 
 def _chance(
-    model: TsiprasModel, w1: float, weights: npt.ArrayLike, bias: float, eps: float, sign: int
+    model: TsiprasModel, w1: float, weights: npt.ArrayLike, bias: float, eps: Radius, sign: int
 ) -> float:
     """Return the chance that the margin is positive (sign 1), or that it is not (sign -1)."""
     mean, norm = _summary(model, w1, weights, eps)
@@ -103,7 +102,7 @@ def _chance(
 
 
 def hinge_loss(
-    model: TsiprasModel, w1: float, weights: npt.ArrayLike, bias: float = 0.0, eps: float = 0.0
+    model: TsiprasModel, w1: float, weights: npt.ArrayLike, bias: float = 0.0, eps: Radius = 0.0
 ) -> float:
     """Return the population hinge loss E max(0, 1 - y f(x)) under an adversary of radius ``eps``.
 
@@ -121,14 +120,14 @@ def hinge_loss(
     return total
 
 
-def _summary(model: TsiprasModel, w1: float, weights: npt.ArrayLike, eps: float) -> tuple[float, float]:
+def _summary(model: TsiprasModel, w1: float, weights: npt.ArrayLike, eps: Radius) -> tuple[float, float]:
     """Return the mean margin of x' less what the adversary takes, and the deviation of the score."""
     w = np.asarray(weights, np.float64)
     if w.ndim == 0:
         total, taken, norm = model.dim * w, model.dim * abs(w), np.sqrt(model.dim) * abs(w)
     else:
         total, taken, norm = w.sum(), np.abs(w).sum(), np.linalg.norm(w)
-    return float(model.eta * total - eps * (abs(w1) + taken)), float(norm)
+    return float(model.eta * total - check_radius("eps", eps) * (abs(w1) + taken)), float(norm)
 
 
 def _margins(model: TsiprasModel, w1: float, bias: float, mean: float) -> list[tuple[float, float]]:
@@ -137,7 +136,7 @@ def _margins(model: TsiprasModel, w1: float, bias: float, mean: float) -> list[t
     return [(chance / 2, y * bias + agrees * w1 + mean) for y in (1, -1) for agrees, chance in signs]
 
 
-def robust_bound(model: TsiprasModel, delta: float, eps: float) -> float:
+def robust_bound(model: TsiprasModel, delta: float, eps: Radius) -> float:
     """Return p / (1 - p) delta: theorem 2.1 bounds by it the robust accuracy of any classifier.
 
     Of any classifier with standard accuracy >= 1 - delta. The adversary of the proof swaps the two laws of
@@ -154,6 +153,7 @@ def robust_bound(model: TsiprasModel, delta: float, eps: float) -> float:
     """
     if not 0.5 <= model.p < 1:
         raise InputError(f"theorem 2.1 needs p from 1/2 to below 1, got {model.p:g}")
+    eps = check_radius("eps", eps)
     if eps < 2 * model.eta:
         raise InputError(f"theorem 2.1 needs eps >= 2 eta = {2 * model.eta:g}, got {eps:g}")
     check_real("delta", delta, low=0, high=1)
@@ -246,7 +246,7 @@ def natural_svm(p: float, strength: float) -> NaturalSVM:
     return NaturalSVM(phi, float(loss(np.array(phi))), chance(-1, D), chance(1, -D))
 
 
-def adversarial_svm_is_robust_feature(model: TsiprasModel, eps: float) -> bool:
+def adversarial_svm_is_robust_feature(model: TsiprasModel, eps: Radius) -> bool:
     """Say whether theorem 2.2's adversarial SVM is proved to be sign(x_1), with accuracy p (ours).
 
     The unit-norm adversarial hinge loss is smallest at w = e_1, where it is p eps + (1 - p) (2 + eps), if
@@ -257,4 +257,5 @@ def adversarial_svm_is_robust_feature(model: TsiprasModel, eps: float) -> bool:
         model: the model.
         eps: radius of the adversary at training.
     """
+    eps = check_radius("eps", eps)
     return model.eta <= eps < 1 and model.eta <= 2 * model.p - 1

@@ -13,26 +13,25 @@ import torch
 from deep.attacks.evaluate import Attack, evaluate
 from deep.data import Split
 from deep.margins.measure import Losses, Measured, losses, measured, predictions
-from deep.runs.folder import SPLIT, WEIGHTS
 from deep.runs.reload import Run
 from deep.training.seeds import stream
 from theory.common.arrays import packed, read_arrays
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_radius
 from theory.networks.agreement import Agreement, agreement, explained_variance, pair_ratios, rank_correlation
-from theory.networks.margin_model import PREDICTORS, MarginSamples, Prediction, predict
+from theory.networks.margin_model import PREDICTORS, MarginPrediction, MarginSamples, predict_errors
+from theory.results.attacks import CLEAN
 from theory.results.counts import ClassErrors
-from theory.results.flags import CLEAN, Evaluation
+from theory.results.flags import Evaluation
+from theory.results.margin_report import ERRORS
+from theory.results.run_files import MARGINS, SPLIT, WEIGHTS
 
-__all__ = ["QUANTITIES", "Link", "link"]
+__all__ = ["Link", "link"]
 
 FEWEST = 20
 """Samples of a class that its margins are fitted to, at least."""
 DRAWS = 1000
 """From the posterior of K of a pair."""
-QUANTITIES = ("natural_error", "robust_error")
-MEASURED = "link.npz"
-"""What the network was needed for, in the folder of a run."""
 Arrays = dict[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float64]
 
@@ -44,6 +43,7 @@ class Link:
     Args:
         folder: of the run.
         run: the run.
+        label: of its method.
         attack: plain PGD of the radius looked at.
         fitted_on: which samples the model was fitted to, in words.
         margins: theirs.
@@ -56,23 +56,15 @@ class Link:
 
     folder: Path
     run: Run
+    label: str
     attack: Attack
     fitted_on: str
     margins: Measured
-    prediction: Prediction
+    prediction: MarginPrediction
     evaluation: Evaluation
     losses: Losses
     ratios: tuple[Floats, Floats, Floats]
     given: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-
-    @property
-    def label(self) -> str:
-        """Return the name of the method with what tells its variants apart."""
-        params = self.run.settings.params
-        words = [getattr(params, name) for name in ("variant", "base", "beta") if hasattr(params, name)]
-        if "variant" in vars(params):
-            words = words[:1]
-        return " ".join([self.run.settings.method, *(f"{w:g}" if isinstance(w, float) else w for w in words)])
 
     @cached_property
     def counted(self) -> ClassErrors:
@@ -91,7 +83,7 @@ class Link:
                 counted.n,
                 seed,
             )
-            for row, q in enumerate(QUANTITIES)
+            for row, q in enumerate(ERRORS)
         }
 
     @cached_property
@@ -101,11 +93,11 @@ class Link:
         found = {first: self.prediction.value}
         found |= {name: _both(self.margins.samples, name) for name in rest}
         found[f"{first}, no bounds"] = _both(self.margins.unbounded, first)
-        rates = [self.counted.rates(q) for q in QUANTITIES]
+        rates = [self.counted.rates(q) for q in ERRORS]
         return {
             name: {
                 q: (rank_correlation(p, r), explained_variance(p, r))
-                for q, p, r in zip(QUANTITIES, pair, rates, strict=True)
+                for q, p, r in zip(ERRORS, pair, rates, strict=True)
             }
             for name, pair in found.items()
         }
@@ -123,7 +115,7 @@ def _both(samples: MarginSamples, name: str) -> Floats:
     return np.array([PREDICTORS[name](samples, attacked) for attacked in (False, True)])
 
 
-def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates: int) -> Link:
+def link(folder: Path, run: Run, label: str, *, eps: str | None, per_class: int, replicates: int) -> Link:
     """Fit the model to a run and count what it predicts.
 
     What was measured of the network is kept in the folder, and not measured again.
@@ -131,6 +123,7 @@ def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates:
     Args:
         folder: of the run.
         run: the run.
+        label: of its method.
         eps: radius; that of the run if None.
         per_class: test samples of each class whose pairs are attacked.
         replicates: bootstrap samples.
@@ -144,27 +137,28 @@ def link(folder: Path, run: Run, *, eps: str | None, per_class: int, replicates:
     fitted_on, fit, rest = _parts(folder, run)
     key = _key(folder, attacks, per_class)
     seen, classes = len(fit) + len(run.data.test), len(run.data.classes)
-    found = _kept(folder / MEASURED, key, most=64 * (seen + classes) * (classes + 1) + (1 << 20))
+    found = _kept(folder / MARGINS, key, most=64 * (seen + classes) * (classes + 1) + (1 << 20))
     try:
         if found is None:
             found = {"key": np.array(key), **_measure(run, attacks, fit, rest, per_class)}
-            write_atomic(folder / MEASURED, packed(found))
+            write_atomic(folder / MARGINS, packed(found))
         samples = MarginSamples(found["fitted"], found["margin"], found["drop"])
         margins = Measured(samples, replace(samples, drop=attacks[0].eps * found["norm"]), found["norm"])
         pairs = Losses(found["lost"], found["lost_attacked"], found["n"])
-        prediction = predict(margins.samples, replicates=replicates, seed=run.settings.seed)
+        prediction = predict_errors(margins.samples, replicates=replicates, seed=run.settings.seed)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     labels = run.data.test.labels.cpu().numpy()[rest]
-    names = (CLEAN, *(attack.name for attack in attacks))
+    names, kinds = (CLEAN, *(a.name for a in attacks)), (CLEAN, *(a.kind for a in attacks))
     return Link(
         folder,
         run,
+        label,
         attacks[0],
         fitted_on,
         margins,
         prediction,
-        Evaluation(names, run.data.test.index.cpu().numpy()[rest], labels, found["ok"]),
+        Evaluation(names, run.data.test.index.cpu().numpy()[rest], labels, found["ok"], kinds=kinds),
         pairs,
         pair_ratios(*pairs, draws=DRAWS, seed=run.settings.seed),
         (found["given"], found["given_attacked"]),

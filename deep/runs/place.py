@@ -1,0 +1,131 @@
+"""Where a run reads, computes and writes, and the run that flags by name or a folder ask for."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deep.data import DATASETS
+from deep.methods import METHODS
+from deep.runs.folder import origin
+from deep.runs.presets import PRESETS, values
+from deep.runs.settings import Settings
+from theory.common.fields import built, check_fields, flag_of, setting
+from theory.common.inputs import InputError
+from theory.results.run_files import CONFIG
+
+__all__ = ["Place", "resumed", "run_of"]
+
+
+def to_device(name: str) -> torch.device:
+    """Return the device that --device names; under torchrun, "cuda" is the one of this process.
+
+    Raises:
+        InputError: the name is not one, or the device is not there.
+    """
+    local = os.environ.get("LOCAL_RANK", "")  # set by torchrun
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or not (re.fullmatch("[0-9]{1,4}", index) or name == "cuda")):
+        raise InputError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r:.60}")
+    count = torch.cuda.device_count()
+    if name == "cuda" and local.isdecimal():
+        index = local
+    if kind == "cuda" and int(index or 0) >= count:
+        raise InputError(f"--device {name} is not there, only {count} CUDA devices are; use auto or cpu")
+    return torch.device(kind, int(index)) if index else torch.device(kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run reads, computes and writes; it is not part of the run's id.
+
+    Args:
+        data_dir: folder of the data files.
+        download: whether data files that are missing are fetched.
+        device: where the network is trained.
+        out: folder of the run.
+        stop_after: epochs after which this command stops, to be resumed by another.
+        tensorboard: whether curves are written for TensorBoard.
+        init: run whose weights training starts from.
+
+    Raises:
+        InputError: a value is not allowed, or the device is not there.
+    """
+
+    data_dir: Path | None = setting(None, "folder of the data files; digits are embedded")
+    download: bool = setting(False, "fetch data files that are missing into --data-dir")
+    device: torch.device = setting("auto", "auto, cpu, cuda or cuda:N", convert=to_device)
+    out: Path = setting(None, "folder of the run; runs/deep/<id> if None", completed=True)
+    stop_after: int | None = setting(None, "stop when so many epochs are done, to be resumed later")
+    tensorboard: bool = setting(False, "write curves for TensorBoard too")
+    init: Path | None = setting(None, "start from the weights of this run")
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_fields(self)
+
+
+def run_of(given: Mapping[str, Any]) -> tuple[Settings, Place]:
+    """Return the run that values by the names of flags ask for; a None is not given.
+
+    Args:
+        given: settings, hyper-parameters of the method, a place, and perhaps a preset.
+
+    Raises:
+        InputError: a name is unknown, or a value makes no sense.
+    """
+    given = {k: v for k, v in given.items() if v is not None}
+    for name, known in (("method", METHODS), ("dataset", DATASETS), ("preset", PRESETS)):
+        if name in given and (not isinstance(given[name], str) or given[name] not in known):
+            raise InputError(f"--{name} must be one of {', '.join(known)}, got {given[name]!r:.60}")
+    if "preset" in given:
+        preset = given.pop("preset")
+        given = values(preset, given) | given
+    places, names = _names(Place), _names(Settings) - {"init", "params", "stage"}
+    params = _names(METHODS[given.get("method", "pgd")].Params)
+    for name in given:
+        if name not in places | names | params:
+            allowed = ", ".join(sorted(map(flag_of, places | names | params)))
+            raise InputError(f"{flag_of(name):.60} is no flag here; allowed: {allowed}")
+    place: Place = built(Place, {k: v for k, v in given.items() if k in places})
+    settings = Settings(
+        **{k: v for k, v in given.items() if k in names},
+        params={k: v for k, v in given.items() if k in params},
+        init=origin(place.init) if place.init else None,
+    )
+    return settings, dataclasses.replace(place, out=place.out or Path("runs/deep") / settings.id)
+
+
+def _names(cls: type) -> set[str]:
+    return {f.name for f in dataclasses.fields(cls)}
+
+
+def resumed(config: Mapping[str, Any], run: Path, **place: Any) -> tuple[Settings, Place]:
+    """Return the run of a folder.
+
+    Args:
+        config: see `deep.runs.folder.read_config`.
+        run: the folder.
+        place: fields of `Place` given now, None where they were not.
+
+    Raises:
+        InputError: the settings make no sense, or are not those of the run's id.
+    """
+    before = {name: config.get(name) for name in ("data_dir", "device")}
+    given = {
+        k: v for k, v in (before | {k: v for k, v in place.items() if v is not None}).items() if v is not None
+    }
+    try:
+        settings = Settings.from_json(config["settings"])
+        if settings.id != config["id"]:
+            raise InputError(f"they are not those of its id {config['id']!r:.60}")
+        return settings, built(Place, given | {"out": run})
+    except InputError as error:
+        raise InputError(f"{run / CONFIG}: the settings cannot be used: {error}") from None

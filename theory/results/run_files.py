@@ -1,0 +1,50 @@
+"""The names of the files in the folder of a run, each once."""
+
+__all__ = [
+    "BEST",
+    "CHECKPOINT",
+    "CONFIG",
+    "FLAGS",
+    "HISTORY",
+    "LAST",
+    "LINK",
+    "MARGINS",
+    "PORTRAITS",
+    "RECORDS",
+    "REPORT",
+    "RESULT",
+    "SHARDS",
+    "SPLIT",
+    "WEIGHTS",
+]
+
+CONFIG = "config.json"
+"""Its settings and where it was started, written first."""
+SPLIT = "split.json"
+"""Which images are trained on, validated on and tested on."""
+CHECKPOINT = "checkpoint.safetensors"
+"""The state of the training after the last finished epoch; removed when the run is finished."""
+WEIGHTS = "model.safetensors"
+"""The weights whose errors are reported."""
+BEST = "best.safetensors"
+"""The weights of the epoch with the smallest validation error."""
+LAST = "last.safetensors"
+"""The weights of the last epoch, where they are not those reported."""
+FLAGS = "flags.npz"
+"""Whether each test sample is right without an attack and robust to each attack."""
+SHARDS = "shards"
+"""Folder of the parts of the evaluation that are done; removed when the run is finished."""
+HISTORY = "history.jsonl"
+"""A line an epoch."""
+RECORDS = "records.jsonl"
+"""The errors as records."""
+RESULT = "result.json"
+"""The errors, written last: with it the run is finished."""
+REPORT = "report/evaluation.npz"
+"""Whether each test sample is robust to each attack of deep.report."""
+LINK = "link.json"
+"""Theory beside measurement, of deep.link: see `theory.results.margin_report`."""
+MARGINS = "link.npz"
+"""What deep.link measured of the network."""
+PORTRAITS = "portrait*.npz"
+"""Names of the files of deep.portrait, which lie anywhere."""
