@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 from theory.common.inputs import InputError
 from theory.gaussian.normal import normal_difference
-from theory.variants.ball import ball_errors, ball_radius_limit, best_ball
+from theory.variants.ball_classifier import ball_errors, ball_radius_limit, best_ball
 from theory.variants.floors import average_floor, pair_distance, two_class_floor, worst_class_floor
 from theory.variants.imbalance import covariance_direction
 

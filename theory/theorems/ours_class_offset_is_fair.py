@@ -7,9 +7,9 @@ from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, fair
 from theory.claims.simulation import Trial, rates_of
 from theory.claims.statement import Setting, Statement
+from theory.gaussian.bias_offset import fair_offset
 from theory.gaussian.fairness import fair_bias
 from theory.gaussian.optimal import optimal_bias
-from theory.variants.class_offsets import fair_offset
 
 __all__ = ["STATEMENT"]
 

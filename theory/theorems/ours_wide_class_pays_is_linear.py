@@ -7,7 +7,7 @@ import sympy as sp
 from theory.claims.simulation import Rate, Trial
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import K
-from theory.variants.ball import ball_errors, ball_radius_limit
+from theory.variants.ball_classifier import ball_errors, ball_radius_limit
 
 __all__ = ["STATEMENT"]
 
