@@ -35,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--queries", type=whole(1), default=1000, help="of the square attack")
     args = parser.parse_args(argv)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    one = load_run(args.run, data_dir=args.data_dir, device=args.device)
+    run = load_run(args.run, data_dir=args.data_dir, device=args.device)
     with own_folder(args.run):
-        return _sanity(args.run, one, Subject.of(one, args.per_class, args.queries))
+        return _sanity(args.run, run, Subject.of(run, args.per_class, args.queries))
 
 
 def _sanity(folder: Path, run: Run, subject: Subject) -> int:
@@ -47,14 +47,14 @@ def _sanity(folder: Path, run: Run, subject: Subject) -> int:
     torch.set_num_threads(run.settings.threads)
     checks = list(tqdm(every_check(subject), total=len(CHECKS) + 2, unit="check", desc="sanity"))
     failed = [check.name for check in checks if not check.passed]
-    found = {
+    outcome = {
         "id": run.settings.id,
         "attack": run.evaluation.attack,
         "samples": len(subject.split),
         "passed": not failed,
         "checks": [check.as_json() for check in checks],
     }
-    write_atomic(folder / "sanity.json", json.dumps(found, indent=1) + "\n")
+    write_atomic(folder / "sanity.json", json.dumps(outcome, indent=1) + "\n")
     title = f"{folder}: {len(subject.split)} test samples; {run.evaluation.attack}"
     print(check_table(title, checks).text())
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed")

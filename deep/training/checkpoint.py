@@ -58,8 +58,10 @@ def fill(model: nn.Module, path: Path) -> None:
     Raises:
         InputError: the file is missing or damaged, its weights are of another network, or not all are finite.
     """
-    weights, own = load_weights(path), model.state_dict()
-    if {k: (v.shape, v.dtype) for k, v in weights.items()} != {k: (v.shape, v.dtype) for k, v in own.items()}:
+    weights, parameters = load_weights(path), model.state_dict()
+    if {k: (v.shape, v.dtype) for k, v in weights.items()} != {
+        k: (v.shape, v.dtype) for k, v in parameters.items()
+    }:
         raise InputError(f"{path} has the weights of another network")
     if not all_finite(weights):
         raise InputError(f"{path} has weights that are not finite")

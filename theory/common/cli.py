@@ -57,8 +57,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one sentence and exit with code 2."""
         if message.startswith("unrecognized arguments"):
-            known = sorted(o for a in self._actions for o in a.option_strings if o.startswith("--"))
-            message += f"; allowed here: {', '.join(known)}"
+            flags = sorted(o for a in self._actions for o in a.option_strings if o.startswith("--"))
+            message += f"; allowed here: {', '.join(flags)}"
         self.exit(2, f"{self.prog}: {one_line(message)}\n")
 
 
