@@ -82,7 +82,11 @@ def repair_run(
         init=settings.init,
     )
     details = {"warnings": list(base.warnings), "state": dict(staged.state)}
-    write_results(settings, out, data, flags, {WEIGHTS: staged.model.state_dict()}, details, source)
+    weights = {
+        k: v.to(staged.kept_as) if staged.kept_as and v.is_floating_point() else v
+        for k, v in staged.model.state_dict().items()
+    }
+    write_results(settings, out, data, flags, {WEIGHTS: weights}, details, source)
     _show(base, staged, flags)
 
 

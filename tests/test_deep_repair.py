@@ -177,6 +177,17 @@ def test_weights_between_two_networks_are_those_of_rift():
         between_weights(pair[0], torch.nn.Linear(3, 1, bias=False), 0.5)
 
 
+def test_half_precision_is_kept_in_half_the_bytes_and_read_back(base, tmp_path):
+    assert repair([str(base), "--stage", "half", "--out", str(tmp_path / "out")]) == 0
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (base, tmp_path / "out")]
+    assert sizes[1] < 0.6 * sizes[0]
+    run, before = load_run(tmp_path / "out"), load_run(base)
+    for ours, theirs in zip(run.model.parameters(), before.model.parameters(), strict=True):
+        assert ours.dtype == torch.float32 and torch.equal(ours, theirs.half().float())
+    again = evaluate(run.model, run.data.test, *run.attacks, seed=stream(0, "test"))
+    assert np.array_equal(again.ok, run.evaluation.ok)
+
+
 @pytest.mark.parametrize("words", [["--stage", "head_norm"], ["--stage", "interpolate", "--budget", "100"]])
 def test_other_stages_leave_runs_too(words, base, tmp_path):
     if "interpolate" in words:
