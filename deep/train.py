@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from deep.data import DATASETS, Dataset, load, restore
+from deep.data import Dataset, load, restore
 from deep.data.distributed import World
 from deep.methods import METHODS
 from deep.methods.base import Context
@@ -81,7 +81,9 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
         label_smoothing=settings.label_smoothing,
     )
     method = METHODS[settings.method](settings.params, context)
-    augment = DATASETS[settings.dataset].augment
+    augment = data.spec.augment
+    if augment is None and settings.crop is not None:
+        raise InputError(f"--crop is for images, got inputs of shape {data.spec.shape}")
     if augment and settings.padding:
         augment = dataclasses.replace(augment, fill=settings.padding)
     if augment and settings.crop is not None:
@@ -107,7 +109,9 @@ def data_of(settings: Settings, place: Place) -> Dataset:
         InputError: a file is missing or damaged, or a class has too few images.
     """
     if (place.out / CHECKPOINT).is_file() and read_config(place.out)["id"] == settings.id:
-        return restore(place.out / SPLIT, place.data_dir, place.device, download=place.download)
+        return restore(
+            place.out / SPLIT, place.data_dir, place.device, download=place.download, scale=settings.scale
+        )
     return load(
         settings.dataset,
         place.data_dir,
@@ -118,6 +122,7 @@ def data_of(settings: Settings, place: Place) -> Dataset:
         device=place.device,
         imbalance=settings.imbalance,
         download=place.download,
+        scale=settings.scale,
     )
 
 
@@ -158,8 +163,8 @@ def fit(settings: Settings, place: Place, trainer: Trainer) -> bool:
     curves = place.out / "tensorboard" if place.tensorboard else None
     shown = Monitor(settings.epochs, trainer.steps, curves) if trainer.world.rank == 0 else None
     if shown:
-        size = cost(trainer.model, DATASETS[settings.dataset])
-        shown.begin(f"{settings.model}, width {settings.width}: {size}")
+        size = cost(trainer.model, trainer.data.spec)
+        shown.begin(f"{settings.network}: {size}")
     end = settings.epochs if place.stop_after is None else min(place.stop_after, settings.epochs)
     while trainer.epoch < end and not trainer.finished:
         line = trainer.train_epoch(shown.tick if shown else lambda part: None)

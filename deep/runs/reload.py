@@ -19,7 +19,7 @@ from theory.results.attacks import attack_key
 from theory.results.flags import Evaluation
 from theory.results.run_files import CONFIG, FLAGS, RESULT, SPLIT, WEIGHTS
 
-__all__ = ["Run", "load_run", "network"]
+__all__ = ["Run", "attacks_on", "load_run", "network"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,12 @@ class Run:
     @property
     def attacks(self) -> tuple[Attack, ...]:
         """Return the attacks of the evaluation, plain PGD first."""
-        return reported(self.settings.attack)
+        return attacks_on(self.settings, self.data)
+
+
+def attacks_on(settings: Settings, data: Dataset) -> tuple[Attack, ...]:
+    """Return the attacks behind the errors of a run; on own data their names say how many classes are tried."""
+    return reported(settings.attack, None if data.name in DATASETS else len(data.classes) - 1)
 
 
 def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu") -> Run:
@@ -71,7 +76,7 @@ def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu")
     if not is_finished(folder, config["id"]):
         raise InputError(f"{folder} is not finished: it has no {RESULT}")
     settings, place = resumed(config, folder, data_dir=data_dir and str(data_dir), device=device)
-    data = restore(folder / SPLIT, place.data_dir, place.device)
+    data = restore(folder / SPLIT, place.data_dir, place.device, scale=settings.scale)
     check_data(folder, data.sha256, data.to_json())
     model = network(settings, data)
     warning = weights_sha256(folder)[1]
@@ -90,4 +95,4 @@ def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu")
 def network(settings: Settings, data: Dataset) -> nn.Module:
     """Return the untrained network of a run."""
     torch.manual_seed(stream(settings.seed, "weights"))
-    return build(settings.model, settings.width, len(data.classes), DATASETS[settings.dataset])
+    return build(settings.model, settings.width, len(data.classes), data.spec)
