@@ -266,8 +266,8 @@ def build(name: str, width: int | None, classes: int, spec: DataSpec) -> nn.Modu
         return network_of(name, classes, spec.shape)
     if name != "linear" and len(spec.sides) != 2:
         raise InputError(
-            f"--model {name} takes images, inputs of shape (c, h, w), got {spec.shape}; take --model linear or "
-            "package.module:function"
+            f"--model {name} takes images, inputs of shape (c, h, w), got {spec.shape}; take --model "
+            "linear or package.module:function"
         )
     model = MODELS[name].make(width, classes, spec)
     if not spec.files and spec.eps is None:  # own data, perhaps of a size that no network was made for

@@ -47,7 +47,7 @@ class Run:
 
 
 def attacks_on(settings: Settings, data: Dataset) -> tuple[Attack, ...]:
-    """Return the attacks behind the errors of a run; on own data their names say how many classes are tried."""
+    """Return the attacks behind the errors of a run; on own data their names say which classes are tried."""
     return reported(settings.attack, None if data.name in DATASETS else len(data.classes) - 1)
 
 
