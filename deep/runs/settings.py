@@ -13,6 +13,7 @@ from deep.methods import METHODS
 from deep.nets.imported import is_import_name
 from deep.nets.networks import MODELS
 from deep.runs.folder import settings_id
+from deep.runs.setting_checks import check_data, check_train_attack
 from deep.training.recipe import AMP, CRITERIA, DECAYS, ON_COLLAPSE, SCHEDULES
 from theory.common.fields import built, check_fields, flag_of, setting
 from theory.common.inputs import InputError, parse_radius
@@ -198,10 +199,10 @@ class Settings:
                 raise InputError(
                     f"{flag_of(name)} must be from 0 to 1, since inputs lie in [0, 1], got {text}"
                 )
-        self._check_data()
+        check_data(self)
         if self.lr_warmup is not None and self.schedule != "one-cycle":
             raise InputError(f"--lr-warmup is for --schedule one-cycle, got {self.schedule}")
-        self._check_train_attack()
+        check_train_attack(self)
         init = self.init or dict.fromkeys(ORIGIN, "")
         texts = isinstance(init, dict) and all(isinstance(v, str) for v in init.values())
         if not texts or set(init) != ORIGIN:
@@ -211,18 +212,6 @@ class Settings:
             or {k: type(v) for k, v in self.stage.items()} != {"name": str, "params": dict, "of": dict}
         ):
             raise InputError(f"stage must have a name, params and what it is of, got {self.stage!r:.60}")
-
-    def _check_data(self) -> None:
-        """Refuse settings of images that the data set does not have."""
-        augment, crop = spec_of(self.dataset).augment, self.crop
-        for name in ("padding", "crop"):
-            cropped = augment is not None and (augment.padding or augment.flip or crop is not None)
-            if getattr(self, name) is not None and not cropped:
-                raise InputError(f"--{name} is for images that are cropped, those of {self.dataset} are not")
-        if self.scale is not None and self.dataset in DATASETS:
-            raise InputError(f"--scale is for --data, not for {self.dataset}")
-        if self.model not in MODELS and self.width is not None:
-            raise InputError(f"--width is for networks by name, got {self.width} and --model {self.model}")
 
     def _complete(self) -> None:
         """Fill in the hyper-parameters, and what is None and by data set, network or training attack."""
@@ -254,25 +243,6 @@ class Settings:
         same = self.train_eps is not None and parse_radius(self.train_eps) == parse_radius(self.eps)
         for name in ["imbalance"] * (self.imbalance == 1) + ["train_eps"] * same:
             object.__setattr__(self, name, None)  # as though it had not been given
-
-    def _check_train_attack(self) -> None:
-        """Refuse a training attack that makes no sense, or is not one for the method."""
-        allowed, free = METHODS[self.method].attacks, self.train_attack == "free"
-        if self.train_attack not in allowed:
-            raise InputError(
-                f"--method {self.method} is trained with --train-attack {' or '.join(allowed)}, "
-                f"got {self.train_attack}"
-            )
-        for name in ("train_noise", "train_reach"):
-            value = getattr(self, name)
-            if value is not None and (free or len(allowed) == 1):
-                what = "--train-attack free" if free else f"--method {self.method}"
-                raise InputError(f"{what} takes no {flag_of(name)}, got {value:g}")
-        if free != (self.replays is not None):
-            raise InputError("--replays is for --train-attack free")
-        if free and (self.steps != 1 or self.attack_batch_norm != "eval"):
-            flag = "--steps but 1" if self.steps != 1 else "--attack-batch-norm"
-            raise InputError(f"--train-attack free takes no {flag}: it ascends by the training step itself")
 
     @property
     def network(self) -> str:
