@@ -63,6 +63,11 @@ def _inputs(samples: Samples, bounds: Any) -> Tensor:
 
 
 def names_of(classes: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    """Return the names of the classes, their numbers where nobody says.
+
+    Raises:
+        InputError: there is not one name for each logit, or two are equal.
+    """
     if classes is None:
         return tuple(map(str, range(count)))
     names = tuple(map(str, classes))
