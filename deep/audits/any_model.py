@@ -3,9 +3,12 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -15,6 +18,7 @@ from deep.attacks.linear_oracle import Linear
 from deep.audits.attacked import logits_of, measure
 from deep.audits.prepared import doubts_of, names_of, notes_of, prepared
 from deep.audits.result import Audit
+from deep.audits.sparsity import sparsity as adversarial_sparsity
 from deep.audits.threats import Effort, Threat, attackers, threats_of
 from deep.data import Split
 from deep.data.samples import Samples, check_labels, stratified
@@ -58,6 +62,7 @@ def audit(
     restarts: int = 1,
     targets: int = 20,
     strength: int = 10,
+    sparsity: int = 0,
     batch_size: int | None = None,
     resume: str | Path | None = None,
     origin: Mapping[str, Any] | None = None,
@@ -93,6 +98,7 @@ def audit(
         strength: samples of each class on which the attacks themselves are checked, as ``deep.sanity`` does;
         0
             for none.
+        sparsity: samples of each class of which `deep.audits.sparsity` is measured under linf; 0 for none.
         batch_size: samples attacked at once; 100, or 500 on CUDA, if None. No number depends on it.
         resume: folder where finished batches are kept; an audit that was interrupted goes on from there.
         origin: what the report says of where the model and samples are from.
@@ -109,6 +115,7 @@ def audit(
         (True, 0.0)
     """
     _check_settings(per_class, seed, steps, restarts, targets, strength, batch_size, bounds, scale)
+    check_count("sparsity", sparsity, low=0)
     samples = Samples.of(x, y)
     samples = Samples(samples.x, samples.y, samples.classes, samples.scale if scale is None else scale)
     with (
@@ -142,6 +149,8 @@ def audit(
         warnings = [getattr(attack, "warning", "") for attack in plan[0]]
         doubts += list(dict.fromkeys(filter(None, warnings))) + list(outcome.evaluation().doubts.values())
         result = Audit(names, threats, outcome, linear, tuple(notes), tuple(doubts), (), dict(origin or {}))
+        if sparsity:
+            result = replace(result, sparsity=_sparsity(network, split, threats, sparsity, seed, batch_size))
         if strength:
             result = result.checked(list(_strength(network, split, result, effort, strength, seed, progress)))
         return result
@@ -171,6 +180,20 @@ def _check_settings(
             raise InputError(f"bounds must be None or two numbers, got {bounds!r:.60}")
         low = check_real("the lower bound", bounds[0], low=-1e30)
         check_real("the upper bound", bounds[1], low=low, strict=True)
+
+
+def _sparsity(
+    model: nn.Module, split: Split, threats: Sequence[Threat], per_class: int, seed: int, batch_size: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the sparsity of the first samples of each class under each threat in linf, nan of the others."""
+    chosen, found = split.first(per_class), {}
+    for threat in (t for t in threats if t.norm == "linf"):
+        values = np.full(len(split), np.nan)
+        values[chosen.cpu().numpy()] = adversarial_sparsity(
+            model, split.take(chosen), threat.eps, bounds=threat.bounds, seed=seed, batch_size=batch_size
+        )
+        found[threat.name] = values
+    return found
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from deep.audits.attacked import Outcome
 from deep.audits.audit_page import page
 from deep.audits.audit_tables import error_table, every_table
+from deep.audits.ratios import ratios
 from deep.audits.threats import Threat
 from deep.strength.check_results import Check
 from theory.common.cli import writable_folder
@@ -46,6 +47,8 @@ class Audit:
         doubts: why the numbers may not be trusted, a sentence each; mostly none.
         strength: checks of the attacks, with the name of their threat.
         origin: where the model and the samples are from.
+        sparsity: for threats in linf, how many coordinates an attack needs of each sample, see
+            `deep.audits.sparsity`; nan of those that were not tried.
     """
 
     classes: tuple[str, ...]
@@ -56,6 +59,7 @@ class Audit:
     doubts: tuple[str, ...]
     strength: tuple[tuple[str, Check], ...]
     origin: Mapping[str, Any]
+    sparsity: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def checked(self, strength: Sequence[tuple[str, Check]]) -> "Audit":
         """Return the audit with checks of its attacks; one that fails is a doubt."""
@@ -124,6 +128,10 @@ class Audit:
             "error": float(tables[threat].rates("robust_error")[place]),
             "interval": [low, high],
         }
+
+    def ratios(self, references: Mapping[str, "Audit"]) -> dict[str, Any]:
+        """Return accuracies as shares of those of networks trained for each threat: `deep.audits.ratios`."""
+        return ratios(self, references)
 
     @property
     def finding(self) -> str:
@@ -196,6 +204,7 @@ class Audit:
                 CLEAN if t is None else self.threats[t].name: self.confusion(t).tolist() for t in places
             },
             "confidence": self.confidence(),
+            "sparsity": {name: values.tolist() for name, values in self.sparsity.items()},
             "strength": [{"threat": name, **check.as_json()} for name, check in self.strength],
             "notes": self.notes,
             "warnings": self.doubts,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from deep.data.inputs import Split
+from deep.data.tensors import Split
 from theory.common.arrays import read_arrays
 from theory.common.inputs import InputError
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 
 from deep.data.formats import Arrays, Bytes
-from deep.data.inputs import Split
 from deep.data.own import channel_statistics, read_own
 from deep.data.raw_files import Raw
 from deep.data.specs import DATASETS, OWN, DataSpec, is_own, own_name
+from deep.data.tensors import Split
 from theory.common.inputs import InputError, parse_object, read_text
 
 __all__ = ["Dataset", "Split", "load", "restore"]
@@ -100,7 +100,7 @@ def load(
         labels, pool = raw.held_out[1], np.arange(len(raw.pool[1]))
         chosen_test = np.arange(len(labels))
     rng = np.random.default_rng([seed, 1])
-    chosen_val, rest = _take(raw.pool[1], val or VALIDATION, "validation", rng, pool)
+    chosen_val, rest = _take(raw.pool[1], VALIDATION if val is None else val, "validation", rng, pool)
     chosen_train, _ = _take(raw.pool[1], train, "training", rng, rest, imbalance or 1.0)
     chosen_test, _ = _take(labels, test, "test", rng, chosen_test)
     return _assemble(name, spec, raw, (chosen_train, chosen_val, chosen_test), device)
