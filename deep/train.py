@@ -33,7 +33,7 @@ from deep.runs.folder import (
 )
 from deep.runs.outcome import measure, report, save
 from deep.runs.place import Place
-from deep.runs.reload import network
+from deep.runs.reload import code_of, code_warning, network
 from deep.runs.settings import Settings
 from deep.training import fit as fit_tensors
 from deep.training.checkpoint import fill, load_state, save_state
@@ -138,6 +138,8 @@ def begin(settings: Settings, place: Place, trainer: Trainer) -> None:
     if resumes:
         check_data(place.out, data.sha256, data.to_json())
         trainer.load_state_dict(load_state(place.out / CHECKPOINT))
+        if (warning := code_warning(read_config(place.out), settings)) and world.rank == 0:
+            caution(warning)
     elif world.rank == 0 and has_history(place.out):
         raise InputError(f"{place.out} has a history and no checkpoint; empty the folder to start again")
     elif settings.init and not place.init:
@@ -145,6 +147,7 @@ def begin(settings: Settings, place: Place, trainer: Trainer) -> None:
     elif world.rank == 0:
         config = {"id": settings.id, "settings": settings.as_json()}
         config |= named_data(data.sha256, data.to_json())
+        config |= code_of(settings)
         config |= {"data_dir": str(place.data_dir.resolve()) if place.data_dir else None}
         config |= {"device": place.device.type, "provenance": provenance(torch=torch.__version__)}
         write_atomic(place.out / CONFIG, json.dumps(config, indent=1) + "\n")

@@ -280,3 +280,15 @@ def test_offsets_are_not_put_where_they_do_nothing(own, tmp_path, invoke, refuse
     words = given(own, "--model", f"{__name__}:misleading", "--val-per-class", 5, "--out", tmp_path / "run")
     assert invoke(train.main, *words)[0] == 0
     refuses(repair.main, tmp_path / "run", says=("do not come from",))
+
+
+def test_code_that_has_changed_is_told(own, tmp_path, invoke, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "from torch import nn\ndef net(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(48, classes))\n"
+    (tmp_path / "their_network.py").write_text(source)
+    words = given(own, "--model", "their_network:net", "--out", tmp_path / "run")
+    assert invoke(train.main, *words, "--stop-after", 1)[0] == 0
+    code, _, err = invoke(train.main, *words)
+    assert code == 0 and "has changed" not in err and load_run(tmp_path / "run").warnings == ()
+    (tmp_path / "their_network.py").write_text(source + "# another\n")
+    assert "their_network:net has changed" in load_run(tmp_path / "run").warnings[0]

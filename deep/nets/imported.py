@@ -1,10 +1,12 @@
 """Networks of other people by name: ``package.module:function``."""
 
+import hashlib
 import importlib
 import inspect
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch import nn
 from theory.common.cli import one_line
 from theory.common.inputs import InputError
 
-__all__ = ["function_of", "is_import_name", "network_of"]
+__all__ = ["check_logits", "function_of", "is_import_name", "network_of", "source_sha256"]
 
 NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 COUNTS = ("classes", "num_classes")
@@ -43,6 +45,19 @@ def function_of(name: str) -> Callable[..., Any]:
         ) from error
     finally:
         sys.path.remove("")
+
+
+def source_sha256(name: str) -> str | None:
+    """Return the SHA-256 of the file that a function is in, None where it is in none.
+
+    Raises:
+        InputError: there is no such function.
+    """
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function_of(name)))
+        return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except (TypeError, OSError):
+        return None
 
 
 def network_of(name: str, classes: int, shape: tuple[int, ...]) -> nn.Module:
