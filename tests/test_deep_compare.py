@@ -121,7 +121,7 @@ def test_what_was_measured_is_what_is_said(runs):
 def test_the_files_and_the_printed_tables(runs, invoke, tmp_path):
     code, out, err = invoke(compare.main, runs, "--out", tmp_path / "out")
     assert (code, err) == (0, "")
-    for word in ("Methods. d: m", "Against TRADES beta=6", "Theory's counterpart", "within noise", "Holm"):
+    for word in ("Methods. d: m", "Against TRADES beta=6", "Two-group proxy", "within noise", "Holm"):
         assert word in out
     assert [*re.finditer(r"^class +\|", out, re.M)][-1].start() > out.index(
         "FAIR beta=6 against"
@@ -234,7 +234,7 @@ def test_theory_agrees_and_disagrees(runs, tmp_path):
     told = {p.finding.name: p for p in predictions(studied(runs))}
     assert set(told) == {"hard natural", "hard robust", "easy natural", "easy robust"}
     hard, easy = told["hard robust"], told["easy robust"]
-    assert hard.remedy.odds == pytest.approx(1.5) and hard.remedy.radii == pytest.approx((1.05, 1.0))
+    assert hard.action.odds == pytest.approx(1.5) and hard.action.radii == pytest.approx((1.05, 1.0))
     assert hard.predicted < 0 < easy.predicted and (hard.agree, easy.agree) == ("yes", "yes")
     assert told["hard natural"].agree == "cannot tell"
     for s in range(5):  # one that does the same, by weights for the easy classes: CFA's case
@@ -244,7 +244,7 @@ def test_theory_agrees_and_disagrees(runs, tmp_path):
     told = predictions(studied(runs))
     assert {p.agree for p in told if p.finding.method == "EASY beta=6" and p.finding.resolved} == {"no"}
     none = [p for p in told if p.finding.method == "NONE beta=6"]
-    assert {p.remedy.kind for p in none} == {"neither"} and {p.predicted for p in none} == {0.0}
+    assert {p.action.kind for p in none} == {"neither"} and {p.predicted for p in none} == {0.0}
     text = theory_table(told).text()
     assert "no change" in text and "TRADES beta=6 against PGD" not in text
 

@@ -88,7 +88,7 @@ def test_no_sample_is_right_where_logits_are_not_finite(digits, value):
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 @pytest.mark.parametrize("objective", ["ce", "kl", "margin", "targeted"])
-def test_no_sample_withstands_what_makes_its_logits_not_finite(digits, objective, value):
+def test_no_sample_is_robust_to_what_makes_its_logits_not_finite(digits, objective, value):
     """The network is right at every sample and broken everywhere else, class 0 among the others."""
     model, data = digits
     test = data.test.take(slice(0, 40))

@@ -170,7 +170,7 @@ def test_augmentation_is_done_when_asked_for(augment):
     assert all(kept) == (augment is None)
 
 
-def test_multipliers_move_in_every_epoch_after_the_hot_start():
+def test_multipliers_move_in_every_epoch_after_the_warm_up():
     method = FRL(FRL.Params(tau_nat=0.0, tau_bndy=0.0), context())
     history = fit(network(), method, digits(), recipe(epochs=6), ATTACK)
     phis = [line["phi_bndy"] for line in history]

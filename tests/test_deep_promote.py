@@ -74,7 +74,7 @@ def test_a_promoted_run_has_the_same_numbers(runs, invoke, tmp_path):
         "8/255",
     ]
     archive = read_archive(tmp_path / "to")
-    assert [(r.name, len(r.history), r.link is None) for r in archive.runs] == [
+    assert [(r.name, len(r.history), r.margins is None) for r in archive.runs] == [
         (name, 2, name == names["natural"]) for name in sorted(names.values())
     ]
 
@@ -91,7 +91,7 @@ def test_the_command_of_a_record_makes_the_run_again(runs):
     assert parse([*words[3:], "--steps=3"])[0].id != config["id"]
 
 
-def test_where_data_and_hot_start_lie_is_said_as_the_project_has_it(runs):
+def test_where_data_and_warm_up_lie_is_said_as_the_project_has_it(runs):
     config = dict(read_config(runs / "natural"))
     config["data_dir"] = str(runs / "MNIST")
     assert promote.command(config, runs / "natural")[-1] == "--data-dir=data/MNIST"
@@ -171,7 +171,7 @@ def test_portraits_hold_what_the_networks_do(runs, invoke, refuses, tmp_path):
     argv = [runs / "natural", runs / "frl", "--times", "2"]
     assert invoke(portrait.main, *argv, "--out", out)[0] == 0
     shutil.copy(runs / "frl" / "records.jsonl", out.parent)
-    (found,) = read_archive(out.parent).portraits
+    (found,) = read_archive(out.parent).saliency
     assert found.networks == ("natural", "FRL reweight") and found.labels.tolist() == [*range(10)]
     moved = np.abs(found.adversarial.astype(int) - found.images[None].astype(int))
     assert 0.9 < moved.max() / (255 * 2 * 0.15) < 1.02
@@ -189,5 +189,5 @@ def test_portraits_hold_what_the_networks_do(runs, invoke, refuses, tmp_path):
         {"more": arrays["labels"]},
     ):
         np.savez(out, **(arrays | damage))
-        with pytest.raises(InputError, match=r"portrait\.npz is no portrait"):
+        with pytest.raises(InputError, match=r"portrait\.npz holds no saliency maps"):
             read_archive(out.parent)

@@ -134,7 +134,7 @@ def found():
     told = {study.comparison.protocol["dataset"]: study for study in studies(RECORDS)}
     trained = {t.comparison.protocol["dataset"]: t.runs for t in read_archive(RECORDS).trained}
     links = {
-        (data, label): [run.link for run in runs if run.link is not None]
+        (data, label): [run.margins for run in runs if run.margins is not None]
         for data, methods in trained.items()
         for label, runs in methods.items()
     }

@@ -28,7 +28,7 @@ def runs(tmp_path):
 
 
 def report(folder, falls, chosen=slice(None), **changed):
-    """Write a report with an attack that some samples do not withstand."""
+    """Write a report with an attack that some samples are not robust to."""
     flags = Evaluation.read(folder / "flags.npz")
     ok = np.vstack([flags.ok, flags.ok_attacked & ~falls])[:, chosen]
     arrays = {"index": flags.index[chosen], "labels": flags.labels[chosen]} | changed

@@ -81,7 +81,7 @@ def test_paired_interval_covers():
     assert ((narrow_low <= 0.1) & (0.1 <= narrow_high)).mean() < 0.6
 
 
-def test_a_sample_must_withstand_every_attack():
+def test_a_sample_must_be_robust_to_every_attack():
     ok = [[1, 1, 1, 0], [1, 0, 1, 0], [1, 1, 0, 0]]
     found = evaluation(ok, [0, 0, 1, 1], ("clean", "A", "B"))
     assert found.errors("ab").robust == (1, 2) and found.errors("ab", "A").robust == (1, 1)
