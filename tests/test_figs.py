@@ -155,7 +155,7 @@ def test_every_figure_and_every_claim_has_its_place(toy, records, invoke, tmp_pa
 
 def test_what_is_missing_is_said_with_its_command(toy, records, invoke, tmp_path):
     out, page = page_of(invoke, tmp_path, records / "sim")
-    assert f"no records for: {Toy.TITLE}. They are made by: {Toy.COMMAND}\n" in out and "--records" in out
+    assert all(part in out for part in (Toy.TITLE, Toy.COMMAND, "--records"))
     assert f"<li>{Toy.TITLE}: <code>{Toy.COMMAND}</code></li>" in page and "FRL both" not in page
 
 

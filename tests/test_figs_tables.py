@@ -64,8 +64,8 @@ def test_the_column_has_what_autoattack_adds(runs, tmp_path):
 def test_a_report_of_other_samples_is_refused(runs, tmp_path):
     for changed in ({"index": np.arange(600) + 10**6}, {"labels": np.arange(600) % 10}):
         report(runs["PGD", 0], np.zeros(600, bool), **changed)
-        with pytest.raises(InputError, match="is not of the run of"):
+        with pytest.raises(InputError, match=r"evaluation\.npz"):
             studies(tmp_path)
     report(runs["PGD", 0], np.zeros(600, bool), slice(0, 9))
-    with pytest.raises(InputError, match="is not of the run of"):  # not every class
+    with pytest.raises(InputError, match=r"evaluation\.npz"):  # not every class
         [*tables(tmp_path)]

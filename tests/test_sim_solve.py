@@ -210,7 +210,7 @@ def test_strongly_correlated_columns_are_solved():
 def test_a_gap_that_is_not_reached_is_named(monkeypatch):
     monkeypatch.setattr(orthant, "STEPS", 1)
     monkeypatch.setattr(barrier, "STEPS", 1)
-    with pytest.raises(InputError, match="logistic training reached the gap .* not 1e-08"):
+    with pytest.raises(InputError, match="logistic .* 1e-08"):
         solve(*sample(), eps=0.3)
 
 
@@ -283,7 +283,7 @@ def test_repeated_empty_and_badly_scaled_columns_are_solved(d):
 def test_separable_classes_need_a_penalty(loss, norm):
     plus, minus = sample(14)
     plus, minus = plus + 9, minus - 9
-    with pytest.raises(InputError, match="separable .* l2 must be > 0"):
+    with pytest.raises(InputError, match="separable .* l2"):
         solve(plus, minus, loss=loss, norm=norm, eps=0.1)
     assert solve(plus, minus, loss=loss, norm=norm, eps=0.1, l2=1e-3).gap <= 1e-8
     assert solve(plus, minus, loss="hinge", norm=norm, eps=0.1).objective < 2e-8

@@ -80,7 +80,7 @@ def test_directions(K, action, sign):
 def test_what_it_acts_by_is_said():
     assert MethodAction().kind == "neither" == MethodAction(1.0005, (1.0, 0.9995)).kind
     assert MethodAction(1.5).kind == "cost odds 1.50"
-    assert MethodAction(1.5, (1.2, 0.9)).kind == "cost odds 1.50, radii 1.20 and 0.90"
+    assert MethodAction(1.5, (1.2, 0.9)).kind == MethodAction(1.5).kind + ", radii 1.20 and 0.90"
     assert "fitted" in CLASSES.summary and "stated" in STATED.summary
 
 
