@@ -149,7 +149,13 @@ def _parser() -> Parser:
     parser = Parser(prog="deep.report", description=__doc__)
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="folder of a run of deep.train")
-    add("--attacks", nargs="+", choices=NAMES, default=["pgd", "targeted"], help="all must fail on a sample")
+    add(
+        "--attacks",
+        nargs="+",
+        choices=NAMES,
+        default=["pgd", "targeted"],
+        help="attacks that a sample must be robust to",
+    )
     add("--per-class", type=whole(1), help="test samples of each class, the first; all if None")
     add("--eps", type=radius, help="radius, such as 8/255; the run's if None")
     add("--norm", choices=("linf", "l2"), default="linf", help="norm of the radius")

@@ -112,11 +112,11 @@ def sections(
         verdicts: of the simulation on statements.
         networks: their tables, and sentences about them.
     """
-    counted, (compared, statements_of_methods) = verdict_table(archive.records), networks
+    counted, (compared, summaries) = verdict_table(archive.records), networks
     tables = {"simulation": [counted] if counted.rows else [], "networks": compared}
     points = {
-        "networks": "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in statements_of_methods) + "</ul>"
-        if statements_of_methods
+        "networks": "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in summaries) + "</ul>"
+        if summaries
         else ""
     }
     places: dict[str, list[tuple[str, str]]] = {name: [("explorer", "explorer")] for name in explorer.CLAIMS}

@@ -26,7 +26,7 @@ ROWS = {
 }
 NEUTRAL = {"phi_nat": 0.0, "phi_bndy": 0.0, "radii": 1.0}
 SHOWN = 6
-"""So many classes are told apart; the rest is grey."""
+"""So many classes have a colour; the rest is grey."""
 Array = npt.NDArray[np.float64]
 
 
