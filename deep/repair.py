@@ -1,4 +1,4 @@
-"""``python -m deep.repair RUN``: make a fairer network of the network of a finished run, without training it.
+"""``python -m deep.repair RUN...``: make a fairer network of that of a finished run, without training it.
 
 The stage (class offsets unless --stage says another) looks at the validation split alone. The new network is
 attacked again in full on the test split, and left in a folder like that of a run, so that ``deep.report``,
@@ -21,10 +21,10 @@ from deep.runs.folder import claim, is_finished, named_data, origin
 from deep.runs.outcome import write_results
 from deep.runs.reload import Run, load_run
 from deep.runs.settings import Settings
-from deep.stages import STAGES
+from deep.stages import STAGES, any_network
 from deep.stages.base import Staged
 from deep.training.seeds import stream
-from theory.common.cli import Parser, caution, one_of, run
+from theory.common.cli import Parser, call_as_function, caution, one_of, run
 from theory.common.fields import add_fields, built
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError
@@ -37,12 +37,17 @@ __all__: list[str] = []
 
 def settings_of(base: Run, folder: Path, stage: str, params: object) -> Settings:
     """Return the settings of the repaired run: those of the run, and the stage."""
-    of = origin(folder)
-    given = {"name": stage, "params": dataclasses.asdict(params), "of": of}  # type: ignore[call-overload]
-    return dataclasses.replace(base.settings, stage=given)
+    of, values = origin(folder), dataclasses.asdict(params)  # type: ignore[call-overload]
+    for name in (name for name in STAGES[stage].folders if values[name]):
+        other = origin(Path(values[name]))
+        values[name] = other["recipe"]
+        of |= {f"{name}_run": other["run"], f"{name}_weights": other["weights"]}
+    return dataclasses.replace(base.settings, stage={"name": stage, "params": values, "of": of})
 
 
-def repair(base: Run, settings: Settings, out: Path, params: object, data_dir: Path | None = None) -> None:
+def repair_run(
+    base: Run, settings: Settings, out: Path, params: object, data_dir: Path | None = None
+) -> None:
     """Apply the stage, attack the new network in full, and leave the folder of a run.
 
     Args:
@@ -77,7 +82,11 @@ def repair(base: Run, settings: Settings, out: Path, params: object, data_dir: P
         init=settings.init,
     )
     details = {"warnings": list(base.warnings), "state": dict(staged.state)}
-    write_results(settings, out, data, flags, {WEIGHTS: staged.model.state_dict()}, details, source)
+    weights = {
+        k: v.to(staged.kept_as) if staged.kept_as and v.is_floating_point() else v
+        for k, v in staged.model.state_dict().items()
+    }
+    write_results(settings, out, data, flags, {WEIGHTS: weights}, details, source)
     _show(base, staged, flags)
 
 
@@ -88,7 +97,7 @@ def _show(base: Run, staged: Staged, flags: Evaluation) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Repair the network of a run."""
+    """Repair the networks of runs."""
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--stage", default="offsets")
     name = first.parse_known_args(argv)[0].stage
@@ -96,32 +105,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--stage must be one of {', '.join(STAGES)}, got {name!r:.60}")
     parser = Parser(prog="deep.repair", description=__doc__)
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="folder of a finished run")
+    add("run", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
     add("--stage", type=one_of([*STAGES]), default="offsets", help=f"one of {', '.join(STAGES)}")
     add("--data-dir", type=Path, help="folder of the data files; that of the run if None")
     add("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
-    add("--out", type=Path, help="folder of the new run; RUN-STAGE if None")
+    add("--out", type=Path, help="folder of the new run, of one RUN; RUN-STAGE if None")
     kind = STAGES[name].Params
     add_fields(parser.add_argument_group(f"settings of {name}"), kind)
     args = parser.parse_args(argv)
+    if args.out is not None and len(args.run) > 1:
+        raise InputError(f"--out is for one RUN, got {len(args.run)}")
     params = built(kind, {f.name: getattr(args, f.name) for f in dataclasses.fields(kind)})
-    base = load_run(args.run, data_dir=args.data_dir, device=args.device)
-    if base.settings.stage is not None:
-        raise InputError(f"{args.run} is a repaired run already; repair the run that it was made of")
-    for warning in base.warnings:
-        caution(warning)
-    settings = settings_of(base, args.run, name, params)
-    out = args.out or args.run.with_name(f"{args.run.resolve().name}-{name}")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_num_threads(settings.threads)
-    if out.is_dir() and is_finished(out, settings.id):
-        print(f"run: {out} is finished; delete the folder to make it again")
-        return 0
-    with claim(out, settings.id):
-        repair(base, settings, out, params, args.data_dir)
-    print(f"run: {out}")
+    for folder in args.run:
+        out = args.out or folder.with_name(f"{folder.resolve().name}-{name}")
+        base = load_run(folder, data_dir=args.data_dir, device=args.device)
+        if base.settings.stage is not None:
+            raise InputError(f"{folder} is a repaired run already; repair the run that it was made of")
+        for warning in base.warnings:
+            caution(warning)
+        torch.set_num_threads(base.settings.threads)
+        _repair_into(out, base, settings_of(base, folder, name, params), params, args.data_dir)
     return 0
 
+
+def _repair_into(out: Path, base: Run, settings: Settings, params: object, data_dir: Path | None) -> None:
+    """Repair a run unless that is done."""
+    if out.is_dir() and is_finished(out, settings.id):
+        print(f"run: {out} is finished; delete the folder to make it again")
+        return
+    with claim(out, settings.id):
+        repair_run(base, settings, out, params, data_dir)
+    print(f"run: {out}")
+
+
+call_as_function(__name__, any_network.repair)
 
 if __name__ == "__main__":
     run(main)

@@ -15,22 +15,13 @@ from theory.results.findings import ROBUST, WORST, Finding, findings, interval
 from theory.results.flags import Evaluation
 from theory.results.margin_report import AGREEMENTS, ERRORS, MarginReport
 from theory.results.methods import MethodId
-from theory.results.protocols import comparisons
-from theory.results.runs import RunFiles, read_runs
-from theory.results.study import Study, study_of
+from theory.results.runs import RunFiles
+from theory.results.study import Study, read_studies
 
-__all__ = ["RECORDS", "auto_attack", "flags", "headline", "with_margins", "studies", "summary", "tables"]
+__all__ = ["RECORDS", "auto_attack", "flags", "headline", "summary", "tables", "with_margins"]
 
 RECORDS = Path(__file__).with_name("records")
 PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu et al. (2021), abstract
-
-
-def studies(folder: Path) -> list[Study]:
-    """Return the study of every protocol among the runs below a folder."""
-    runs = read_runs([folder])
-    return [
-        study_of(protocol, runs) for protocol in comparisons(record for run in runs for record in run.records)
-    ]
 
 
 def flags(study: Study) -> dict[str, str]:
@@ -193,7 +184,7 @@ def _change(finding: Finding | None) -> list[str]:
 
 def tables(folder: Path) -> Iterator[Table]:
     """Yield the summary of every protocol among the runs below a folder, then what margins predict."""
-    for study in studies(folder):
+    for study in read_studies(folder):
         yield summary(study)
         if top := headline(study):
             yield top

@@ -9,7 +9,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch load: small proble
 import pytest
 from hypothesis import settings
 
-import deep.train  # noqa: F401  # so that `from deep import train` is the command, in any order of tests
 from theory.common.cli import run
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100)

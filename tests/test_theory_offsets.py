@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from theory.common.inputs import InputError
 from theory.gaussian.fairness import fair_bias
-from theory.networks.offsets import (
+from theory.networks.class_offsets import (
     RobustMargins,
     bagged_offsets,
     choose_offsets,

@@ -1,12 +1,13 @@
 """Class-wise robustness in closed form, and what every layer measures.
 
 Two Gaussian classes and linear classifiers
-    `GaussianMixture`, `Problem`; `optimal_classifier`, `fair_classifier`, `fairness_price`: a classifier's
-    ``.errors(eps)`` are exact.
+    `GaussianMixture`, `Problem`; `optimal_classifier`, `fair_classifier`, `fairness_price`; the errors of a
+    `GaussianClassifier` are exact: ``.errors(eps)``.
 Theorems, each with a check that can fail
     `statements`, `check_statement`.
 What was measured
-    `Record`, `read_records`, `ClassErrors`.
+    `read_studies` compares runs, `findings` says what each method changes; `read_runs`, `RunFiles`,
+    `read_records`, `Record`, `ClassErrors`.
 Theory applied to networks
     `MarginSamples`, `predict_errors`; `RobustMargins`, `choose_offsets`, `offsets_within`.
 Refusals
@@ -31,14 +32,18 @@ if TYPE_CHECKING:
     from theory.gaussian.problem import fair_classifier as fair_classifier
     from theory.gaussian.problem import fairness_price as fairness_price
     from theory.gaussian.problem import optimal_classifier as optimal_classifier
+    from theory.networks.class_offsets import RobustMargins as RobustMargins
+    from theory.networks.class_offsets import choose_offsets as choose_offsets
+    from theory.networks.class_offsets import offsets_within as offsets_within
     from theory.networks.margin_model import MarginSamples as MarginSamples
     from theory.networks.margin_model import predict_errors as predict_errors
-    from theory.networks.offsets import RobustMargins as RobustMargins
-    from theory.networks.offsets import choose_offsets as choose_offsets
-    from theory.networks.offsets import offsets_within as offsets_within
     from theory.results.counts import ClassErrors as ClassErrors
+    from theory.results.findings import findings as findings
     from theory.results.records import Record as Record
     from theory.results.records import read_records as read_records
+    from theory.results.runs import RunFiles as RunFiles
+    from theory.results.runs import read_runs as read_runs
+    from theory.results.study import read_studies as read_studies
     from theory.theorems import check_statement as check_statement
     from theory.theorems import statements as statements
 
@@ -50,15 +55,19 @@ HOMES = {
     "MarginSamples": "networks.margin_model",
     "Problem": "gaussian.problem",
     "Record": "results.records",
-    "RobustMargins": "networks.offsets",
+    "RobustMargins": "networks.class_offsets",
+    "RunFiles": "results.runs",
     "check_statement": "theorems",
-    "choose_offsets": "networks.offsets",
+    "choose_offsets": "networks.class_offsets",
     "fair_classifier": "gaussian.problem",
     "fairness_price": "gaussian.problem",
-    "offsets_within": "networks.offsets",
+    "findings": "results.findings",
+    "offsets_within": "networks.class_offsets",
     "optimal_classifier": "gaussian.problem",
     "predict_errors": "networks.margin_model",
     "read_records": "results.records",
+    "read_runs": "results.runs",
+    "read_studies": "results.study",
     "statements": "theorems",
 }
 

@@ -1,4 +1,4 @@
-"""How far the worst attack towards each wrong class pushes each sample, for `theory.networks.offsets`."""
+"""How far the worst attack towards each wrong class pushes each sample: see `RobustMargins`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from deep.nets.folded import folded
 from theory.common.arrays import packed, read_arrays
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError
-from theory.networks.offsets import RobustMargins
+from theory.networks.class_offsets import RobustMargins
 
 __all__ = ["robust_margins"]
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from deep.runs.reload import Run
@@ -21,11 +22,13 @@ class Staged:
         model: the new network, of the architecture of the run, so that its weights can be read back.
         state: what was chosen, as JSON; lists with an entry a class go into the records of the classes.
         table: what a person must know of the choice: what it rests on, and its controls.
+        kept_as: type of the weights in their file, which loses nothing of them; their own if None.
     """
 
     model: nn.Module
     state: Mapping[str, Any]
     table: Table
+    kept_as: torch.dtype | None = None
 
 
 class Stage:
@@ -34,6 +37,9 @@ class Stage:
     Its settings are the fields of the frozen dataclass ``Params``, each a flag of ``python -m
     deep.repair``. It looks at the training and validation split of the run, never at the test split.
     """
+
+    folders: ClassVar[tuple[str, ...]] = ()
+    """The settings that are folders of runs: they are kept by the recipe of the run, not by its path."""
 
     @dataclass(frozen=True)
     class Params:

@@ -1,7 +1,7 @@
 """Class offsets: C numbers, chosen on validation images, that lift the worst class (ours).
 
-`theory.networks.offsets` says why one attack towards each wrong class gives the robust flags of every choice.
-The offsets are folded into the bias of the last layer: no gradient is masked, and every attack sees them.
+`theory.networks.class_offsets` says why one attack towards each wrong class gives the robust flags of every
+choice. The offsets are folded into the bias of the last layer: no gradient is masked, every attack sees them.
 """
 
 import copy
@@ -24,7 +24,7 @@ from theory.common.digits import percent
 from theory.common.fields import check_fields, setting
 from theory.common.inputs import InputError
 from theory.common.table import Table
-from theory.networks.offsets import (
+from theory.networks.class_offsets import (
     RobustMargins,
     bagged_offsets,
     choose_offsets,

@@ -13,7 +13,7 @@ from scipy.special import ndtr
 
 from theory.variants.stable import stable_cdf
 
-__all__ = ["Law", "Rate", "Training", "Trial", "rates_of"]
+__all__ = ["Law", "Rate", "Training", "Trial", "counted", "rates_of"]
 
 Sampler = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
 
@@ -99,3 +99,17 @@ def rates_of(training: Training, law: Law | None = None) -> tuple[Rate, Rate]:
         for label in (1, -1)
     )
     return plus, minus
+
+
+def counted(predicted: float, event: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]) -> Rate:
+    """Return the probability of an event of a standard normal variable.
+
+    Args:
+        predicted: by theory.
+        event: says of each of n standard normal values whether the event occurs.
+    """
+
+    def sample(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
+        return np.asarray(event(rng.standard_normal(n)), np.float64)
+
+    return Rate(predicted=predicted, sample=sample)

@@ -85,7 +85,7 @@ class Statement:
     def exact(self, setting: Setting, digits: int = 50) -> float:
         """Return the residual from the symbolic form, evaluated at ``digits`` digits."""
         values = {symbol(k): sp.Rational(v) - (1 if k == "K" else 0) for k, v in setting.items()}
-        return float(sp.N(self.symbolic().subs(values), digits))
+        return float(self.symbolic().evalf(digits, subs=values))
 
     def holds(self, residual: float) -> bool:
         """Say whether a residual satisfies the statement, up to rounding."""

@@ -41,7 +41,7 @@ PARENT = "ROBUST_FAIRNESS_ENDS_WITH_STDIN"
 EXTRAS = {
     **dict.fromkeys(("pooch", "safetensors", "sklearn", "torch"), "deep"),
     **{"pyautoattack": "attacks", "distributed": "dask", "ray": "ray", "flint": "certify"},
-    **{"submitit": "slurm", "tensorboard": "track"},
+    **{"submitit": "slurm", "tensorboard": "track", "onnx": "onnx", "onnx2pytorch": "onnx", "PIL": "images"},
 }
 """The extra of pyproject.toml that installs a package."""
 

@@ -12,6 +12,8 @@ from scipy.optimize.elementwise import bracket_root, find_root
 from scipy.special import erfcx, log_ndtr, ndtr, ndtri
 
 from theory.common.inputs import check_array
+from theory.gaussian.bias_offset import fair_offset, offset_cost
+from theory.gaussian.normal import normal_interval
 from theory.gaussian.optimal import beats_constants, optimal_z_scores
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "reachable_bias",
     "reweight_odds",
     "robust_fairness_by_reweight",
+    "robust_gap",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -83,7 +86,41 @@ def price_of_fairness(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayL
     plus, minus = optimal_z_scores(margin, sigma, K)
     fair = fair_error(margin, sigma, K, log=True)
     smallest = np.logaddexp(log_ndtr(plus), log_ndtr(minus)) - np.log(2)
-    return np.asarray(np.exp(fair) * -np.expm1(smallest - fair))
+    relative = -np.expm1(smallest - fair)
+    # near K = 1 the two logs cancel; there the price is the cost of a short offset from the optimum
+    m, sigma, K = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (margin, sigma, K)))
+    near = (relative < 0.1) & (K != 1) & np.isfinite(plus)
+    place = np.where(near, m, 1.0), np.where(near, sigma, 1.0), np.where(near, K, 2.0)
+    cost = offset_cost(fair_offset(*place), *place)
+    plain = np.where(K == 1, np.maximum(relative, 0.0), relative) * np.exp(fair)
+    return np.asarray(np.where(near, cost, plain))
+
+
+def robust_gap(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike) -> Array:
+    """Return R_+ - R_- of the optimal robust classifier, accurate in the tails and near K = 1.
+
+    z_+ - z_- = (K + 1) / (K sigma) times the offset from the optimal to the fair bias, which has no
+    cancellation.
+
+    Args:
+        margin: robust margin m, any sign; all arguments broadcast.
+        sigma: standard deviation of class -1, > 0.
+        K: ratio of the standard deviations, > 0.
+
+    Raises:
+        InputError: an argument is outside its domain.
+
+    >>> round(float(robust_gap(0.7, 1.0, 2.0)), 10)
+    0.3381669973
+    """
+    plus, minus = optimal_z_scores(margin, sigma, K)
+    sigma, K = np.asarray(sigma, np.float64), np.asarray(K, np.float64)
+    with np.errstate(invalid="ignore"):
+        half = (K + 1) * fair_offset(margin, sigma, K) / (2 * K * sigma)
+        middle = (plus + minus) / 2
+        finite = np.isfinite(half) & np.isfinite(middle)
+    gap = normal_interval(np.where(finite, middle, 0.0), np.where(finite, half, 0.0))
+    return np.asarray(np.where(finite, gap, ndtr(plus) - ndtr(minus)))
 
 
 def reweight_odds(
@@ -94,8 +131,10 @@ def reweight_odds(
     At `fair_bias` the odds are exactly K, whatever the margin. Stationary is not optimal: see
     `robust_fairness_by_reweight`.
     """
-    plus, minus = bias_z_scores(bias, margin, sigma, K)
-    return np.asarray(np.log(K) + (plus - minus) * (plus + minus) / 2)
+    b, m, sigma, K = (np.asarray(v, np.float64) for v in (bias, margin, sigma, K))
+    # K sigma (z_+ - z_-) and K sigma (z_+ + z_-), with K - 1 in place of differences of z-scores
+    less, more = m * (K - 1) - b * (K + 1), b * (K - 1) - m * (K + 1)
+    return np.asarray(np.log1p(K - 1) + less / (K * sigma) * (more / (K * sigma)) / 2)
 
 
 def critical_margin(sigma: npt.ArrayLike, K: npt.ArrayLike) -> Array:

@@ -224,6 +224,15 @@ def predict_errors(samples: MarginSamples, *, replicates: int = 200, seed: int =
 
     Raises:
         InputError: a margin has no spread.
+
+    Examples:
+        >>> rng, labels = np.random.default_rng(0), np.repeat([0, 1], 500)
+        >>> margin = np.zeros((1000, 2))
+        >>> margin[np.arange(1000), 1 - labels] = rng.normal(2.0, 1.0 + labels)
+        >>> drop = np.where(np.arange(2) == labels[:, None], 0.0, 0.5)
+        >>> natural, robust = predict_errors(MarginSamples(labels, margin, drop), replicates=5).value
+        >>> bool(robust[1] > robust[0] > natural[0])
+        True
     """
     rng = np.random.default_rng(seed)
     model = MarginModel.fit(samples)

@@ -133,6 +133,15 @@ def findings(study: Study) -> list[Finding]:
 
     Raises:
         InputError: two runs were not tested on the same samples.
+
+    Examples:
+        >>> from importlib.util import find_spec
+        >>> from pathlib import Path
+        >>> from theory.results.study import read_studies
+        >>> folder = Path(find_spec("paper_figs").origin).parent / "records" / "fairness"
+        >>> (study,) = read_studies(folder)
+        >>> {finding.method for finding in findings(study) if finding.resolved}
+        {'WAT beta=6 rate=0.8'}
     """
     return found_of(study, lambda base: _kinds(study, base))
 

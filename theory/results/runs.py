@@ -105,15 +105,21 @@ class RunFiles:
         return float(value) if isinstance(value, (int, float)) else None
 
 
-def read_runs(paths: Iterable[Path]) -> list[RunFiles]:
+def read_runs(paths: Iterable[Path | str]) -> list[RunFiles]:
     """Return the runs in files of records, or in every ``records.jsonl`` below a folder.
 
     What lies beside the records of one run belongs to it.
 
     Raises:
         InputError: a file is damaged, or the flags beside records are not theirs.
+
+    Examples:
+        >>> from importlib.util import find_spec
+        >>> folder = Path(find_spec("paper_figs").origin).parent / "records" / "mnist_pilot"
+        >>> sorted({run.seed for run in read_runs([folder])})
+        [0, 1]
     """
-    folders = [*paths]
+    folders = [Path(path) for path in paths]
     runs = [
         run for path in folders for file in record_files(path) for run in runs_of(file, read_records(file))
     ]

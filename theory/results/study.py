@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from theory.common.table import Table
 from theory.results.counts import QUANTITIES, mean_interval
 from theory.results.methods import bases_of
 from theory.results.paired import Pair
-from theory.results.protocols import Comparison
-from theory.results.runs import RunFiles
+from theory.results.protocols import Comparison, comparisons
+from theory.results.runs import RunFiles, read_runs
 
-__all__ = ["Study", "base_labels", "rho", "study_of"]
+__all__ = ["Study", "base_labels", "rho", "read_studies", "study_of"]
 
 Array = npt.NDArray[np.float64]
 COST = {"images a second": "images_per_second", "forward passes per image per epoch": "passes"}
@@ -185,6 +186,29 @@ def study_of(comparison: Comparison, runs: Sequence[RunFiles], names: Sequence[s
             if label not in chosen[: i + 1]
         ]
     return Study(comparison, ordered, sorted(against, key=lambda pair: [*ordered].index(pair[0])))
+
+
+def read_studies(*paths: Path | str) -> list[Study]:
+    """Return the study of each protocol among runs of ``deep.train``: methods beside their bases.
+
+    `theory.results.findings.findings` says what every method changes, with intervals over images and seeds.
+
+    Args:
+        paths: files of records, or folders with runs below them.
+
+    Raises:
+        InputError: there is no run, a file is damaged, or two runs of one name have other counts.
+
+    Examples:
+        >>> from importlib.util import find_spec
+        >>> folder = Path(find_spec("paper_figs").origin).parent / "records" / "fairness"
+        >>> (study,) = read_studies(folder)
+        >>> study.rho("WAT beta=6 rate=0.8", "TRADES beta=6", "robust_error") > 0
+        True
+    """
+    runs = read_runs(paths)
+    records = (record for run in runs for record in run.records)
+    return [study_of(comparison, runs) for comparison in comparisons(records)]
 
 
 def base_labels(comparison: Comparison) -> dict[str, str]:

@@ -19,7 +19,12 @@ __all__ = ["check_statement", "statements"]
 
 @cache
 def statements() -> Mapping[str, Statement]:
-    """Return every statement by the name of its file."""
+    """Return every statement by the name of its file.
+
+    Examples:
+        >>> statements()["ours_ratio_above_K"].status
+        'confirmed'
+    """
     names = sorted(m.name for m in pkgutil.iter_modules(__path__))
     return MappingProxyType({n: importlib.import_module(f"{__name__}.{n}").STATEMENT for n in names})
 

@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from theory.common.inputs import InputError, Radius, check_radius, check_real
 from theory.gaussian.adversary import NORMS, best_direction
+from theory.gaussian.normal import NODES, WEIGHTS, normal_difference, normal_interval
 
 __all__ = [
     "Effects",
@@ -21,6 +22,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float64]
+
+PANELS = 64
+"""Of the integral of an imbalance effect, with 20 nodes each."""
 
 
 def covariance_direction(
@@ -147,10 +151,45 @@ def effects(mu_natural: float, mu: float, margin: float, R: float) -> Effects:
     def accuracies(center: float, scale: float) -> tuple[float, float]:
         return float(ndtr(center - shift / scale)), float(ndtr(center + shift / scale))
 
-    standard, trained = accuracies(mu_natural, mu_natural), accuracies(mu, margin)
-    inherent = float(ndtr(mu) - ndtr(mu_natural))
-    imbalance = tuple(after - before - inherent for before, after in zip(standard, trained, strict=True))
-    return Effects(standard, trained, accuracies(margin, margin), inherent, (imbalance[0], imbalance[1]))
+    imbalance = (
+        _imbalance_effect(mu_natural, mu, margin, shift),
+        _imbalance_effect(mu_natural, mu, margin, -shift),
+    )
+    return Effects(
+        accuracies(mu_natural, mu_natural),
+        accuracies(mu, margin),
+        accuracies(margin, margin),
+        float(normal_difference(mu, mu_natural)),
+        imbalance,
+    )
+
+
+def _imbalance_effect(mu_natural: float, mu: float, margin: float, shift: float) -> float:
+    """Return [Phi(mu - s/m) - Phi(mu)] - [Phi(mu_n - s/mu_n) - Phi(mu_n)] without their cancellation.
+
+    With a = s / mu_n it is the sum of what the threshold's move does, Phi(mu - s/m) - Phi(mu - a), and of
+    the integral of phi(x - a) - phi(x) = phi(x) expm1(a x - a^2 / 2) from mu to mu_n. For the majority
+    (s < 0) both are of one sign.
+    """
+    a = shift / mu_natural
+    # half of s/m - a = s (mu_n - m) / (m mu_n), and the middle of the two ends
+    half = a * (mu_natural - margin) / margin / 2
+    moved = -normal_interval(mu - a - half, half)
+    if mu_natural - mu > 32:
+        return float(moved) + float(
+            normal_difference(mu, mu - a) - normal_difference(mu_natural, mu_natural - a)
+        )
+    edges = mu + (mu_natural - mu) * np.linspace(0, 1, PANELS + 1)
+    width = (mu_natural - mu) / PANELS / 2
+    x = (edges[:-1, None] + width * (NODES + 1)).ravel()
+    density = np.where(
+        a * x - a * a / 2 < 1,
+        np.exp(-(x**2) / 2) * np.expm1(np.minimum(a * x - a * a / 2, 1)),
+        np.exp(-((x - a) ** 2) / 2) - np.exp(-(x**2) / 2),
+    )
+    weights = np.tile(WEIGHTS, PANELS) * width / np.sqrt(2 * np.pi)
+    # phi(x - a) - phi(x) is minus what the difference of the two brackets gains from mu to mu_n
+    return float(moved) - float(density @ weights)
 
 
 def accuracy_disparity(mu: npt.ArrayLike, margin: npt.ArrayLike, R: npt.ArrayLike) -> Array:
@@ -166,4 +205,4 @@ def accuracy_disparity(mu: npt.ArrayLike, margin: npt.ArrayLike, R: npt.ArrayLik
     """
     mu, m, R = (np.asarray(v, np.float64) for v in (mu, margin, R))
     half = np.abs(np.log(R)) / (2 * m)
-    return np.asarray(ndtr(-mu + half) - ndtr(-mu - half))
+    return normal_interval(-mu, half)
