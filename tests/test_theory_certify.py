@@ -96,3 +96,8 @@ def test_bad_requests_are_refused(refuses, invoke):
     refuses(main, "certify", "--arithmetic", "floats", says=["mpmath", "arb"])
     code, out, _ = invoke(main, "certify", "xu2021_wide_class_pays")
     assert code == 0 and out.count("| proved") == 3 and "K [1.01, 10], a [0, 20]" in out
+
+
+def test_the_table_says_what_a_person_argued(invoke):
+    text = invoke(main, "certify", "ours_ratio_above_K")[1]
+    assert "person argued" in text and "l'Hopital" in text and "machine proved" in text
