@@ -13,7 +13,10 @@ STATEMENT = Statement(
     claim="R_+ > R_- for the optimal natural and the optimal robust classifier.",
     source="Xu et al., 2021",
     status="confirmed",
-    note="With equal priors, for every K > 1 and every margin.",
+    note=(
+        "With equal priors, for every K > 1 and every margin; among linear classifiers "
+        "(`ours_wide_class_pays_is_linear`)."
+    ),
     kind=">=",
     assumptions=MARGIN,
     draw=draw_margin,
