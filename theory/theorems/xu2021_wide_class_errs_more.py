@@ -29,5 +29,7 @@ STATEMENT = Statement(
         box=c.BOX,
         identities=lambda: [c.plus - c.minus - 2 * (c.K + 1) * c.log_K / (c.T + c.a)],
         positive=lambda: [2 * (c.K + 1) * c.log_K / (c.T + c.a)],
+        direct=lambda: symbolic.normal_cdf(c.plus) - symbolic.normal_cdf(c.minus),
+        direct_box=c.DIRECT_BOX,
     ),
 )
