@@ -51,27 +51,27 @@ def block_of(study: Study, bases: Sequence[str] | None) -> Block:
         study: the runs.
         bases: names of the base methods, where they were given.
     """
-    found, told = findings(study), predictions(study)
+    changes, predicted = findings(study), predictions(study)
     comparison = study.comparison
-    paired = paired_tables(study, found) or comparison.paired_tables(bases or ("pgd", "trades"))
-    theory = [theory_table(told)] if told else []
+    paired = paired_tables(study, changes) or comparison.paired_tables(bases or ("pgd", "trades"))
+    theory = [theory_table(predicted)] if predicted else []
     numbers = {
         "protocol": comparison.protocol,
         "methods": study.to_json(),
-        "changes": [f.to_json() for f in found],
-        "verdicts": sentences(study, found),
-        "theory": [p.to_json() for p in told],
+        "changes": [f.to_json() for f in changes],
+        "verdicts": sentences(study, changes),
+        "theory": [p.to_json() for p in predicted],
     }
     tables = [study.methods_table(), *paired, *theory, comparison.class_table()]
     return Block(study, tables, numbers["verdicts"], numbers)
 
 
-def write(out: Path, blocks: Sequence[Block], told: Sequence[str]) -> None:
+def write(out: Path, blocks: Sequence[Block], reasons: Sequence[str]) -> None:
     """Write the tables and numbers of every protocol, and what runs were left out."""
     rows = [[str(i), *row] for i, block in enumerate(blocks) for row in block.study.methods_numbers()]
     content = {
         "protocols": [block.numbers for block in blocks],
-        "left_out": [*told],
+        "left_out": [*reasons],
         "provenance": provenance(),
     }
     tables = [table for block in blocks for table in block.tables]
@@ -88,16 +88,16 @@ def write(out: Path, blocks: Sequence[Block], told: Sequence[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables of each protocol."""
     args = _parser().parse_args(argv)
-    runs, told = read_runs(args.runs), left_out(args.runs)
+    runs, reasons = read_runs(args.runs), left_out(args.runs)
     if not args.each_protocol:
         refuse_mixed(runs)
-    found = comparisons(record for one in runs for record in one.records)
-    bases = None if args.base is None else [_named(base, found) for base in args.base]
-    blocks = [block_of(study_of(comparison, runs, bases), bases) for comparison in found]
+    protocols = comparisons(record for run in runs for record in run.records)
+    bases = None if args.base is None else [_named(base, protocols) for base in args.base]
+    blocks = [block_of(study_of(comparison, runs, bases), bases) for comparison in protocols]
     if args.out:
         with own_folder(args.out) as out:
-            write(out, blocks, told)
-    for sentence in told:
+            write(out, blocks, reasons)
+    for sentence in reasons:
         caution(sentence)
     for block in blocks:
         *first, classes = block.tables
@@ -105,9 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _named(base: str, found: Sequence[Comparison]) -> str:
+def _named(base: str, protocols: Sequence[Comparison]) -> str:
     """Return the name of a base method that is given as it is written, such as PGD, or as --method has it."""
-    titles = {method.title: method.name for comparison in found for method in comparison.methods.values()}
+    titles = {method.title: method.name for comparison in protocols for method in comparison.methods.values()}
     if base not in {*titles, *titles.values()}:
         raise InputError(f"--base must be among {', '.join(titles)}, got {base!r:.60}")
     return titles.get(base, base)

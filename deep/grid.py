@@ -62,12 +62,12 @@ class Job:
 
     Args:
         name: method, data set and seed.
-        words: the command line of deep.train.
+        arguments: the command line of deep.train.
         folder: where it writes.
     """
 
     name: str
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     folder: Path
 
     @classmethod
@@ -80,8 +80,8 @@ class Job:
         settings, _ = run_of(flags)
         folder = out / settings.id
         name = f"{settings.method} on {settings.dataset}, seed {settings.seed}"
-        words = words_of({**flags, "threads": settings.threads, "out": str(folder)})
-        return cls(name, tuple(words), folder)
+        command = words_of({**flags, "threads": settings.threads, "out": str(folder)})
+        return cls(name, tuple(command), folder)
 
     @property
     def status(self) -> str:
@@ -92,7 +92,7 @@ class Job:
 
     def command(self, *more: str) -> list[str]:
         """Return the words that start it."""
-        return [sys.executable, "-m", "deep.train", *self.words, *more]
+        return [sys.executable, "-m", "deep.train", *self.arguments, *more]
 
 
 def expand(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -120,18 +120,20 @@ def expand(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _axis(plan: Mapping[str, Any], axis: str) -> list[dict[str, Any]]:
     """Return the flags of each method or data set; one without flags if the file names none."""
-    given = plan.get(axis, {})
-    if isinstance(given, str):
-        given = [given]
-    if isinstance(given, list):
-        return [{axis: name} for name in given] or [{}]
-    named = [*given.items()] if isinstance(given, dict) else [(axis, given)]
-    several = [(name, own if isinstance(own, list) else [own]) for name, own in named]
-    if not isinstance(given, dict) or not all(isinstance(v, dict) for _, own in several for v in own):
+    listed = plan.get(axis, {})
+    if isinstance(listed, str):
+        listed = [listed]
+    if isinstance(listed, list):
+        return [{axis: name} for name in listed] or [{}]
+    named = [*listed.items()] if isinstance(listed, dict) else [(axis, listed)]
+    several = [(name, table if isinstance(table, list) else [table]) for name, table in named]
+    if not isinstance(listed, dict) or not all(isinstance(v, dict) for _, table in several for v in table):
         raise InputError(
-            f"{axis} must be a name, a list of names, or tables [{axis}.NAME], got {given!r:.60}"
+            f"{axis} must be a name, a list of names, or tables [{axis}.NAME], got {listed!r:.60}"
         )
-    tables = [{_flag(k): v for k, v in own.items()} | {axis: name} for name, each in several for own in each]
+    tables = [
+        {_flag(k): v for k, v in table.items()} | {axis: name} for name, each in several for table in each
+    ]
     return tables or [{}]
 
 
@@ -173,8 +175,8 @@ def run_here(jobs: Sequence[Job], slots: int) -> int:
         while waiting or running:
             for slot in sorted(set(range(slots)) - set(running))[: len(waiting)]:
                 job = waiting.pop(0)
-                own = any(word.startswith("--device=") for word in job.words)
-                more = [f"--device=cuda:{slot % devices}"] if devices and not own else []
+                chosen = any(word.startswith("--device=") for word in job.arguments)
+                more = [f"--device=cuda:{slot % devices}"] if devices and not chosen else []
                 running[slot] = (job, _start(job, more), time.monotonic())
             time.sleep(0.05)
             for slot, (job, process, started) in [*running.items()]:

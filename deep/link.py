@@ -36,40 +36,40 @@ from theory.results.run_files import LINK
 __all__: list[str] = []
 
 
-def report_of(one: Link, changes: Mapping[str, list[PredictedChange]]) -> MarginReport:
+def report_of(fit: Link, changes: Mapping[str, list[PredictedChange]]) -> MarginReport:
     """Return what is kept of a run."""
-    agreements = {q: one.agreements[q].as_json() for q in ERRORS}
+    agreements = {q: fit.agreements[q].as_json() for q in ERRORS}
     by_name = {name: {q: agreements[q][name] for q in ERRORS} for name in agreements["natural_error"]}
-    settings, size = one.run.settings, len(one.counted.classes)
-    labels = one.run.data.test.labels.cpu().numpy()
-    counts = [np.bincount(labels * size + g, minlength=size**2).reshape(size, size) for g in one.given]
-    details: dict[str, Any] = {"schema": 1, "id": settings.id, "method": settings.method, "label": one.label}
+    settings, size = fit.run.settings, len(fit.counted.classes)
+    labels = fit.run.data.test.labels.cpu().numpy()
+    counts = [np.bincount(labels * size + g, minlength=size**2).reshape(size, size) for g in fit.answers]
+    details: dict[str, Any] = {"schema": 1, "id": settings.id, "method": settings.method, "label": fit.label}
     details |= {"seed": settings.seed, "dataset": settings.dataset}
-    details |= {"eps": one.attack.eps, "eps_text": one.attack.eps_text, "attack": one.evaluation.attack}
-    details |= {"fitted_on": one.fitted_on, "n_fitted": np.bincount(one.margins.samples.labels).tolist()}
+    details |= {"eps": fit.attack.eps, "eps_text": fit.attack.eps_text, "attack": fit.evaluation.attack}
+    details |= {"fitted_on": fit.fitted_on, "n_fitted": np.bincount(fit.margins.samples.labels).tolist()}
     details["predictors"] = {
         name: {q: {k: v for k, v in zip(AGREEMENTS, pair, strict=True) if np.isfinite(v)}
                for q, pair in scores.items()}
-        for name, scores in one.scores.items()
+        for name, scores in fit.scores.items()
     }  # fmt: skip
-    details["pairs"] = _pairs(one)
+    details["pairs"] = _pairs(fit)
     details["directions"] = [{"against": k} | c.as_json() for k, its in changes.items() for c in its]
-    details["warnings"] = list(one.run.warnings)
+    details["warnings"] = list(fit.run.warnings)
     return MarginReport(
-        classes=tuple(one.counted.classes),
+        classes=tuple(fit.counted.classes),
         **{name: by_name.pop(name) for name in (*AGREEMENTS, "failures")},
-        **_sides(one),
+        **_sides(fit),
         confusion={k: v.tolist() for k, v in zip(("natural", "attacked"), counts, strict=True)},
         details=details | by_name,
         provenance=provenance(torch=torch.__version__),
     )
 
 
-def _sides(one: Link) -> dict[str, dict[str, Any]]:
+def _sides(fit: Link) -> dict[str, dict[str, Any]]:
     """Return predicted and measured errors with their intervals."""
-    counted, (low, high) = one.counted, one.prediction.interval()
+    counted, (low, high) = fit.counted, fit.prediction.interval()
     rates = {q: exact_interval(counted.counts(q), counted.n) for q in ERRORS}
-    predicted: dict[str, Any] = {q: one.prediction.value[i].tolist() for i, q in enumerate(ERRORS)}
+    predicted: dict[str, Any] = {q: fit.prediction.value[i].tolist() for i, q in enumerate(ERRORS)}
     predicted |= {
         name: {q: end[i].tolist() for i, q in enumerate(ERRORS)}
         for name, end in (("low", low), ("high", high))
@@ -82,17 +82,17 @@ def _sides(one: Link) -> dict[str, dict[str, Any]]:
     return {"predicted": predicted, "measured": measured}
 
 
-def _pairs(one: Link) -> dict[str, Any]:
+def _pairs(fit: Link) -> dict[str, Any]:
     """Return the fitted margins of each pair of classes, and its K by both routes."""
-    model, named = one.prediction.model, ("value", "low", "high")
-    classes = range(len(one.counted.classes))
+    model, named = fit.prediction.model, ("value", "low", "high")
+    classes = range(len(fit.counted.classes))
     return {
         **{"mean": model.mean.tolist(), "spread": model.spread.tolist()},
-        "dual_norm": [one.margins.norm[one.margins.samples.labels == c].mean(0).tolist() for c in classes],
+        "dual_norm": [fit.margins.norm[fit.margins.samples.labels == c].mean(0).tolist() for c in classes],
         "drop": model.drop.tolist(),
-        "K": {k: v.tolist() for k, v in zip(named, one.width_ratios, strict=True)},
-        "K_from_errors": {k: v.tolist() for k, v in zip(named, one.ratios, strict=True)},
-        "losses": {k: v.tolist() for k, v in one.losses._asdict().items()},
+        "K": {k: v.tolist() for k, v in zip(named, fit.width_ratios, strict=True)},
+        "K_from_errors": {k: v.tolist() for k, v in zip(named, fit.ratios, strict=True)},
+        "losses": {k: v.tolist() for k, v in fit.losses._asdict().items()},
     }
 
 
@@ -111,31 +111,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _link_all(args: argparse.Namespace, runs: Sequence[Run]) -> None:
     """Link runs one by one, write and print."""
-    for sentence in dict.fromkeys(sentence for one in runs for sentence in one.warnings):
+    for sentence in dict.fromkeys(sentence for trained in runs for sentence in trained.warnings):
         caution(sentence)
-    labels = labels_of(one.settings.method_id for one in runs)
+    labels = labels_of(trained.settings.method_id for trained in runs)
     links: list[Link] = []
-    found: dict[int, dict[str, list[PredictedChange]]] = {}
-    for folder, one in sorted(zip(args.runs, runs, strict=True), key=lambda pair: _turn(pair[1])):
-        torch.set_num_threads(one.settings.threads)
-        label = labels[one.settings.method_id]
+    predicted: dict[int, dict[str, list[PredictedChange]]] = {}
+    for folder, trained in sorted(zip(args.runs, runs, strict=True), key=lambda pair: _turn(pair[1])):
+        torch.set_num_threads(trained.settings.threads)
+        label = labels[trained.settings.method_id]
         chosen = {"eps": args.eps, "per_class": args.per_class, "replicates": args.replicates}
-        links.append(link(folder, one, label, **chosen))
+        links.append(link(folder, trained, label, **chosen))
         changes = directions(links, links[-1]) if args.eps is None else {}
         if changes:
-            found[len(links) - 1] = changes
+            predicted[len(links) - 1] = changes
         write_atomic(folder / LINK, report_of(links[-1], changes).to_json())
-        title = f"{links[-1].label}, seed {one.settings.seed}"
+        title = f"{links[-1].label}, seed {trained.settings.seed}"
         for table in [*run_tables(links[-1]), *direction_tables(title, changes)]:
             print(table.text() + "\n")
-    print("\n\n".join(table.text() for table in summary_tables(links, found)))
-    if not found and args.eps is None and not all(map(_is_natural, runs)):
+    print("\n\n".join(table.text() for table in summary_tables(links, predicted)))
+    if not predicted and args.eps is None and not all(map(_is_natural, runs)):
         print("no directions: they need a natural run of the same split among the runs")
 
 
-def _turn(one: Run) -> int:
+def _turn(run: Run) -> int:
     """Return when a run has its turn: after those that it is compared with."""
-    method = one.settings.method_id
+    method = run.settings.method_id
     return 2 - method.is_base - method.is_natural
 
 
@@ -149,30 +149,32 @@ def _check(folders: Sequence[Path], runs: Sequence[Run], eps: str | None) -> Non
     if eps is not None and parse_radius(eps) > 1:
         raise InputError(f"--eps must be from 0 to 1, since inputs lie in [0, 1], got {eps}")
     first = runs[0]
-    for i, (folder, one) in enumerate(zip(folders, runs, strict=True)):
-        if one.settings.id in [other.settings.id for other in runs[:i]]:
+    for i, (folder, other) in enumerate(zip(folders, runs, strict=True)):
+        if other.settings.id in [r.settings.id for r in runs[:i]]:
             raise InputError(f"{folder} is the same run as one before it; give each once")
-        if one.data.sha256 != first.data.sha256:
+        if other.data.sha256 != first.data.sha256:
             raise InputError(
-                f"{folder} is of {one.settings.dataset}, {folders[0]} of {first.settings.dataset}; runs must "
+                f"{folder} is of {other.settings.dataset}, {folders[0]} of {first.settings.dataset}; runs must "
                 "be of the same data"
             )
-        if eps is None and one.settings.attack.eps != first.settings.attack.eps:
+        if eps is None and other.settings.attack.eps != first.settings.attack.eps:
             raise InputError(
-                f"{folder} has eps={one.settings.eps}, {folders[0]} eps={first.settings.eps}; runs must have "
+                f"{folder} has eps={other.settings.eps}, {folders[0]} eps={first.settings.eps}; runs must have "
                 "the same, or give --eps"
             )
-    natural = {str(f): one.data.to_json() for f, one in zip(folders, runs, strict=True) if _is_natural(one)}
-    for folder, one in zip(folders, runs, strict=True):
-        if natural and eps is None and one.data.to_json() not in natural.values():
+    natural = {
+        str(f): other.data.to_json() for f, other in zip(folders, runs, strict=True) if _is_natural(other)
+    }
+    for folder, other in zip(folders, runs, strict=True):
+        if natural and eps is None and other.data.to_json() not in natural.values():
             raise InputError(
-                f"{folder} (seed {one.settings.seed}) needs a natural run of its own split, or none at "
+                f"{folder} (seed {other.settings.seed}) needs a natural run of its own split, or none at "
                 f"all; given: {', '.join(natural)}"
             )
 
 
-def _is_natural(one: Run) -> bool:
-    return one.settings.method_id.is_natural
+def _is_natural(run: Run) -> bool:
+    return run.settings.method_id.is_natural
 
 
 def _parser() -> Parser:

@@ -49,9 +49,9 @@ def gradients(model: nn.Module, x: Tensor, y: Tensor) -> npt.NDArray[np.uint8]:
     """
     exact, at = copy.deepcopy(model).double(), x.double().requires_grad_(True)
     with attacking(exact):
-        found = gradient_of(F.cross_entropy(exact(at), y, reduction="sum"), at)
-    scale = CLIP * found.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().clamp(min=1e-300)
-    return (128 + 127 * (found / scale).clamp(-1, 1)).round().byte().cpu().numpy()
+        gradient = gradient_of(F.cross_entropy(exact(at), y, reduction="sum"), at)
+    scale = CLIP * gradient.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().clamp(min=1e-300)
+    return (128 + 127 * (gradient / scale).clamp(-1, 1)).round().byte().cpu().numpy()
 
 
 def portrait(runs: Sequence[Run], split: Split, times: float) -> dict[str, npt.NDArray[Any]]:
@@ -71,16 +71,16 @@ def portrait(runs: Sequence[Run], split: Split, times: float) -> dict[str, npt.N
     step = 2.5 * ball.eps / STEPS
     attacked = [pgd(r.model, ball, x, step, STEPS, cross_entropy(y)) for r in runs]
     with torch.no_grad():
-        given = [predicted(r.model(adv)).cpu().numpy() for r, adv in zip(runs, attacked, strict=True)]
-    for one, answers in zip(runs, given, strict=True):
+        predictions = [predicted(r.model(adv)).cpu().numpy() for r, adv in zip(runs, attacked, strict=True)]
+    for trained, answers in zip(runs, predictions, strict=True):
         if answers.min() < 0:
-            raise InputError(f"the network of {one.settings.method} has logits that are not finite")
+            raise InputError(f"the network of {trained.settings.method} has logits that are not finite")
     return {
         "images": _picture(x),
         "labels": y.cpu().numpy(),
         "gradients": np.stack([gradients(r.model, x, y) for r in runs]),
         "adversarial": np.stack([_picture(adv) for adv in attacked]),
-        "predicted": np.stack(given),
+        "predicted": np.stack(predictions),
     }
 
 
@@ -96,10 +96,10 @@ def _shared(runs: Sequence[Run], per_class: int) -> Split:
     """
     test = runs[0].data.test
     index = test.index.cpu().numpy()
-    there = reduce(np.intersect1d, (r.data.test.index.cpu().numpy() for r in runs))
+    tested = reduce(np.intersect1d, (r.data.test.index.cpu().numpy() for r in runs))
     labels, chosen = test.labels.cpu().numpy(), []
     for c, name in enumerate(runs[0].data.classes):
-        members = np.flatnonzero((labels == c) & np.isin(index, there))
+        members = np.flatnonzero((labels == c) & np.isin(index, tested))
         if len(members) < per_class:
             raise InputError(
                 f"--per-class must be at most {len(members)}, the test images of class {name} that the runs "
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _draw(args: argparse.Namespace, runs: Sequence[Run]) -> None:
     """Draw the portraits and write them."""
-    for sentence in dict.fromkeys(sentence for one in runs for sentence in one.warnings):
+    for sentence in dict.fromkeys(sentence for trained in runs for sentence in trained.warnings):
         caution(sentence)
     torch.set_num_threads(runs[0].settings.threads)
     pictures = portrait(runs, _shared(runs, args.per_class), args.times)
@@ -162,9 +162,9 @@ def _draw(args: argparse.Namespace, runs: Sequence[Run]) -> None:
     methods = [r.settings.method_id for r in runs]
     labels = labels_of(methods)
     names = [labels[method] for method in methods]
-    words = {"networks": names, "runs": [r.settings.id for r in runs], "classes": runs[0].data.classes}
-    words |= {"protocol": [protocol]}
-    content = packed(pictures | words)
+    texts = {"networks": names, "runs": [r.settings.id for r in runs], "classes": runs[0].data.classes}
+    texts |= {"protocol": [protocol]}
+    content = packed(pictures | texts)
     write_atomic(args.out, content)
     print(f"portraits: {args.out} ({len(content) / 1000:.0f} kB)")
 

@@ -45,24 +45,24 @@ def command(config: Mapping[str, Any], folder: Path) -> list[str]:
     """
     settings, _ = resumed(config, folder, device="cpu")
     settings = dataclasses.replace(settings, init=None)
-    given = settings.as_json()
-    given |= given.pop("params")
-    for name in [name for name in given if name not in KEPT]:
-        fewer = {k: v for k, v in given.items() if k != name}
+    flags = settings.as_json()
+    flags |= flags.pop("params")
+    for name in [name for name in flags if name not in KEPT]:
+        fewer = {k: v for k, v in flags.items() if k != name}
         if _makes(fewer, settings):
-            given = fewer
-    words = ["python", "-m", "deep.train", *words_of(given)]
+            flags = fewer
+    arguments = ["python", "-m", "deep.train", *words_of(flags)]
     if config["settings"].get("init"):
-        words.append(f"--init=runs/deep/{config['settings']['init']['run']}")
+        arguments.append(f"--init=runs/deep/{config['settings']['init']['run']}")
     if config.get("data_dir"):
-        words.append(f"--data-dir=data/{Path(config['data_dir']).name}")
-    return words
+        arguments.append(f"--data-dir=data/{Path(config['data_dir']).name}")
+    return arguments
 
 
-def _makes(given: Mapping[str, Any], settings: Settings) -> bool:
+def _makes(flags: Mapping[str, Any], settings: Settings) -> bool:
     """Return whether flags ask for these settings."""
     try:
-        return run_of(given)[0].id == settings.id
+        return run_of(flags)[0].id == settings.id
     except InputError:
         return False
 

@@ -21,10 +21,10 @@ from deep.runs.folder import claim, is_finished, named_data, origin
 from deep.runs.outcome import write_results
 from deep.runs.reload import Run, load_run
 from deep.runs.settings import Settings
-from deep.stages import STAGES
+from deep.stages import STAGES, any_network
 from deep.stages.base import Staged
 from deep.training.seeds import stream
-from theory.common.cli import Parser, caution, one_of, run
+from theory.common.cli import Parser, call_as_function, caution, one_of, run
 from theory.common.fields import add_fields, built
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError
@@ -45,7 +45,9 @@ def settings_of(base: Run, folder: Path, stage: str, params: object) -> Settings
     return dataclasses.replace(base.settings, stage={"name": stage, "params": values, "of": of})
 
 
-def repair(base: Run, settings: Settings, out: Path, params: object, data_dir: Path | None = None) -> None:
+def repair_run(
+    base: Run, settings: Settings, out: Path, params: object, data_dir: Path | None = None
+) -> None:
     """Apply the stage, attack the new network in full, and leave the folder of a run.
 
     Args:
@@ -80,7 +82,11 @@ def repair(base: Run, settings: Settings, out: Path, params: object, data_dir: P
         init=settings.init,
     )
     details = {"warnings": list(base.warnings), "state": dict(staged.state)}
-    write_results(settings, out, data, flags, {WEIGHTS: staged.model.state_dict()}, details, source)
+    weights = {
+        k: v.to(staged.kept_as) if staged.kept_as and v.is_floating_point() else v
+        for k, v in staged.model.state_dict().items()
+    }
+    write_results(settings, out, data, flags, {WEIGHTS: weights}, details, source)
     _show(base, staged, flags)
 
 
@@ -129,9 +135,11 @@ def _repair_into(out: Path, base: Run, settings: Settings, params: object, data_
         print(f"run: {out} is finished; delete the folder to make it again")
         return
     with claim(out, settings.id):
-        repair(base, settings, out, params, data_dir)
+        repair_run(base, settings, out, params, data_dir)
     print(f"run: {out}")
 
+
+call_as_function(__name__, any_network.repair)
 
 if __name__ == "__main__":
     run(main)

@@ -48,17 +48,17 @@ def attacks_of(run: Run, names: Sequence[str], **changed: Any) -> list[Attacker]
     return [named[name] for name in dict.fromkeys(names)]
 
 
-def tables(title: str, found: Evaluation, classes: Sequence[str]) -> list[Table]:
+def tables(title: str, evaluation: Evaluation, classes: Sequence[str]) -> list[Table]:
     """Return the errors of every class under all attacks, and the robust error under each alone."""
     rows = []
-    for attack in found.attacks:
-        errors = found.errors(classes, attack)
+    for attack in evaluation.attacks:
+        errors = evaluation.errors(classes, attack)
         rates = errors.rates("robust_error")
         worst = f"{percent(rates.max())} ({classes[rates.argmax()]})"
         rows.append([attack, percent(errors.average("robust_error")), worst])
     note = "errors in percent; the table above counts a sample as robust only if it withstands all of them"
     return [
-        found.errors(classes).table(f"{title}; {found.attack}"),
+        evaluation.errors(classes).table(f"{title}; {evaluation.attack}"),
         Table("Robust error under each attack alone", ["attack", "average", "worst class"], rows, note),
     ]
 
@@ -87,7 +87,7 @@ def _report(
     test = run.data.test
     if args.per_class is not None:
         test = test.take(test.first(args.per_class))
-    found = evaluate(
+    evaluation = evaluate(
         run.model,
         test,
         *attacks,
@@ -97,12 +97,12 @@ def _report(
     )
     settings = run.settings
     title = f"{settings.method} on {settings.dataset}, seed {settings.seed}"
-    shown = tables(title, found, run.data.classes)
+    shown = tables(title, evaluation, run.data.classes)
     if other is not None:
         names = (str(args.against), str(args.run))
-        shown.append(paired_table(names, (other, found), run.data.classes))
+        shown.append(paired_table(names, (other, evaluation), run.data.classes))
     warnings = [*run.warnings, *(w for w in (getattr(attack, "warning", "") for attack in attacks) if w)]
-    _write(out, run, found, shown, [*warnings, *found.doubts.values()])
+    _write(out, run, evaluation, shown, [*warnings, *evaluation.doubts.values()])
     shutil.rmtree(out / "shards")
     print("\n\n".join(table.text() for table in shown))
     print("".join(f"warning: {w}\n" for w in warnings) + f"report: {out}")
@@ -119,24 +119,26 @@ def _other(folder: Path, run: Run) -> Evaluation:
     return Evaluation.read(folder / REPORT)
 
 
-def _write(out: Path, run: Run, found: Evaluation, shown: Sequence[Table], warnings: Sequence[str]) -> None:
+def _write(
+    out: Path, run: Run, evaluation: Evaluation, shown: Sequence[Table], warnings: Sequence[str]
+) -> None:
     """Write the files of a report."""
-    counted = found.errors(run.data.classes)
+    counted = evaluation.errors(run.data.classes)
     summary = {
         "id": run.settings.id,
-        "attacks": found.attacks,
+        "attacks": evaluation.attacks,
         "classes": counted.classes,
         "n": counted.n,
         **counted.summary(),
         "each_attack": {
-            attack: found.errors(counted.classes, attack).summary()["robust_error"]
-            for attack in found.attacks
+            attack: evaluation.errors(counted.classes, attack).summary()["robust_error"]
+            for attack in evaluation.attacks
             if attack != CLEAN
         },
         "warnings": warnings,
         "provenance": provenance(torch=torch.__version__),
     }
-    write_atomic(out / Path(REPORT).name, found.to_bytes())
+    write_atomic(out / Path(REPORT).name, evaluation.to_bytes())
     write_atomic(out / "report.csv", counted.numbers().csv())
     write_atomic(out / "report.md", "\n".join(table.markdown() for table in shown))
     write_atomic(out / "report.tex", "\n".join(table.latex() for table in shown))

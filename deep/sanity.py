@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from deep.runs.reload import load_run
-from deep.strength.checks import CHECKS, OF_A_CLASS, OVERALL, Subject, every_check
+from deep.runs.reload import Run, load_run
+from deep.strength.check_results import check_table
+from deep.strength.checks import CHECKS, Subject, every_check
 from theory.common.cli import Parser, caution, run, whole
 from theory.common.files import write_atomic
 from theory.common.owner import own_folder
-from theory.common.table import Table
 
 __all__: list[str] = []
 
@@ -35,33 +35,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--queries", type=whole(1), default=1000, help="of the square attack")
     args = parser.parse_args(argv)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    one = load_run(args.run, data_dir=args.data_dir, device=args.device)
+    run = load_run(args.run, data_dir=args.data_dir, device=args.device)
     with own_folder(args.run):
-        return _sanity(args.run, Subject.of(one, args.per_class, args.queries))
+        return _sanity(args.run, run, Subject.of(run, args.per_class, args.queries))
 
 
-def _sanity(folder: Path, subject: Subject) -> int:
+def _sanity(folder: Path, run: Run, subject: Subject) -> int:
     """Make the checks, write and print them, and return 1 if one fails."""
-    for sentence in subject.run.warnings:
+    for sentence in run.warnings:
         caution(sentence)
-    torch.set_num_threads(subject.run.settings.threads)
+    torch.set_num_threads(run.settings.threads)
     checks = list(tqdm(every_check(subject), total=len(CHECKS) + 2, unit="check", desc="sanity"))
     failed = [check.name for check in checks if not check.passed]
-    found = {
-        "id": subject.run.settings.id,
-        "attack": subject.run.evaluation.attack,
+    outcome = {
+        "id": run.settings.id,
+        "attack": run.evaluation.attack,
         "samples": len(subject.split),
         "passed": not failed,
         "checks": [check.as_json() for check in checks],
     }
-    write_atomic(folder / "sanity.json", json.dumps(found, indent=1) + "\n")
-    header = ["check", "verdict", "% of samples", "worst class", "a sample is amiss that", "figures"]
-    note = (
-        f"at most {100 * OVERALL:g} % of all samples and {100 * OF_A_CLASS:g} % of those of a class "
-        "may be amiss, or one; none in a and in the linear bound. Errors in percent"
-    )
-    title = f"{folder}: {len(subject.split)} test samples; {subject.run.evaluation.attack}"
-    print(Table(title, header, [check.row() for check in checks], note).text())
+    write_atomic(folder / "sanity.json", json.dumps(outcome, indent=1) + "\n")
+    title = f"{folder}: {len(subject.split)} test samples; {run.evaluation.attack}"
+    print(check_table(title, checks).text())
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed")
     return 1 if failed else 0
 

@@ -128,9 +128,9 @@ def begin(settings: Settings, place: Place, trainer: Trainer) -> None:
         InputError: what the folder has is damaged, or the data are others.
     """
     world, data = trainer.world, trainer.data
-    there = (place.out / CHECKPOINT).is_file()
-    there = bool(world.first(torch.tensor(there, device=place.device)))
-    if there:
+    resumes = (place.out / CHECKPOINT).is_file()
+    resumes = bool(world.first(torch.tensor(resumes, device=place.device)))
+    if resumes:
         check_data(place.out, data.sha256, data.to_json())
         trainer.load_state_dict(load_state(place.out / CHECKPOINT))
     elif world.rank == 0 and has_history(place.out):

@@ -84,10 +84,10 @@ def draw(module: ModuleType, data: Any, name: str) -> Drawn:
     return Drawn(name, module.TITLE, module.caption(data), **images)
 
 
-def named(found: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, str, Any]]:
+def named(computed: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, str, Any]]:
     """Yield (module, file, data) for all data of the figures, the files with different names."""
     taken: set[str] = set()
-    for name, several in found.items():
+    for name, several in computed.items():
         for data in several:
             key = getattr(data, "key", "")
             file = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}_{key}" if key else name)[:100]
@@ -111,9 +111,13 @@ def sections(
         verdicts: of the simulation on statements.
         networks: their tables, and sentences about them.
     """
-    counted, (compared, said) = verdict_table(archive.records), networks
+    counted, (compared, statements_of_methods) = verdict_table(archive.records), networks
     tables = {"simulation": [counted] if counted.rows else [], "networks": compared}
-    points = {"networks": "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in said) + "</ul>" if said else ""}
+    points = {
+        "networks": "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in statements_of_methods) + "</ul>"
+        if statements_of_methods
+        else ""
+    }
     places: dict[str, list[tuple[str, str]]] = {name: [("explorer", "explorer")] for name in explorer.CLAIMS}
     for name, module in modules().items():
         for claim in getattr(module, "CLAIMS", ()):
@@ -123,7 +127,7 @@ def sections(
         Section("claims", "Claims", CLAIMS, claim_table(verdicts, places)),
     ]
     for key, (title, text) in SECTIONS.items():
-        own = [name for name, module in modules().items() if key == module.SECTION]
+        figures_here = [name for name, module in modules().items() if key == module.SECTION]
         source = {"networks": "deep", "simulation": "sim"}.get(key)
         made = [r for r in archive.records if r.source == source]
         out.append(
@@ -132,7 +136,7 @@ def sections(
                 title,
                 text,
                 points.get(key, ""),
-                figures=[figure for name in own for figure in drawn[name]],
+                figures=[figure for name in figures_here for figure in drawn[name]],
                 missing=missing(drawn, key),
                 tables=tables.get(key, []),
                 commands=commands(made),
@@ -148,15 +152,15 @@ def network_parts(archive: Archive) -> tuple[list[Table], list[str]]:
         InputError: a file beside the records of a run is not its own.
     """
     tables: list[Table] = []
-    said: list[str] = []
+    points: list[str] = []
     for trained in archive.trained:
         study = study_of(trained.comparison, archive.runs)
-        changes, told = findings(study), predictions(study)
+        changes, predicted = findings(study), predictions(study)
         paired = paired_tables(study, changes) or trained.comparison.paired_tables(("pgd", "trades"))
         tables += [study.methods_table(), *paired, trained.comparison.class_table()]
-        tables += [theory_table(told)] if told else []
-        said += sentences(study, changes)
-    return tables, said
+        tables += [theory_table(predicted)] if predicted else []
+        points += sentences(study, changes)
+    return tables, points
 
 
 def missing(drawn: Mapping[str, Sequence[Drawn]], section: str | None = None) -> list[Missing]:
@@ -186,15 +190,15 @@ def read(folders: Sequence[Path]) -> Archive:
 
 def _refuse_doubles(records: Iterable[Record]) -> None:
     """Refuse a simulation that would be counted twice."""
-    known = set()
+    names = set()
     for r in records:
         name = r.quantity, r.label, r.seed, r.method, r.attack, str(r.setting)
-        if r.source == "sim" and name in known:
+        if r.source == "sim" and name in names:
             raise InputError(
                 f"the simulation of {r.method} at K = {r.setting['K']:g}, eps = {r.setting['eps']:g}, seed "
                 f"{r.seed}, is twice in the records and would be counted twice; remove one file, or folder"
             )
-        known.add(name)
+        names.add(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -207,9 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     folders = args.records or [RECORDS] * any(RECORDS.rglob("records.jsonl"))
     archive, verdicts = read(folders), read_verdicts(folders)
     networks = network_parts(archive)
-    found = {name: module.compute(archive) for name, module in modules().items()}
+    computed = {name: module.compute(archive) for name, module in modules().items()}
     with own_folder(args.out) as out:
-        _draw_all(out, archive, found, verdicts, networks)
+        _draw_all(out, archive, computed, verdicts, networks)
     for sentence in left_out(folders):
         caution(sentence)
     return 0
@@ -218,16 +222,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _draw_all(
     out: Path,
     archive: Archive,
-    found: Mapping[str, Sequence[Any]],
+    computed: Mapping[str, Sequence[Any]],
     verdicts: Mapping[str, Counter[str]],
     networks: tuple[Sequence[Table], Sequence[str]],
 ) -> None:
     """Draw figures and page of what was read, and say what is lacking."""
-    known = modules()
-    drawn: dict[str, list[Drawn]] = {name: [] for name in known}
+    by_name = modules()
+    drawn: dict[str, list[Drawn]] = {name: [] for name in by_name}
     with matplotlib.style.context(STYLE):
-        for name, file, data in named(found):
-            drawn[name].append(draw(known[name], data, file))
+        for name, file, data in named(computed):
+            drawn[name].append(draw(by_name[name], data, file))
     commits = sorted({r.provenance["commit"][:12] for r in archive.records if "commit" in r.provenance})
     footer = f"{len(archive.records)} records, made at commit {', '.join(commits) or 'unknown'}."
     html = page(TITLE, sections(archive, drawn, verdicts, networks), footer)

@@ -132,10 +132,10 @@ class Archive:
         Raises:
             InputError: a run lacks a class, or is there twice with other counts.
         """
-        found = comparisons(self.records)
-        names = [str(c.protocol["dataset"]) for c in found]
+        protocols = comparisons(self.records)
+        names = [str(c.protocol["dataset"]) for c in protocols]
         out = []
-        for name, comparison in zip(names, found, strict=True):
+        for name, comparison in zip(names, protocols, strict=True):
             key = name if names.count(name) == 1 else f"{name}-{setting_id(comparison.protocol)[:4]}"
             runs: dict[str, list[RunFiles]] = {label: [] for label in comparison.runs}
             for run in sorted(self.runs, key=lambda run: run.records[0].seed or 0):
@@ -179,8 +179,8 @@ def _portrait(path: Path) -> Portrait:
         raise InputError(f"{path} is no portrait: it must hold {', '.join(ARRAYS)}")
     if max(arrays[name].size for name in WORDS) > MOST_WORDS:
         raise InputError(f"{path} is no portrait: it names more than {MOST_WORDS} networks or classes")
-    words = {name: tuple(arrays.pop(name).ravel().tolist()) for name in WORDS if name != "protocol"}
+    names = {name: tuple(arrays.pop(name).ravel().tolist()) for name in WORDS if name != "protocol"}
     try:
-        return Portrait(**words, protocol=" ".join(arrays.pop("protocol").ravel().tolist()), **arrays)
+        return Portrait(**names, protocol=" ".join(arrays.pop("protocol").ravel().tolist()), **arrays)
     except InputError as error:
         raise InputError(f"{path} is no portrait: {error}") from None

@@ -58,8 +58,8 @@ def read_leanings(folder: Path) -> Iterator[Leanings]:
 
 def _read(path: Path) -> Leanings:
     numbers = parse_object(read_text(path), "it")
-    found = read_arrays(path.with_name("features.npz"))
-    arrays = {name: check_array(name, array.ravel(), low=-np.inf) for name, array in found.items()}
+    raw = read_arrays(path.with_name("features.npz"))
+    arrays = {name: check_array(name, array.ravel(), low=-np.inf) for name, array in raw.items()}
     correlation, weights = arrays["correlation"], {t: arrays[f"{t}_weights"] for t in TRAININGS}
     check_array("correlation", correlation, low=-1, high=1)
     for training, values in weights.items():
@@ -79,8 +79,8 @@ def _shares(numbers: Mapping[str, Any]) -> Array:
 
 
 def _errors(rows: Any) -> Array:
-    found = [(row["eps"], sum(row["robust"]), sum(row["n"])) for row in rows]
-    array = check_array("errors", found, low=0).reshape(len(found), 3)
+    counts = [(row["eps"], sum(row["robust"]), sum(row["n"])) for row in rows]
+    array = check_array("errors", counts, low=0).reshape(len(counts), 3)
     if not (array[:, 1] <= array[:, 2]).all() or not array[:, 2].all():
         raise InputError("errors must be at most n, and n > 0")
     return array

@@ -85,13 +85,15 @@ def trained(records: Iterable[Record], rules: Iterable[str]) -> list[Trained]:
         InputError: a rule is unknown, a setting is out of its domain, or a classifier lacks an error of a
             class or has two.
     """
-    wanted, known = set(rules), (*RULES, *REMEDIES)
+    wanted, allowed = set(rules), (*RULES, *REMEDIES)
     groups: dict[tuple[str, int], dict[tuple[str, str], Record]] = {}
     for record in records:
         if record.source != "sim" or record.label not in CLASSES or record.quantity not in COUNTED:
             continue
-        if record.setting["rule"] not in known:
-            raise InputError(f"setting.rule must be one of {', '.join(known)}, got {record.setting['rule']}")
+        if record.setting["rule"] not in allowed:
+            raise InputError(
+                f"setting.rule must be one of {', '.join(allowed)}, got {record.setting['rule']}"
+            )
         if record.setting["rule"] in wanted:
             name = json.dumps(record.setting, sort_keys=True), record.seed or 0
             kept = groups.setdefault(name, {}).setdefault((record.quantity, record.label), record)
@@ -163,8 +165,8 @@ def cells(
         title = f"d = {m.dim}, eta = {m.eta:g}, sigma = {m.sigma:g}"
         cell = [*RULES, *REMEDIES].index(run.setting["rule"]), key(run)
         groups.setdefault(title, {}).setdefault(cell, []).append(run)
-    for title, found in groups.items():
-        yield title, [found[cell] for cell in sorted(found)]
+    for title, by_cell in groups.items():
+        yield title, [by_cell[cell] for cell in sorted(by_cell)]
 
 
 def sizes(runs: Iterable[Trained]) -> str:

@@ -15,41 +15,34 @@ from theory.results.findings import ROBUST, WORST, Finding, findings, interval
 from theory.results.flags import Evaluation
 from theory.results.margin_report import AGREEMENTS, ERRORS, MarginReport
 from theory.results.methods import MethodId
-from theory.results.protocols import comparisons
-from theory.results.runs import RunFiles, read_runs
-from theory.results.study import Study, study_of
+from theory.results.runs import RunFiles
+from theory.results.study import Study, read_studies
 
-__all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "studies", "summary", "tables"]
+__all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "summary", "tables"]
 
 RECORDS = Path(__file__).with_name("records")
 PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu et al. (2021), abstract
 
 
-def studies(folder: Path) -> list[Study]:
-    """Return the study of every protocol among the runs below a folder."""
-    runs = read_runs([folder])
-    return [study_of(found, runs) for found in comparisons(record for one in runs for record in one.records)]
-
-
 def flags(study: Study) -> dict[str, str]:
     """Return for each method the words of its command that not all runs of the study have."""
-    words = {
+    arguments = {
         label: [w for w in runs[min(runs)].records[0].provenance.get("argv", []) if "--seed" not in w]
         for label, runs in study.runs.items()
     }
-    shared = set.intersection(*map(set, words.values()))
-    return {label: " ".join(w for w in own if w not in shared) for label, own in words.items()}
+    shared = set.intersection(*map(set, arguments.values()))
+    return {label: " ".join(w for w in command if w not in shared) for label, command in arguments.items()}
 
 
 def summary(study: Study) -> Table:
     """Return one row a method: its errors, and what it changed in the worst class of its base."""
-    found = {f.method: f for f in findings(study) if f.name == WORST}
-    own, strong = flags(study), auto_attack(study)
+    worst = {f.method: f for f in findings(study) if f.name == WORST}
+    commands, strong = flags(study), auto_attack(study)
     rows = []
     for label, runs in study.runs.items():
         row = [label, str(len(runs)), *_errors(study, label)]
         row += [strong.get(label, "")] * bool(strong)
-        rows.append([*row, *_change(found.get(label)), Code(own[label])])
+        rows.append([*row, *_change(worst.get(label)), Code(commands[label])])
     header = ["method", "seeds", *(f"{q}: average, worst" for q in ("natural", "boundary", "robust"))]
     header += ["AutoAttack: average, worst (added)"] * bool(strong)
     header += ["base", "its worst class: change of robust error", "flags"]
@@ -75,8 +68,8 @@ def auto_attack(study: Study) -> dict[str, str]:
         reports = _reports(runs.values())
         if reports:
             classes = study.comparison.classes
-            counted = [one.errors(classes) for one in reports]
-            before = [one.errors(classes, *one.without(AUTOATTACK)) for one in reports]
+            counted = [report.errors(classes) for report in reports]
+            before = [report.errors(classes, *report.without(AUTOATTACK)) for report in reports]
             average = [e.average(ROBUST) for e in counted]
             worst = [e.rates(ROBUST).max() for e in counted]
             added = exact_mean(average) - exact_mean(e.average(ROBUST) for e in before)
@@ -90,9 +83,9 @@ def _reports(runs: Iterable[RunFiles]) -> list[Evaluation]:
 
 def _samples(study: Study) -> str:
     """Return of which samples AutoAttack's errors are, in words."""
-    reports = [one for runs in study.runs.values() for one in _reports(runs.values())]
-    sizes = sorted({int(n) for one in reports for n in np.bincount(one.labels)})
-    seeds = sorted({len(found) for runs in study.runs.values() if (found := _reports(runs.values()))})
+    reports = [report for runs in study.runs.values() for report in _reports(runs.values())]
+    sizes = sorted({int(n) for report in reports for n in np.bincount(report.labels)})
+    seeds = sorted({len(reported) for runs in study.runs.values() if (reported := _reports(runs.values()))})
     return (
         f" AutoAttack: the robust error when it is added to both attacks, over the first "
         f"{_range(sizes)} test images of each class of {_range(seeds)} seed{'s' * (seeds[-1] > 1)}; in "
@@ -113,8 +106,8 @@ def headline(study: Study) -> Table | None:
     (pgd,) = plain
     rows = []
     for name, published in PUBLISHED.items():
-        own = [comparison.rates(pgd, q)[:, comparison.classes.index(name)] for q in ERRORS]
-        rows.append([name, published, " / ".join(_percent(values) for values in own)])
+        measured = [comparison.rates(pgd, q)[:, comparison.classes.index(name)] for q in ERRORS]
+        rows.append([name, published, " / ".join(_percent(values) for values in measured)])
     header = ["natural / robust error (%) under PGD training", "Xu et al. (2021), abstract", "here"]
     note = (
         f"Here: {comparison.title}; mean over {len(comparison.runs[pgd])} seeds. There: ResNet-18 on all "
@@ -153,19 +146,23 @@ def linked(trained: TrainedNetworks) -> Table | None:
 
 
 def _agreement(links: Sequence[MarginReport], name: str, quantity: str) -> str:
-    found = [link.agreement(name, quantity) for link in links]
-    values = [one["value"] for one in found if "value" in one]
+    agreements = [link.agreement(name, quantity) for link in links]
+    values = [agreement["value"] for agreement in agreements if "value" in agreement]
     if not values:
         return "-"
-    low, high = (min(values), max(values)) if len(values) > 1 else (found[0].get("low"), found[0].get("high"))
+    low, high = (
+        (min(values), max(values))
+        if len(values) > 1
+        else (agreements[0].get("low"), agreements[0].get("high"))
+    )
     return rounded(exact_mean(values)) + (f" [{rounded(low)}, {rounded(high)}]" if low is not None else "")
 
 
 def _errors(study: Study, label: str) -> list[str]:
     """Return average and worst of each quantity."""
-    found = study.statistics(label)
+    statistics = study.statistics(label)
     return [
-        f"{_percent(found[f'{q} average'])}, {_percent(found[f'{q} worst'])}"
+        f"{_percent(statistics[f'{q} average'])}, {_percent(statistics[f'{q} worst'])}"
         for q in ("natural", "boundary", "robust")
     ]
 
@@ -181,13 +178,13 @@ def _change(finding: Finding | None) -> list[str]:
     if finding is None:
         return ["", ""]
     ends = interval(finding.both) if finding.both[0] == finding.both[0] else "one seed"
-    said = f"{finding.error.label}: {finding.points} {ends}"
-    return [finding.base, Strong(said) if finding.resolved else said]
+    text = f"{finding.error.label}: {finding.points} {ends}"
+    return [finding.base, Strong(text) if finding.resolved else text]
 
 
 def tables(folder: Path) -> Iterator[Table]:
     """Yield the summary of every protocol among the runs below a folder, then what links theory to them."""
-    for study in studies(folder):
+    for study in read_studies(folder):
         yield summary(study)
         if top := headline(study):
             yield top

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from scipy.optimize import linprog
 from torch import nn
 from torch.nn import functional as F
 
@@ -159,7 +160,7 @@ def test_pgd_agrees_with_foolbox(linear, norm):
 
 
 @pytest.mark.parametrize("bounds", [BOX, None])
-@pytest.mark.parametrize("norm", RADII)
+@pytest.mark.parametrize("norm", [*RADII, "l1"])
 def test_radii_are_never_exceeded(norm, bounds):
     model, (x, y) = network(), batch(40)
     eps = torch.linspace(0, 0.9, 10)[y]  # a radius for each class
@@ -168,7 +169,7 @@ def test_radii_are_never_exceeded(norm, bounds):
     for start in (ball.uniform(noise), near_start(x, noise), x + 10, x):
         adv = pgd(model, ball, start, eps / 2, 5, cross_entropy(y))
         shift = (adv - x).flatten(1)
-        length = shift.abs().amax(1) if norm == "linf" else shift.norm(dim=1)
+        length = shift.norm(dim=1, p={"linf": math.inf, "l2": 2, "l1": 1}[norm])
         assert (length <= eps * (1 + 1e-5) + 1e-6).all()
         assert (length[y > 0] > 0.2 * eps[y > 0]).all()  # and it is used
         assert torch.equal(adv[y == 0], x[y == 0])
@@ -178,22 +179,55 @@ def test_radii_are_never_exceeded(norm, bounds):
         assert float(ball.project(x + 10).max()) > 1
 
 
-def test_projection_is_the_nearest_point():
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_projection_is_the_nearest_point(norm):
     """In l2 within bounds, against the variational inequality: no feasible point lies further ahead."""
     x, _ = batch(20)
     eps = torch.linspace(0.1, 3, 20)
-    ball = Ball(x.double(), eps.double(), "l2")
+    ball = Ball(x.double(), eps.double(), norm)
     z = x.double() + torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     nearest = ball.project(z)
     for seed in range(20):
         other = ball.project(x + torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)))
         assert (((z - nearest) * (other - nearest)).flatten(1).sum(1) <= 1e-9).all()
-    naive = x + (z - x) * (eps / (z - x).flatten(1).norm(dim=1)).clamp(max=1).view(-1, 1, 1, 1)
+    naive = x + (z - x) * (eps / (z - x).flatten(1).norm(dim=1, p=int(norm[1]))).clamp(max=1).view(
+        -1, 1, 1, 1
+    )
     assert (
         (z - nearest).flatten(1).norm(dim=1) < (z - naive.clamp(0, 1)).flatten(1).norm(dim=1) - 1e-3
     ).any()
     inside = x.double() + 1e-4 * (0.5 - x.double())
     torch.testing.assert_close(ball.project(inside), inside, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("bounds", [BOX, None])
+def test_the_exact_bound_in_l1_is_a_linear_program(linear, bounds):
+    model, test = linear[10]
+    model, x, y = model.double(), test.inputs(slice(0, 6)).double(), test.labels[:6]
+    exact = worst_margins(model, Ball(x, torch.full(y.shape, 1.5).double(), "l1", bounds), y).numpy()
+    W, b, flat = model.weight.detach().numpy(), model.bias.detach().numpy(), x.flatten(1).numpy()
+    for i in range(6):
+        box = [(0, 1 - v) for v in flat[i]] + [(0, v) for v in flat[i]] if bounds else (0, None)
+        ends = []
+        for j in set(range(10)) - {int(y[i])}:  # the shift is what is added minus what is taken
+            d = W[y[i]] - W[j]
+            best = linprog(np.r_[d, -d], np.ones((1, 128)), [1.5], bounds=box).fun
+            ends.append(d @ flat[i] + b[y[i]] - b[j] + best)
+        assert abs(min(ends) - exact[i]) < 1e-9
+    model.float()
+
+
+def test_attacks_in_l1_against_the_exact_bound(linear):
+    model, test = linear[10]
+    test = test.take(slice(None, None, 2))
+    x, y = test.inputs(slice(None)), test.labels
+    for eps in (0.3, 1.0):
+        exact = worst_margins(model, Ball(x, torch.full(y.shape, eps), "l1"), y).numpy()
+        ok = evaluate(
+            model, test, Attack(eps, str(eps), 20, norm="l1", objective="targeted"), seed=0
+        ).ok_attacked
+        assert not (~ok & (exact > 1e-5)).any() and (ok == (exact > 0)).mean() >= 0.995
+        assert 0 < ok.mean() < 1
 
 
 def test_water_level_solves_its_equation():

@@ -379,7 +379,7 @@ def test_the_plans_have_every_method(name, tmp_path):
     plan = tomllib.loads((RECORDS / name).read_text())
     assert set(plan["method"]) == set(METHODS)
     jobs = grid.read_plan(RECORDS / name, tmp_path)
-    seeds = {word for job in jobs for word in job.words if word.startswith("--seed=")}
+    seeds = {word for job in jobs for word in job.arguments if word.startswith("--seed=")}
     assert seeds == {f"--seed={s}" for s in range(3)}
     text = (RECORDS / name).read_text()
     assert text.startswith("# Every remedy") and f"{len(jobs)} runs" in text

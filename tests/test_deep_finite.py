@@ -261,16 +261,14 @@ def test_margins_of_logits_that_are_not_finite_are_refused(digits):
 def test_sanity_sees_gradients_and_logits_that_are_not_finite(digits):
     model, data = digits
 
-    class Run:
-        settings = type("Settings", (), {"seed": 0})
+    def subject(network):
+        left = np.ones(len(data.test), bool)
         attacks = reported(Attack(0.0, "0", 1))
+        return Subject(network, attacks, data.test, left, data.train, data.classes, 0, 1)
 
-    Run.data, Run.model = data, Rooted(model)
-    subject = Subject(Run, data.test, torch.arange(len(data.test)), 0, 1)
-    assert zero_gradient(subject).overall == 1
-    Run.model = Broken(model, NAN)
+    assert zero_gradient(subject(Rooted(model))).overall == 1
     with pytest.warns(DoubtWarning):
-        assert zero_radius(subject).overall == 0  # wrong alone as in a batch
+        assert zero_radius(subject(Broken(model, NAN))).overall == 0  # wrong alone as in a batch
 
 
 # training ---------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def write(folder, text=PLAN):
 
 
 def expanded(text, tmp_path):
-    return [job.words for job in grid.read_plan(write(tmp_path, text), tmp_path)]
+    return [job.arguments for job in grid.read_plan(write(tmp_path, text), tmp_path)]
 
 
 def test_a_file_is_expanded(tmp_path):
@@ -83,7 +83,7 @@ class Script(grid.Job):
     """A run that is any program, where importing torch in each would take the time."""
 
     def command(self, *more):
-        return [sys.executable, "-c", *self.words, *more]
+        return [sys.executable, "-c", *self.arguments, *more]
 
 
 def scripts(folder, *programs):
@@ -139,15 +139,15 @@ def test_a_grid_skips_what_is_done_and_goes_on_with_what_is_begun(invoke, monkey
     code, text, _ = invoke(grid.main, plan, "--out", out, "--dry-run")
     assert code == 0 and "0 done, 0 begun, 2 new" in text and not out.exists()
     done, begun = grid.read_plan(plan, out)
-    assert train.main([*done.words]) == 0
-    assert train.main([*begun.words, "--stop-after", "0"]) == 0
+    assert train.main([*done.arguments]) == 0
+    assert train.main([*begun.arguments, "--stop-after", "0"]) == 0
     code, text, _ = invoke(grid.main, plan, "--out", out, "--dry-run")
     assert "1 done, 1 begun, 0 new" in text and f"--out={begun.folder}" in text
     given = []
 
     def run_here(jobs, slots):
         given.append(slots)
-        return sum(train.main([*job.words]) for job in jobs)
+        return sum(train.main([*job.arguments]) for job in jobs)
 
     monkeypatch.setattr(grid, "run_here", run_here)
     before = (done.folder / "result.json").stat().st_mtime_ns
@@ -247,13 +247,13 @@ def test_starting_weights_may_depend_on_the_seed(invoke, tmp_path):
     for seed in (0, 1):
         (job, *_) = grid.read_plan(write(tmp_path, small.replace("[0, 1]", str(seed))), tmp_path)
         assert (
-            train.main([*(w for w in job.words if "--out" not in w), f"--out={tmp_path / f'hot-{seed}'}"])
+            train.main([*(w for w in job.arguments if "--out" not in w), f"--out={tmp_path / f'hot-{seed}'}"])
             == 0
         )
     jobs = grid.read_plan(write(tmp_path, small + f'init = "{tmp_path}/hot-{{seed}}"'), tmp_path)
     recipes = set()
     for seed, job in enumerate(jobs):
-        assert train.main([*job.words]) == 0
+        assert train.main([*job.arguments]) == 0
         config = json.loads((job.folder / "config.json").read_text())
         hot = json.loads((tmp_path / f"hot-{seed}" / "config.json").read_text())
         assert config["settings"]["init"]["run"] == hot["id"]

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+import deep
 from deep import compare, train
 from deep.attacks.evaluate import evaluate
 from deep.repair import main as repair
 from deep.runs.reload import load_run
 from deep.stages import STAGES
+from deep.stages.any_network import Shifted
 from deep.stages.head_norm import with_equal_rows
 from deep.stages.interpolate import between_weights
 from deep.stages.offsets import clean_margins, controls_table, shift_head
@@ -175,6 +177,17 @@ def test_weights_between_two_networks_are_those_of_rift():
         between_weights(pair[0], torch.nn.Linear(3, 1, bias=False), 0.5)
 
 
+def test_half_precision_is_kept_in_half_the_bytes_and_read_back(base, tmp_path):
+    assert repair([str(base), "--stage", "half", "--out", str(tmp_path / "out")]) == 0
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (base, tmp_path / "out")]
+    assert sizes[1] < 0.6 * sizes[0]
+    run, before = load_run(tmp_path / "out"), load_run(base)
+    for ours, theirs in zip(run.model.parameters(), before.model.parameters(), strict=True):
+        assert ours.dtype == torch.float32 and torch.equal(ours, theirs.half().float())
+    again = evaluate(run.model, run.data.test, *run.attacks, seed=stream(0, "test"))
+    assert np.array_equal(again.ok, run.evaluation.ok)
+
+
 @pytest.mark.parametrize("words", [["--stage", "head_norm"], ["--stage", "interpolate", "--budget", "100"]])
 def test_other_stages_leave_runs_too(words, base, tmp_path):
     if "interpolate" in words:
@@ -192,3 +205,78 @@ def test_other_stages_leave_runs_too(words, base, tmp_path):
         assert state["share"] > 0
     else:
         assert len(state["head_norms"]) == 10
+
+
+def points(n, classes=3, seed=0):
+    """Return points around the centres of classes, the last class wide, and their classes."""
+    rng = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % classes
+    centre = torch.stack([torch.cos(2.1 * y), torch.sin(2.1 * y)], 1)
+    wide = torch.where(y == classes - 1, 0.14, 0.05)[:, None]
+    return (0.5 + 0.2 * centre + wide * torch.randn(n, 2, generator=rng)).clamp(0, 1), y
+
+
+class Nearest(torch.nn.Module):
+    """The nearest centre of three, as logits, in a linear layer of a name of choice."""
+
+    def __init__(self, name="head"):
+        super().__init__()
+        angle = 2.1 * torch.arange(3)
+        centres = 0.5 + 0.2 * torch.stack([torch.cos(angle), torch.sin(angle)], 1)
+        layer = torch.nn.Linear(2, 3)
+        with torch.no_grad():
+            layer.weight.copy_(20 * centres)
+            layer.bias.copy_(-10 * centres.square().sum(1))
+        setattr(self, name, layer)
+        self.name = name
+
+    def forward(self, x):
+        return getattr(self, self.name)(x)
+
+
+def test_a_model_of_a_user_is_repaired_and_audited_on_other_samples():
+    model = Nearest()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    left = deep.repair(model, *points(600), eps=0.04, budget=5, test=points(900, seed=1), progress=False)
+    worst = [float(a.errors().rates("robust_error").max()) for a in (left.before, left.after)]
+    assert worst[1] < worst[0] - 0.1 and left.offsets[2] == max(left.offsets) and left.weight > 0
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert isinstance(left.model, Nearest) and "95 % interval" in left.table().header
+    spent = left.after.errors().average("robust_error") - left.before.errors().average("robust_error")
+    assert spent < 0.08
+
+
+@pytest.mark.parametrize("kind", ["layer of another name", "function", "two outputs"])
+def test_a_model_without_a_head_gets_its_offsets_behind_it(kind):
+    module = Nearest("last")
+    models = {
+        "layer of another name": (module, None),
+        "function": (lambda x: module(x), None),
+        "two outputs": (lambda x: (x, module(x)), 1),
+    }
+    model, output = models[kind]
+    x, y = points(150)
+    left = deep.repair(model, x, y, eps=0.04, budget=5, progress=False, output=output)
+    assert isinstance(left.model, Shifted)
+    expected = module(x).double() + torch.tensor(left.offsets)
+    assert torch.allclose(left.model(x).double(), expected, atol=1e-4)
+
+
+def test_two_threats_are_withstood_together():
+    x, y = points(150)
+    one, two = (
+        deep.repair(Nearest(), x, y, eps, norm, progress=False)
+        for eps, norm in ((0.04, "linf"), ((0.04, 0.06), ("linf", "l2")))
+    )
+    assert float(two.controls.rows[0][1]) >= float(one.controls.rows[0][1])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"budget": -1}, {"steps": 0}, {"eps": "nine"}, {"norm": "l7"}, {"y": "few"}, {"x": "outside"}]
+)
+def test_a_call_that_makes_no_sense_is_refused(wrong):
+    x, y = points(60)
+    x = x + 2 if wrong.pop("x", "") else x
+    y = torch.zeros_like(y) if wrong.pop("y", "") else y
+    with pytest.raises(InputError):
+        deep.repair(Nearest(), x, y, **{"eps": 0.04, "progress": False} | wrong)

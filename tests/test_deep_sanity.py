@@ -1,5 +1,6 @@
 """Reading a run back, the sanity checks with networks that must fail them, and the report."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -18,7 +19,8 @@ from deep.attacks.evaluate import Attack, evaluate, reported
 from deep.attacks.noise import Noise
 from deep.runs.reload import load_run
 from deep.strength import checks
-from deep.strength.checks import Check, Subject
+from deep.strength.check_results import Check
+from deep.strength.checks import Subject
 from theory.results.flags import Evaluation
 from theory.results.records import setting_id
 
@@ -322,7 +324,8 @@ def test_an_attack_that_fails_at_larger_radii_fails(finished):
             return small.answers(model, x, y, clean, noise)
 
     fading = subject(finished)
-    fading.run.attacks = (Fading(0.25, "", 10), Fading(0.25, "", 10, objective="targeted"))
+    both = (Fading(0.25, "", 10), Fading(0.25, "", 10, objective="targeted"))
+    fading = dataclasses.replace(fading, attacks=both)
     assert not checks.monotone(fading).passed
     assert checks.monotone(subject(finished)).passed
 
@@ -345,7 +348,8 @@ def test_batch_statistics_fail(finished):
 
 def test_a_weak_attack_fails_on_the_linear_network(finished):
     weak = subject(finished)
-    weak.run.attacks = (Attack(0.1, "", 2, step=0.1), Attack(0.1, "", 2, step=0.1, objective="targeted"))
+    both = (Attack(0.1, "", 2, step=0.1), Attack(0.1, "", 2, step=0.1, objective="targeted"))
+    weak = dataclasses.replace(weak, attacks=both)
     bound, exact = checks.linear_oracle(weak)
     assert bound.passed and not exact.passed
 
@@ -356,7 +360,8 @@ def test_an_attack_that_cheats_fails_on_the_linear_network(finished):
             return Attack(2 * self.eps, "", 20).answers(model, x, y, clean, noise)
 
     cheat = subject(finished)
-    cheat.run.attacks = (Cheat(0.1, "", 20), Attack(0.1, "", 20, objective="targeted"))
+    both = (Cheat(0.1, "", 20), Attack(0.1, "", 20, objective="targeted"))
+    cheat = dataclasses.replace(cheat, attacks=both)
     bound, exact = checks.linear_oracle(cheat)
     assert not bound.passed and exact.passed
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from paper_figs.archive import read_archive
-from paper_figs.tables import RECORDS, auto_attack, studies, tables
+from paper_figs.tables import RECORDS, auto_attack, tables
 from theory.networks.predictions import predictions
 from theory.results.counts import exact_interval
 from theory.results.findings import LARGEST, WORST, findings
+from theory.results.study import read_studies
 
 ROOT = Path(__file__).parent.parent
 SMALL = "--epochs 1 --train-per-class 30 --test-per-class 10 --threads 1".split()
@@ -131,7 +132,7 @@ def test_the_prose_of_the_results_has_no_number_of_its_own():
 @pytest.fixture(scope="module")
 def found():
     """Return by data set the study, and by data set and method what deep.link left of each run."""
-    told = {study.comparison.protocol["dataset"]: study for study in studies(RECORDS)}
+    told = {study.comparison.protocol["dataset"]: study for study in read_studies(RECORDS)}
     trained = {t.comparison.protocol["dataset"]: t.runs for t in read_archive(RECORDS).trained}
     links = {
         (data, label): [run.link for run in runs if run.link is not None]

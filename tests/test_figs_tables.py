@@ -5,12 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from paper_figs.tables import RECORDS, auto_attack, studies, summary, tables
+from paper_figs.tables import RECORDS, auto_attack, summary, tables
 from theory.common.digits import percent
 from theory.common.inputs import InputError
 from theory.results.flags import Evaluation
 from theory.results.protocols import comparisons
 from theory.results.records import read_records
+from theory.results.study import read_studies
 
 NAME = "AutoAttack (apgd-ce), l-infinity, eps=0.15"
 
@@ -39,7 +40,7 @@ def report(folder, falls, chosen=slice(None), **changed):
 
 
 def test_the_column_has_what_autoattack_adds(runs, tmp_path):
-    (plain,) = studies(tmp_path)
+    (plain,) = read_studies(tmp_path)
     assert auto_attack(plain) == {} and "AutoAttack" not in summary(plain).markdown()
     expected = []
     for seed, some in ((0, slice(None)), (1, slice(0, 300))):
@@ -52,7 +53,7 @@ def test_the_column_has_what_autoattack_adds(runs, tmp_path):
         worst = max(after[members].mean() for members in classes)
         expected.append([after.mean(), worst, after.mean() - before.mean()])
     average, worst, added = np.mean(expected, axis=0)
-    (study,) = studies(tmp_path)
+    (study,) = read_studies(tmp_path)
     added = percent(added, signed=True)
     assert auto_attack(study) == {"PGD": f"{percent(average)}, {percent(worst)} ({added})"}
     table = summary(study)
@@ -65,7 +66,7 @@ def test_a_report_of_other_samples_is_refused(runs, tmp_path):
     for changed in ({"index": np.arange(600) + 10**6}, {"labels": np.arange(600) % 10}):
         report(runs["PGD", 0], np.zeros(600, bool), **changed)
         with pytest.raises(InputError, match="is not of the run of"):
-            studies(tmp_path)
+            read_studies(tmp_path)
     report(runs["PGD", 0], np.zeros(600, bool), slice(0, 9))
     with pytest.raises(InputError, match="is not of the run of"):  # not every class
         [*tables(tmp_path)]

@@ -1,9 +1,12 @@
 """Who may import whom, and that the layers below deep never load torch."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -37,7 +40,8 @@ ROOMS = {
         "runs": "data nets attacks methods training",
         "margins": "data nets attacks methods training runs",
         "strength": "data nets attacks methods training runs",
-        "stages": "data nets attacks methods training runs",
+        "stages": "data nets attacks methods training runs strength audits",
+        "audits": "data nets attacks methods training runs strength",
     },
 }
 """Which rooms of its package a room may import from."""
@@ -183,3 +187,19 @@ def test_no_module_name_means_two_things():
 def test_a_module_name_with_two_meanings_is_seen():
     twice = ["deep/runs/flags.py", "theory/results/flags.py", "deep/methods/flags.py", "sim/__init__.py"]
     assert named_twice([Path(p) for p in twice]) == {"flags": twice[:2]}
+
+
+@pytest.mark.parametrize("package", ["theory", "sim", "deep"])
+def test_the_front_door_has_each_public_name_with_an_account_of_it(package):
+    """Names for type checkers and at run time agree; each has a docstring, a function an example."""
+    module = importlib.import_module(package)
+    tree = ast.parse((ROOT / package / "__init__.py").read_text())
+    guarded = next(n for n in tree.body if isinstance(n, ast.If))
+    assert sorted(a.asname for n in guarded.body for a in n.names) == module.__all__ == sorted(module.__all__)
+    for name in module.__all__:
+        value = getattr(module, name)
+        value = value.__call__ if isinstance(value, ModuleType) else value
+        assert name in ("METHODS",) or inspect.getdoc(value), name
+        if inspect.isfunction(value):
+            assert ">>>" in value.__doc__, name
+        assert name in module.__doc__, name

@@ -81,7 +81,7 @@ def test_what_it_acts_by_is_said():
     assert Remedy().kind == "neither" == Remedy(1.0005, (1.0, 0.9995)).kind
     assert Remedy(1.5).kind == "cost odds 1.50"
     assert Remedy(1.5, (1.2, 0.9)).kind == "cost odds 1.50, radii 1.20 and 0.90"
-    assert "fitted" in CLASSES.words and "stated" in STATED.words
+    assert "fitted" in CLASSES.summary and "stated" in STATED.summary
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
 """Class-wise robustness in closed form, and what every layer measures.
 
 Two Gaussian classes and linear classifiers
-    `GaussianMixture`, `Problem`; `optimal_classifier`, `fair_classifier`, `fairness_price`: a classifier's
-    ``.errors(eps)`` are exact.
+    `GaussianMixture`, `Problem`; `optimal_classifier`, `fair_classifier`, `fairness_price`; the errors of a
+    `GaussianClassifier` are exact: ``.errors(eps)``.
 What no classifier can beat, many classes, few samples
     `two_class_floor`, `worst_class_floor`, `average_floor`; `nearest_mean_errors`; `sample_curve`.
 Theorems, each with a check that can fail
     `statements`, `check_statement`.
 What was measured
-    `Record`, `read_records`, `ClassErrors`.
+    `read_studies` compares runs, `findings` says what each method changes; `read_runs`, `RunFiles`,
+    `read_records`, `Record`, `ClassErrors`.
 Theory applied to networks
     `MarginSamples`, `predict_errors`; `RobustMargins`, `choose_offsets`, `offsets_within`.
 Refusals
@@ -39,8 +40,12 @@ if TYPE_CHECKING:
     from theory.networks.margin_model import MarginSamples as MarginSamples
     from theory.networks.margin_model import predict_errors as predict_errors
     from theory.results.counts import ClassErrors as ClassErrors
+    from theory.results.findings import findings as findings
     from theory.results.records import Record as Record
     from theory.results.records import read_records as read_records
+    from theory.results.runs import RunFiles as RunFiles
+    from theory.results.runs import read_runs as read_runs
+    from theory.results.study import read_studies as read_studies
     from theory.theorems import check_statement as check_statement
     from theory.theorems import statements as statements
     from theory.variants.floors import average_floor as average_floor
@@ -58,16 +63,20 @@ HOMES = {
     "Problem": "gaussian.problem",
     "Record": "results.records",
     "RobustMargins": "networks.class_offsets",
+    "RunFiles": "results.runs",
     "average_floor": "variants.floors",
     "check_statement": "theorems",
     "choose_offsets": "networks.class_offsets",
     "fair_classifier": "gaussian.problem",
     "fairness_price": "gaussian.problem",
+    "findings": "results.findings",
     "nearest_mean_errors": "variants.many_classes",
     "offsets_within": "networks.class_offsets",
     "optimal_classifier": "gaussian.problem",
     "predict_errors": "networks.margin_model",
     "read_records": "results.records",
+    "read_runs": "results.runs",
+    "read_studies": "results.study",
     "sample_curve": "variants.sample_curve",
     "statements": "theorems",
     "two_class_floor": "variants.floors",

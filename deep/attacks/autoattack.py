@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deep.attacks.ball import Norm
+from deep.attacks.ball import Norm, each
 from deep.attacks.noise import Noise
 from deep.attacks.pgd import predicted
 from theory.common.inputs import InputError
@@ -68,25 +68,32 @@ class AutoAttack:
         Raises:
             InputError: pyautoattack is not installed.
         """
+        return self.examples(model, x, y, clean, noise)[1]
+
+    def examples(
+        self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """Return attacked samples, shape (n, ...), and the class that each is given."""
         if self.eps == 0:
-            return y.clone()
+            return x.clone(), y.clone()
         seed = int(noise[torch.zeros(1, dtype=torch.int64, device=y.device)].fork(0).uniform((1,)) * 2**24)
         network = _Finite(model, wrong=0)
-        answers = self._run(network, x, y, seed)
+        adv, answers = self._run(network, x, y, seed)
         again = (y == 0).nonzero().squeeze(1)
         if network.lost and len(again):  # for them 0 is right
-            answers[again] = self._run(_Finite(model, wrong=1), x[again], y[again], seed)
-        return answers
+            adv[again], answers[again] = self._run(_Finite(model, wrong=1), x[again], y[again], seed)
+        return adv, answers
 
-    def _run(self, network: "_Finite", x: Tensor, y: Tensor, seed: int) -> Tensor:
-        """Return the class that each sample is given, -1 where a logit is not finite."""
+    def _run(self, network: "_Finite", x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Return attacked samples and the class that each is given, -1 where a logit is not finite."""
         with _contained(x.device), torch.enable_grad():
             attack = self._attack(network, x.device, seed)
             adv, answers = attack.run_standard_evaluation(x, y, batch_size=len(y))
         if network.lost:
             with torch.no_grad():
                 answers = torch.where(predicted(network.model(adv)) < 0, -1, answers)
-        return torch.where(adv.isfinite().flatten(1).all(1), answers, y)  # else the attack has failed
+        made = adv.isfinite().flatten(1).all(1)  # else the attack has failed
+        return torch.where(each(made, adv), adv, x), torch.where(made, answers, y)
 
     def _attack(self, model: nn.Module, device: torch.device, seed: int) -> Any:
         attack = _package().AutoAttack(

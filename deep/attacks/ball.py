@@ -12,9 +12,15 @@ from deep.attacks.noise import Noise
 
 __all__ = ["UNIT", "Ball", "Bounds", "Norm", "each", "water_level"]
 
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1"]
 Bounds = tuple[float, float] | None
 UNIT = (0.0, 1.0)
+SPARSE = 0.01
+"""Share of the coordinates that a step in l1 moves: that of SLIDE (Tramer and Boneh, 2019). On a linear
+network
+of the 64 pixels of digits it is one, and at eps = 1 nothing is missed; 5 % miss 8 of 200 samples, 20 % miss
+23."""
+BISECTIONS = 40  # halvings: 2^-40 of the largest coordinate is below the resolution of single precision
 
 
 def each(value: Tensor, x: Tensor) -> Tensor:
@@ -25,8 +31,8 @@ def each(value: Tensor, x: Tensor) -> Tensor:
 def water_level(weight: Tensor, slope: Tensor, room: Tensor, total: Tensor) -> Tensor:
     """Return the smallest t >= 0 with sum_i weight_i min(t slope_i, room_i) = total, shape (n,).
 
-    The sum is concave and piecewise linear in t: sorting where its pieces end solves it exactly. It is inf
-    where the sum never gets there.
+    The sum is concave and piecewise linear in t: Newton's steps from 0 never overshoot, and end on the piece
+    of the answer. It is inf where the sum never gets there.
 
     Args:
         weight: >= 0, shape (n, d).
@@ -34,20 +40,18 @@ def water_level(weight: Tensor, slope: Tensor, room: Tensor, total: Tensor) -> T
         room: >= 0, possibly inf, shape (n, d).
         total: >= 0, shape (n,).
     """
-    full = torch.where(slope > 0, room / slope, math.inf)
-    full, order = full.sort(dim=1)
-    weight, slope, room = (v.gather(1, order) for v in (weight, slope, room))
-    rate = weight * slope
-    rest = rate.flip(1).cumsum(1).flip(1)  # slope of the sum just before each end
-    amount = torch.where(rate > 0, weight * room, 0)
-    filled = amount.cumsum(1).roll(1, dims=1)
-    filled[:, 0] = 0
-    reached = torch.where(rest > 0, filled + full * rest, filled)
-    piece = (reached < total[:, None]).sum(1, keepdim=True)
-    last = piece.clamp(max=weight.shape[1] - 1)
-    rest, filled = (v.gather(1, last).squeeze(1) for v in (rest, filled))
-    level = torch.where(rest > 0, (total - filled) / rest, 0)
-    return torch.where(piece.squeeze(1) < weight.shape[1], level, math.inf)
+    end = torch.where(slope > 0, room / slope, math.inf)  # of the first piece of each term
+    rate, amount = weight * slope, torch.where(slope > 0, weight * room, 0)
+    level = torch.zeros_like(total)
+    for _ in range(weight.shape[1] + 1):
+        full = end <= level[:, None]
+        left = total - torch.where(full, amount, 0).sum(1)
+        climb = torch.where(full, 0, rate).sum(1)
+        step = torch.where(climb > 0, left / climb, torch.where(left > 0, math.inf, level))
+        if not (step > level).any():
+            break
+        level = torch.maximum(level, step)
+    return level
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Ball:
     Args:
         x: the samples, within the bounds, shape (n, ...).
         eps: radius of each sample, >= 0, shape (n,).
-        norm: linf or l2.
+        norm: linf, l2 or l1.
         bounds: smallest and largest value of every coordinate; None where there are none.
     """
 
@@ -87,12 +91,21 @@ class Ball:
         if self.norm == "linf":
             return torch.clamp(z, self.low, self.high)
         shift = z - self.x
+        if self.norm == "l1":
+            return self._shrunk(shift)
         return self._along(shift, self._reach(shift).clamp(max=1))
 
     def ascend(self, z: Tensor, gradient: Tensor, step: Tensor) -> Tensor:
-        """Return z moved by steepest ascent in the norm, by ``step`` of shape (n,), and projected."""
+        """Return z moved by steepest ascent in the norm, by ``step`` of shape (n,), and projected.
+
+        In l1 the step is shared by the largest of the gradient's coordinates that the bounds let move, as in
+        SLIDE (Tramer and Boneh, 2019): the steepest step moves one coordinate, and takes as many steps as
+        there are coordinates to move.
+        """
         if self.norm == "linf":
             return self.project(z + each(step, z) * gradient.sign())
+        if self.norm == "l1":
+            return self.project(z + each(step, z) * self._sparse(z, gradient))
         flat = _scaled(gradient.flatten(1))
         unit = flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-12)
         return self.project(z + each(step, z) * unit.view_as(z))
@@ -101,6 +114,8 @@ class Ball:
         """Return the point of each ball where the linear function with this gradient is largest."""
         if self.norm == "linf":
             return torch.where(gradient > 0, self.high, torch.where(gradient < 0, self.low, self.x))
+        if self.norm == "l1":
+            return self._greedy(gradient)
         scaled = _scaled(gradient.flatten(1)).view_as(gradient)
         return self._along(scaled, self._reach(scaled))
 
@@ -109,12 +124,63 @@ class Ball:
         shape = self.x.shape[1:]
         if self.norm == "linf":
             shift = each(self.eps, self.x) * (2 * noise.uniform(shape) - 1)
+        elif self.norm == "l1":  # d of d + 1 exponential numbers, divided by their sum, with random signs
+            size = -torch.log1p(-noise.uniform((1 + math.prod(shape),)))
+            share = size[:, 1:] / size.sum(1, keepdim=True).clamp(min=1e-30)
+            sign = (noise.fork(0).uniform(shape) - 0.5).sign()
+            shift = each(self.eps, self.x) * sign * share.view(sign.shape)
         else:
             normal = noise.normal(shape)
             share = noise.fork(0).uniform((1,)).flatten() ** (1 / math.prod(shape))
             length = normal.flatten(1).norm(dim=1).clamp(min=1e-12)
             shift = each(self.eps * share / length, self.x) * normal
         return self.project(self.x + shift.to(self.x.dtype))
+
+    def _sparse(self, z: Tensor, gradient: Tensor) -> Tensor:
+        """Return the signs of the largest `SPARSE` share of a gradient, of which the sizes sum to 1."""
+        flat = gradient.flatten(1)
+        free = self._room(flat, z.flatten(1)) > 0
+        count = max(1, round(SPARSE * flat.shape[1]))
+        value, place = (flat.abs() * free).topk(count, dim=1)
+        kept = torch.zeros_like(flat).scatter(1, place, (value > 0).to(flat.dtype))
+        step = flat.sign() * kept / kept.sum(1, keepdim=True).clamp(min=1)
+        return step.view_as(gradient)
+
+    def _shrunk(self, shift: Tensor) -> Tensor:
+        """Return the nearest point in l2 of the l1 ball and the bounds to x + shift.
+
+        It moves coordinate i by min((|shift_i| - t)_+, room_i) for the smallest t >= 0 at which these sum to
+        eps at most (Croce and Hein, 2021, "Mind the box", proposition 2.1). The sum falls in t: bisection.
+        """
+        flat = shift.flatten(1)
+        size, room = flat.abs(), self._room(flat).clamp(min=0)
+        low, high = torch.zeros_like(self.eps), size.amax(1)
+
+        def moved(t: Tensor) -> Tensor:
+            return (size - t[:, None]).clamp(min=0).minimum(room)
+
+        inside = moved(low).sum(1) <= self.eps
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            over = moved(middle).sum(1) > self.eps
+            low, high = torch.where(over, middle, low), torch.where(over, high, middle)
+        move = moved(torch.where(inside, 0, high)) * flat.sign()
+        point = self.x + move.view_as(shift)
+        return point if self.bounds is None else point.clamp(*self.bounds)
+
+    def _greedy(self, gradient: Tensor) -> Tensor:
+        """Return the point of the l1 ball and the bounds where a linear function is largest.
+
+        The coordinate of the steepest slope moves as far as the bounds let it, then the next, up to eps in
+        all.
+        """
+        flat = gradient.flatten(1)
+        order = flat.abs().argsort(dim=1, descending=True, stable=True)
+        room = self._room(flat).masked_fill(flat == 0, 0).clamp(max=self.eps[:, None]).gather(1, order)
+        used = room.cumsum(1) - room
+        move = room.minimum((self.eps[:, None] - used).clamp(min=0))
+        shift = torch.zeros_like(flat).scatter(1, order, move) * flat.sign()
+        return self.x + shift.view_as(gradient)
 
     def _reach(self, shift: Tensor) -> Tensor:
         """Return the t at which t times the shift, cut by the bounds, has l2 norm eps; shape (n,)."""
@@ -124,11 +190,11 @@ class Ball:
         level = water_level(torch.ones_like(slope), slope, self._room(flat).square(), self.eps.square())
         return level.sqrt() / largest.squeeze(1)
 
-    def _room(self, shift: Tensor) -> Tensor:
-        """Return how far the bounds let each coordinate go the way of the shift, shape (n, d)."""
+    def _room(self, shift: Tensor, x: Tensor | None = None) -> Tensor:
+        """Return how far the bounds let each coordinate of x, shape (n, d), go the way of the shift."""
         if self.bounds is None:
             return torch.full_like(shift, math.inf)
-        x = self.x.flatten(1)
+        x = self.x.flatten(1) if x is None else x
         return torch.where(shift > 0, self.bounds[1] - x, x - self.bounds[0])
 
     def _along(self, shift: Tensor, t: Tensor) -> Tensor:

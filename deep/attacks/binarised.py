@@ -7,7 +7,7 @@ from deep.attacks.ball import Ball, each
 from deep.attacks.noise import Noise
 from deep.attacks.pgd import attacking, cross_entropy, pgd, predicted
 
-__all__ = ["Planted", "plant"]
+__all__ = ["Planted", "plant", "readable"]
 
 
 class Planted(nn.Module):
@@ -48,6 +48,20 @@ def last_layer(model: nn.Module) -> nn.Linear:
     if not layers:
         raise ValueError("the network has no linear layer")
     return layers[-1]
+
+
+def readable(model: nn.Module, x: Tensor) -> bool:
+    """Return whether the features before the last linear layer can be read, one vector for each sample."""
+    if not any(isinstance(module, nn.Linear) for module in model.modules()):
+        return False
+    head, seen = last_layer(model), []
+    with attacking(model), torch.no_grad():
+        handle = head.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+        try:
+            logits = model(x)
+        finally:
+            handle.remove()
+    return len(seen) == 1 and seen[0][0].dim() == 2 and torch.equal(seen[0][1].to(logits.dtype), logits)
 
 
 def features(model: nn.Module, head: nn.Linear, x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from theory.results.flags import Evaluation
 
 __all__ = ["Attack", "Attacker", "Evaluation", "evaluate", "reported"]
 
-NORMS: Mapping[str, str] = {"linf": "l-infinity", "l2": "l2"}
+NORMS: Mapping[str, str] = {"linf": "l-infinity", "l2": "l2", "l1": "l1"}
 OBJECTIVES: Mapping[str, str] = {
     "ce": "cross-entropy",
     "kl": "divergence from the clean output",
@@ -76,13 +76,14 @@ class Attack:
         eps_text: the same as it was given, such as 8/255.
         steps: number of steps.
         step: size of a step, in units of eps (1/4 is 2/255 for 8/255).
-        norm: linf or l2.
+        norm: linf, l2 or l1.
         objective: what is increased: ce, kl, margin, or targeted: the margin to one wrong class after the
             other, the likeliest first; then a sample is kept where it is first classified wrong.
         targets: how many wrong classes are targets.
         restarts: random starts; a sample withstands the attack if it withstands all of them.
         bounds: of the data, None where there are none.
         batch_norm: see `deep.attacks.pgd.BatchNorm`.
+        among: how many wrong classes there are; then the name says whether each is a target.
     """
 
     eps: float
@@ -95,6 +96,7 @@ class Attack:
     restarts: int = 1
     bounds: Bounds = UNIT
     batch_norm: BatchNorm = "eval"
+    among: int | None = None
 
     @property
     def kind(self) -> str:
@@ -111,10 +113,20 @@ class Attack:
             "uniform start" if self.restarts == 1 else f"{self.restarts} uniform starts",
         ]
         if self.objective == "targeted":
-            parts[1] = f"margin to {self.targets} wrong classes"
+            parts[1] = f"margin to {self._tried}"
         if self.bounds != UNIT:
             parts.append(f"bounds {self.bounds}".lower())
         return ", ".join(parts + ["batch statistics"] * (self.batch_norm == "train"))
+
+    @property
+    def _tried(self) -> str:
+        """Return in words which wrong classes are targets."""
+        if self.among is None:
+            return f"{self.targets} wrong classes"
+        if self.targets >= self.among:
+            return f"each of the {self.among} wrong classes" if self.among > 1 else "the wrong class"
+        left = self.among - self.targets
+        return f"the {self.targets} likeliest of {self.among} wrong classes, {left} left out"
 
     @property
     def warning(self) -> str:
@@ -128,8 +140,14 @@ class Attack:
 
     def answers(self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor, noise: Noise) -> Tensor:
         """Return the class that each sample is given; one that is broken is not tried again."""
+        return self.examples(model, x, y, clean, noise)[1]
+
+    def examples(
+        self, model: nn.Module, x: Tensor, y: Tensor, clean: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """Return attacked samples, shape (n, ...), and the class that each is given, see `Attacker`."""
         ball = Ball(x, torch.full(y.shape, self.eps, dtype=x.dtype, device=x.device), self.norm, self.bounds)
-        answers = y.clone()
+        examples, answers = x.clone(), y.clone()
         for attempt in range(self.restarts * self._targets(clean)):
             chosen = (answers == y).nonzero().squeeze(1)
             if len(chosen) == 0:
@@ -146,8 +164,8 @@ class Attack:
                 stop=label if self.objective == "targeted" else None,
             )
             with attacking(model), torch.no_grad():
-                answers[chosen] = predicted(model(adv))
-        return answers
+                examples[chosen], answers[chosen] = adv, predicted(model(adv))
+        return examples, answers
 
     def _targets(self, clean: Tensor) -> int:
         return min(self.targets, clean.shape[1] - 1) if self.objective == "targeted" else 1

@@ -51,7 +51,7 @@ class Link:
         evaluation: of the samples that were not fitted.
         losses: to each other class, among some of these.
         ratios: K of each pair from its four error rates, low and high, shape (C, C) each.
-        given: the class each test sample is given, without and with an attack.
+        answers: the class each test sample is given, without and with an attack.
     """
 
     folder: Path
@@ -64,7 +64,7 @@ class Link:
     evaluation: Evaluation
     losses: Losses
     ratios: tuple[Floats, Floats, Floats]
-    given: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+    answers: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
     @cached_property
     def counted(self) -> ClassErrors:
@@ -89,17 +89,17 @@ class Link:
     @cached_property
     def scores(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Return rank correlation and explained variance of each predictor, for each error."""
-        first, *rest = PREDICTORS
-        found = {first: self.prediction.value}
-        found |= {name: _both(self.margins.samples, name) for name in rest}
-        found[f"{first}, no bounds"] = _both(self.margins.unbounded, first)
+        first, *others = PREDICTORS
+        predicted = {first: self.prediction.value}
+        predicted |= {name: _both(self.margins.samples, name) for name in others}
+        predicted[f"{first}, no bounds"] = _both(self.margins.unbounded, first)
         rates = [self.counted.rates(q) for q in ERRORS]
         return {
             name: {
                 q: (rank_correlation(p, r), explained_variance(p, r))
                 for q, p, r in zip(ERRORS, pair, rates, strict=True)
             }
-            for name, pair in found.items()
+            for name, pair in predicted.items()
         }
 
     @cached_property
@@ -134,21 +134,23 @@ def link(folder: Path, run: Run, label: str, *, eps: str | None, per_class: int,
     attacks = run.attacks
     if eps is not None:
         attacks = tuple(replace(a, eps=parse_radius(eps), eps_text=eps) for a in attacks)
-    fitted_on, fit, rest = _parts(folder, run)
+    fitted_on, fit, held_out = _parts(folder, run)
     key = _key(folder, attacks, per_class)
     seen, classes = len(fit) + len(run.data.test), len(run.data.classes)
-    found = _kept(folder / MARGINS, key, most=64 * (seen + classes) * (classes + 1) + (1 << 20))
+    measured = _kept(folder / MARGINS, key, most=64 * (seen + classes) * (classes + 1) + (1 << 20))
     try:
-        if found is None:
-            found = {"key": np.array(key), **_measure(run, attacks, fit, rest, per_class)}
-            write_atomic(folder / MARGINS, packed(found))
-        samples = MarginSamples(found["fitted"], found["margin"], found["drop"])
-        margins = Measured(samples, replace(samples, drop=attacks[0].eps * found["norm"]), found["norm"])
-        pairs = Losses(found["lost"], found["lost_attacked"], found["n"])
+        if measured is None:
+            measured = {"key": np.array(key), **_measure(run, attacks, fit, held_out, per_class)}
+            write_atomic(folder / MARGINS, packed(measured))
+        samples = MarginSamples(measured["fitted"], measured["margin"], measured["drop"])
+        margins = Measured(
+            samples, replace(samples, drop=attacks[0].eps * measured["norm"]), measured["norm"]
+        )
+        pairs = Losses(measured["lost"], measured["lost_attacked"], measured["n"])
         prediction = predict_errors(margins.samples, replicates=replicates, seed=run.settings.seed)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
-    labels = run.data.test.labels.cpu().numpy()[rest]
+    labels = run.data.test.labels.cpu().numpy()[held_out]
     names, kinds = (CLEAN, *(a.name for a in attacks)), (CLEAN, *(a.kind for a in attacks))
     return Link(
         folder,
@@ -158,15 +160,15 @@ def link(folder: Path, run: Run, label: str, *, eps: str | None, per_class: int,
         fitted_on,
         margins,
         prediction,
-        Evaluation(names, run.data.test.index.cpu().numpy()[rest], labels, found["ok"], kinds=kinds),
+        Evaluation(names, run.data.test.index.cpu().numpy()[held_out], labels, measured["ok"], kinds=kinds),
         pairs,
         pair_ratios(*pairs, draws=DRAWS, seed=run.settings.seed),
-        (found["given"], found["given_attacked"]),
+        (measured["given"], measured["given_attacked"]),
     )
 
 
 def _measure(
-    run: Run, attacks: tuple[Attack, ...], fit: Split, rest: npt.NDArray[np.int64], per_class: int
+    run: Run, attacks: tuple[Attack, ...], fit: Split, held_out: npt.NDArray[np.int64], per_class: int
 ) -> Arrays:
     """Return everything that the network is needed for.
 
@@ -174,20 +176,20 @@ def _measure(
         run: the run.
         attacks: those of the evaluation, plain PGD first.
         fit: the samples that the margins are fitted to.
-        rest: places of the test samples that are left to compare with.
+        held_out: places of the test samples that are left to compare with.
         per_class: how many of each class of these are attacked pair by pair.
     """
     test, seed = run.data.test, stream(run.settings.seed, "test")
-    found = run.evaluation if attacks == run.attacks else evaluate(run.model, test, *attacks, seed=seed)
-    held = test.take(torch.from_numpy(rest).to(test.labels.device))
+    evaluation = run.evaluation if attacks == run.attacks else evaluate(run.model, test, *attacks, seed=seed)
+    held = test.take(torch.from_numpy(held_out).to(test.labels.device))
     few = held.take(held.first(per_class))
     margins = measured(run.model, fit, attacks[0])
     title = f"{run.settings.method}, seed {run.settings.seed}"
     natural, robust, n = losses(run.model, few, attacks[0], seed=seed, title=title)
-    given, attacked = predictions(run.model, test, attacks[0], seed=seed)
+    clean, attacked = predictions(run.model, test, attacks[0], seed=seed)
     out = {"fitted": margins.samples.labels, "margin": margins.samples.margin, "drop": margins.samples.drop}
     out |= {"norm": margins.norm, "lost": natural, "lost_attacked": robust, "n": n}
-    return out | {"ok": found.ok[:, rest], "given": given, "given_attacked": attacked}
+    return out | {"ok": evaluation.ok[:, held_out], "given": clean, "given_attacked": attacked}
 
 
 def _key(folder: Path, attacks: tuple[Attack, ...], per_class: int) -> str:
@@ -201,10 +203,10 @@ def _key(folder: Path, attacks: tuple[Attack, ...], per_class: int) -> str:
 def _kept(path: Path, key: str, most: int = 1 << 24) -> Arrays | None:
     """Return a measurement that is there, or None if it is another one or damaged: then it is made again."""
     try:
-        found = read_arrays(path, most)
+        arrays = read_arrays(path, most)
     except InputError:
         return None
-    return found if str(found.get("key")) == key else None
+    return arrays if str(arrays.get("key")) == key else None
 
 
 def _parts(folder: Path, run: Run) -> tuple[str, Split, npt.NDArray[np.int64]]:

@@ -27,49 +27,49 @@ def _plain(value: float, low: float = np.nan, high: float = np.nan) -> str:
     return f"{rounded(value)} [{rounded(low)}, {rounded(high)}]" if np.isfinite(low) else rounded(value)
 
 
-def _title(one: Link) -> str:
+def _title(fit: Link) -> str:
     return (
-        f"{one.label} on {one.run.settings.dataset}, seed {one.run.settings.seed}, eps={one.attack.eps_text}"
+        f"{fit.label} on {fit.run.settings.dataset}, seed {fit.run.settings.seed}, eps={fit.attack.eps_text}"
     )
 
 
-def run_tables(one: Link) -> list[Table]:
+def run_tables(fit: Link) -> list[Table]:
     """Return predicted and measured errors of each class, how they agree, other predictors, and K."""
-    return [_classes(one), _agreement(one), _pairs(one)]
+    return [_classes(fit), _agreement(fit), _pairs(fit)]
 
 
-def _classes(one: Link) -> Table:
-    counted, (low, high) = one.counted, one.prediction.interval()
+def _classes(fit: Link) -> Table:
+    counted, (low, high) = fit.counted, fit.prediction.interval()
     rows = [[name, str(n)] for name, n in zip(counted.classes, counted.n, strict=True)]
     header = ["class", "n"]
     for i, quantity in enumerate(ERRORS):
-        found, counts = one.agreements[quantity], counted.counts(quantity)
+        agreement, counts = fit.agreements[quantity], counted.counts(quantity)
         header += [f"{quantity.split('_')[0]} predicted", "measured", "fails"]
         for c, row in enumerate(rows):
             ends = exact_interval(counts[c], counted.n[c])
             row += [
-                _percent(one.prediction.value[i, c], low[i, c], high[i, c]),
+                _percent(fit.prediction.value[i, c], low[i, c], high[i, c]),
                 _percent(counts[c] / counted.n[c], *ends),
-                percent(found.residual[c], signed=True) if c in found.failures else "",
+                percent(agreement.residual[c], signed=True) if c in agreement.failures else "",
             ]
     note = (
-        f"errors in percent; predicted from the {one.fitted_on}, joint Gaussian margins, 95 % bootstrap "
+        f"errors in percent; predicted from the {fit.fitted_on}, joint Gaussian margins, 95 % bootstrap "
         "intervals over its samples; measured on test samples that were not fitted, 95 % exact intervals; "
         f"fails: measured minus predicted where that is beyond the noise of both (of {len(rows)} classes "
         f"{0.05 * len(rows):.1f} by chance, were the model right)"
     )
-    return Table(_title(one), header, rows, note)
+    return Table(_title(fit), header, rows, note)
 
 
-def _agreement(one: Link) -> Table:
-    found = one.agreements
+def _agreement(fit: Link) -> Table:
+    agreements = fit.agreements
     rows = []
-    for quantity, a in found.items():
+    for quantity, a in agreements.items():
         low, mean, high = a.if_right
         rows.append(
             [quantity.replace("_", " "), _plain(*a.rank), _plain(mean, low, high), _plain(*a.explained)]
         )
-    first, *others = one.scores.items()
+    first, *others = fit.scores.items()
     for name, scores in [first, *others]:
         ranks = " / ".join(_plain(scores[q][0]) for q in ERRORS)
         rows.append([name, ranks, "", " / ".join(_plain(scores[q][1]) for q in ERRORS)])
@@ -84,16 +84,16 @@ def _agreement(one: Link) -> Table:
     )
 
 
-def _pairs(one: Link) -> Table:
-    K, low, high = one.ratios
-    fitted, fitted_low, fitted_high = one.width_ratios
+def _pairs(fit: Link) -> Table:
+    K, low, high = fit.ratios
+    fitted, fitted_low, fitted_high = fit.width_ratios
     upper = np.triu_indices(len(K), 1)
-    told = [(i, j) for i, j in zip(*upper, strict=True) if low[i, j] > 1 or high[i, j] < 1]
-    agree = sum((K[p] > 1) == (fitted[p] > 1) for p in told)
+    resolved = [(i, j) for i, j in zip(*upper, strict=True) if low[i, j] > 1 or high[i, j] < 1]
+    agree = sum((K[p] > 1) == (fitted[p] > 1) for p in resolved)
     size = np.abs(np.log(K[upper]))
     shown = [(upper[0][k], upper[1][k]) for k in np.argsort(-size, kind="stable")]
-    shown = [p for p in shown if p in told][:5]
-    names = one.run.data.classes
+    shown = [p for p in shown if p in resolved][:5]
+    names = fit.run.data.classes
     rows = [
         [f"{names[i]} / {names[j]}", _plain(fitted[i, j], fitted_low[i, j], fitted_high[i, j]),
          _plain(K[i, j], low[i, j], high[i, j])]
@@ -101,11 +101,11 @@ def _pairs(one: Link) -> Table:
     ]  # fmt: skip
     rank = rank_correlation(np.log(fitted[upper]), np.log(K[upper]))
     share = ""
-    if told:
-        ends = exact_interval(agree, len(told))
+    if resolved:
+        ends = exact_interval(agree, len(resolved))
         share = f", {agree} of them on the fitted side (95 % {100 * ends[0]:.0f} to {100 * ends[1]:.0f} %)"
     note = (
-        f"{len(size)} pairs, {len(told)} whose K differs from 1 beyond noise{share}; rank correlation of "
+        f"{len(size)} pairs, {len(resolved)} whose K differs from 1 beyond noise{share}; rank correlation of "
         f"both K over pairs {_plain(rank)}. From errors: the four rates of the pair under PGD towards the "
         "other class, whatever the bias; fitted: spread over what the adversary takes. Shown: the most "
         "unequal pairs that tell"
@@ -115,10 +115,10 @@ def _pairs(one: Link) -> Table:
     )
 
 
-def direction_tables(title: str, found: Mapping[str, Sequence[PredictedChange]]) -> list[Table]:
+def direction_tables(title: str, predicted: Mapping[str, Sequence[PredictedChange]]) -> list[Table]:
     """Return what changes for each class against each run that a run is compared with."""
     tables = []
-    for against, changes in found.items():
+    for against, changes in predicted.items():
         rows = [
             [
                 f"{c.label}, {c.quantity.split('_')[0]}",
@@ -142,19 +142,19 @@ def direction_tables(title: str, found: Mapping[str, Sequence[PredictedChange]])
 def _tally(changes: Sequence[PredictedChange]) -> str:
     counts, interval = tally(list(changes))
     tried = counts["agrees"] + counts["differs"]
-    said = f"{counts['agrees']} of {tried} agree, {counts['cannot tell']} cannot tell"
+    text = f"{counts['agrees']} of {tried} agree, {counts['cannot tell']} cannot tell"
     if interval is None:
-        return said
-    return f"{said}; 95 % exact interval of the share {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
+        return text
+    return f"{text}; 95 % exact interval of the share {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
 
 
 def summary_tables(
-    links: Sequence[Link], found: Mapping[int, Mapping[str, Sequence[PredictedChange]]]
+    links: Sequence[Link], predicted: Mapping[int, Mapping[str, Sequence[PredictedChange]]]
 ) -> list[Table]:
     """Return the agreement of each method over its runs, and of all its directions together."""
     groups: dict[str, list[int]] = {}
-    for i, one in enumerate(links):
-        groups.setdefault(one.label, []).append(i)
+    for i, fit in enumerate(links):
+        groups.setdefault(fit.label, []).append(i)
     rows = []
     for label, members in groups.items():
         row = [label, str(len(members))]
@@ -169,14 +169,19 @@ def summary_tables(
     tables = [Table("Predicted against measured class errors", header, rows, note)]
     rows = []
     for label, members in groups.items():
-        for against in dict.fromkeys(k for i in members for k in found.get(i, {})):
+        for against in dict.fromkeys(k for i in members for k in predicted.get(i, {})):
             for quantity in ERRORS:
                 changes = [
-                    c for i in members for c in found.get(i, {}).get(against, []) if c.quantity == quantity
+                    c
+                    for i in members
+                    for c in predicted.get(i, {}).get(against, [])
+                    if c.quantity == quantity
                 ]
                 if changes:
                     ranks = [
-                        _order(found[i][against], quantity) for i in members if against in found.get(i, {})
+                        _order(predicted[i][against], quantity)
+                        for i in members
+                        if against in predicted.get(i, {})
                     ]
                     defined = [r for r in ranks if np.isfinite(r)]
                     row = [f"{label} against {against}", quantity.split("_")[0], _tally(changes)]

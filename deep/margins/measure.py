@@ -71,12 +71,12 @@ def measured(model: nn.Module, split: Split, attack: Attack, *, batch_size: int 
     Raises:
         InputError: a class has fewer than 2 samples, or a margin is not finite.
     """
-    found: list[tuple[Tensor, ...]] = []
+    batches: list[tuple[Tensor, ...]] = []
     with attacking(model):
         network = folded(model)
         for _, x, y in _batches(split, batch_size):
-            found.append(_first_order(network, _ball(x, attack), y))
-    margin, drop, norm = (torch.cat(parts).double().cpu().numpy() for parts in zip(*found, strict=True))
+            batches.append(_first_order(network, _ball(x, attack), y))
+    margin, drop, norm = (torch.cat(parts).double().cpu().numpy() for parts in zip(*batches, strict=True))
     labels = split.labels.cpu().numpy()
     samples = MarginSamples(labels, margin, drop)
     return Measured(samples, MarginSamples(labels, margin, attack.eps * norm), norm)
@@ -86,12 +86,12 @@ def _first_order(network: nn.Module, ball: Ball, y: Tensor) -> tuple[Tensor, Ten
     """Return margin, fall in the ball and dual norm of the gradient for each class, shape (n, C) each."""
     x = ball.x.clone().requires_grad_(True)
     logits = network(x)
-    gradients = [gradient_of(one.sum(), x, keep=True) for one in logits.unbind(1)]
+    gradients = [gradient_of(logit.sum(), x, keep=True) for logit in logits.unbind(1)]
     stack = torch.stack(gradients, dim=1)  # (n, C, ...)
-    own = stack[torch.arange(len(y), device=y.device), y]
+    label_gradient = stack[torch.arange(len(y), device=y.device), y]
     drops, norms = [], []
     for other in range(logits.shape[1]):
-        slope = own - stack[:, other]
+        slope = label_gradient - stack[:, other]
         worst = ball.extreme(-slope)
         drops.append((slope * (ball.x - worst)).flatten(1).sum(1))
         norms.append(slope.flatten(1).norm(p=1 if ball.norm == "linf" else 2, dim=1))
@@ -120,12 +120,12 @@ def predictions(
     clean, attacked = [], []
     with attacking(model):
         for part, x, y in _batches(split, batch_size):
-            given = predicted(_logits(model, x))
-            right = given == y
+            answers = predicted(_logits(model, x))
+            right = answers == y
             noise = Noise.of(seed, split.index[part])[right].fork(0)
             ball = _ball(x[right], attack)
-            clean.append(given)
-            attacked.append(given.clone())
+            clean.append(answers)
+            attacked.append(answers.clone())
             if right.any():
                 start, step = ball.uniform(noise), attack.step * ball.eps
                 adv = pgd(model, ball, start, step, attack.steps, cross_entropy(y[right]))
@@ -191,5 +191,5 @@ def _logits(model: nn.Module, x: Tensor) -> Tensor:
 
 def _lost(logits: Tensor, y: Tensor) -> Tensor:
     """Return whether each sample loses to each class, ties included, bool of shape (n, C)."""
-    own = y[:, None]
-    return (logits >= logits.gather(1, own)).scatter(1, own, False)
+    labels = y[:, None]
+    return (logits >= logits.gather(1, labels)).scatter(1, labels, False)

@@ -20,35 +20,35 @@ WEIGHTS = ("weights", "weights_nat", "weights_bndy")
 Floats = npt.NDArray[np.float64]
 
 
-def directions(links: Sequence[Link], one: Link) -> dict[str, list[PredictedChange]]:
+def directions(links: Sequence[Link], fit: Link) -> dict[str, list[PredictedChange]]:
     """Return against what a run is compared among others, and each class's change.
 
     Raises:
         InputError: the history of the run is damaged.
     """
-    settings, found = one.run.settings, dict[str, list[PredictedChange]]()
+    settings, changes = fit.run.settings, dict[str, list[PredictedChange]]()
     if settings.method == "natural":
-        return found
-    base = _first(links, one, method="natural")
+        return changes
+    base = _first(links, fit, method="natural")
     if base is not None:
-        shift = [bias_shift(m, 0.0, _radius(one)) for m in (base.prediction.model, *base.prediction.models)]
-        found[base.label] = _changes(base, one, shift, ["natural_error"])
-    state, method = _state(one), settings.method_id
+        shift = [bias_shift(m, 0.0, _radius(fit)) for m in (base.prediction.model, *base.prediction.models)]
+        changes[base.label] = _changes(base, fit, shift, ["natural_error"])
+    state, method = _state(fit), settings.method_id
     if state is None:
-        return found
+        return changes
     beta = {"beta": method.beta} if method.base_name == "trades" else {}
-    plain = _first(links, one, method=str(method.base_name), **beta)
+    plain = _first(links, fit, method=str(method.base_name), **beta)
     if plain is not None:
         models = (plain.prediction.model, *plain.prediction.models)
-        radii, before = state[1] * _radius(one), _radius(plain)
+        radii, before = state[1] * _radius(fit), _radius(plain)
         shift = [bias_shift(m, before, radii, np.log(state[0])) for m in models]
-        found[plain.label] = _changes(plain, one, shift, ERRORS)
-    return found
+        changes[plain.label] = _changes(plain, fit, shift, ERRORS)
+    return changes
 
 
-def _first(links: Sequence[Link], one: Link, method: str, **params: Any) -> Link | None:
+def _first(links: Sequence[Link], fit: Link, method: str, **params: Any) -> Link | None:
     """Return the first run of a method with these hyper-parameters and the split of another run."""
-    split = one.run.data.to_json()
+    split = fit.run.data.to_json()
     for other in links:
         settings = other.run.settings
         if settings.method != method or other.run.data.to_json() != split:
@@ -58,15 +58,15 @@ def _first(links: Sequence[Link], one: Link, method: str, **params: Any) -> Link
     return None
 
 
-def _radius(one: Link) -> float:
+def _radius(fit: Link) -> float:
     """Return the training radius in units of the radius of the attack."""
-    settings = one.run.settings
+    settings = fit.run.settings
     same = settings.train_eps is None or settings.attack.eps == 0
     return 1.0 if same else settings.train_radius / settings.attack.eps
 
 
 def _changes(
-    base: Link, one: Link, shifts: Sequence[Floats], quantities: Sequence[str]
+    base: Link, fit: Link, shifts: Sequence[Floats], quantities: Sequence[str]
 ) -> list[PredictedChange]:
     """Return the change of each class from one run to another; the first shift is of the fitted model."""
     models = (base.prediction.model, *base.prediction.models)
@@ -75,21 +75,21 @@ def _changes(
         attacked = quantity == "robust_error"
         drawn = np.array([error_change(m, s, attacked=attacked) for m, s in zip(models, shifts, strict=True)])
         low, high = np.quantile(drawn[1:], [0.025, 0.975], axis=0)
-        before, after = ((e.ok_attacked if attacked else e.ok_natural) for e in _same(base, one))
-        for c, name in enumerate(one.run.data.classes):
-            members = one.evaluation.labels == c
+        before, after = ((e.ok_attacked if attacked else e.ok_natural) for e in _same(base, fit))
+        for c, name in enumerate(fit.run.data.classes):
+            members = fit.evaluation.labels == c
             predicted = float(drawn[0, c]), float(low[c]), float(high[c])
             out.append(judged(name, quantity, predicted, before[members], after[members]))
     return out
 
 
-def _same(base: Link, one: Link) -> tuple[Evaluation, Evaluation]:
-    if not np.array_equal(base.evaluation.index, one.evaluation.index):
-        raise InputError(f"{base.folder} and {one.folder} were not compared on the same samples")
-    return base.evaluation, one.evaluation
+def _same(base: Link, fit: Link) -> tuple[Evaluation, Evaluation]:
+    if not np.array_equal(base.evaluation.index, fit.evaluation.index):
+        raise InputError(f"{base.folder} and {fit.folder} were not compared on the same samples")
+    return base.evaluation, fit.evaluation
 
 
-def _state(one: Link) -> tuple[Floats, Floats] | None:
+def _state(fit: Link) -> tuple[Floats, Floats] | None:
     """Return the last weights and radii (in units of eps) of each class, if the method has any.
 
     The names are those of `deep.methods.base.Method.state`. Where natural and boundary part have weights of
@@ -98,7 +98,7 @@ def _state(one: Link) -> tuple[Floats, Floats] | None:
     Raises:
         InputError: the history is missing or damaged.
     """
-    path, size = one.folder / HISTORY, len(one.run.data.classes)
+    path, size = fit.folder / HISTORY, len(fit.run.data.classes)
     try:
         *_, (_, last) = read_lines(path)
     except ValueError:  # also that there is no line
@@ -112,16 +112,16 @@ def _state(one: Link) -> tuple[Floats, Floats] | None:
     radii = _vector(path, "radii", state["radii"], size) if "radii" in state else np.ones(size)
     if "weights" in named:
         return named["weights"], radii
-    beta, one_each = one.run.settings.params.beta, np.ones(size)
+    beta, one_each = fit.run.settings.params.beta, np.ones(size)
     parts = [named.get(k, one_each) for k in WEIGHTS[1:]]
     natural, boundary = (v / v.mean() for v in parts)
     return (natural + beta * boundary) / (1 + beta), radii
 
 
-def _vector(path: Path, name: str, given: object, size: int) -> Floats:
+def _vector(path: Path, name: str, value: object, size: int) -> Floats:
     """Return numbers > 0, one a class, that were read."""
     try:
-        vector = np.array(given, np.float64)
+        vector = np.array(value, np.float64)
     except (TypeError, ValueError):
         vector = np.empty(0)
     if vector.shape != (size,) or not np.isfinite(vector).all() or not (vector > 0).all():

@@ -178,8 +178,8 @@ class Method:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole state."""
-        own = {k: v for k, v in vars(self).items() if k not in ("params", "context")}
-        return {k: v.state_dict() if isinstance(v, nn.Module) else v for k, v in own.items()}
+        state = {k: v for k, v in vars(self).items() if k not in ("params", "context")}
+        return {k: v.state_dict() if isinstance(v, nn.Module) else v for k, v in state.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take a state back; `setup` has been called.
@@ -187,9 +187,9 @@ class Method:
         Raises:
             InputError: it is of another method.
         """
-        own = self.state_dict()
-        if set(state) != set(own):
-            raise InputError(f"the state must have {sorted(own)}, got {sorted(state)}")
+        current = self.state_dict()
+        if set(state) != set(current):
+            raise InputError(f"the state must have {sorted(current)}, got {sorted(state)}")
         for name, value in state.items():
             before = getattr(self, name)
             if isinstance(before, nn.Module):

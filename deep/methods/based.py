@@ -19,10 +19,10 @@ def hot_epochs(share: float, epochs: int) -> int:
     Raises:
         InputError: a hot start was asked for and there is no epoch for it.
     """
-    found = min(round(share * epochs), epochs - 1)
-    if share > 0 and found == 0:
+    warm_up = min(round(share * epochs), epochs - 1)
+    if share > 0 and warm_up == 0:
         raise InputError(f"--epochs must leave one for the hot start, got {epochs}; or give --hot-share 0")
-    return found
+    return warm_up
 
 
 class Terms(NamedTuple):

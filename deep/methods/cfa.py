@@ -176,14 +176,14 @@ class CFA(Based):
                 take_in(self.average, epoch.model, self.params.fawa if self.taken else 0.0)
                 self.taken += 1
 
-    def calibrate(self, accuracy: Tensor, known: Tensor) -> None:
+    def calibrate(self, accuracy: Tensor, measured: Tensor) -> None:
         """Set what the variant says from robust accuracies, shape (C,), for the classes that have one."""
         p = self.params
         if p.variant != "regularisation":
-            self.radii = torch.where(known, class_radii(accuracy, 1.0, p.lam1), self.radii)
+            self.radii = torch.where(measured, class_radii(accuracy, 1.0, p.lam1), self.radii)
         if p.variant != "margin":
             share = class_regularisation(accuracy, p.beta, p.lam2)
-            self.regularisation = torch.where(known, share, self.regularisation)
+            self.regularisation = torch.where(measured, share, self.regularisation)
 
     def eval_model(self, model: nn.Module) -> nn.Module:
         """Return the average, once it has taken in something."""

@@ -48,8 +48,8 @@ def class_weights(similarity: Tensor, lam: float) -> Tensor:
         similarity: S_ij, the mean probability of class j at training examples of class i, shape (C, C).
         lam: strength of the transfer, 0 for none.
     """
-    own = similarity.diagonal()
-    gets = (own[:, None] < own) * similarity * own  # S_ij S_jj where j is the better one
+    diagonal = similarity.diagonal()
+    gets = (diagonal[:, None] < diagonal) * similarity * diagonal  # S_ij S_jj where j is the better one
     return 1 + lam * (gets.sum(1) - gets.sum(0))
 
 

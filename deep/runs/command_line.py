@@ -66,12 +66,12 @@ def parse(argv: Sequence[str] | None) -> tuple[Settings, Place]:
     first.add_argument("--resume", type=Path)
     for flag in ("--dataset", "--train-attack", "--schedule", "--model"):
         first.add_argument(flag)
-    known = first.parse_known_args(argv)[0]
-    if known.resume:
+    chosen = first.parse_known_args(argv)[0]
+    if chosen.resume:
         return _parse_resume(argv)
-    parser = parser_of(known.method)
-    if known.preset:
-        parser.set_defaults(**values(known.preset, vars(known)))
+    parser = parser_of(chosen.method)
+    if chosen.preset:
+        parser.set_defaults(**values(chosen.preset, vars(chosen)))
     args = vars(parser.parse_args(argv))
     del args["preset"]  # what it says is what is kept
     return run_of(args)
@@ -90,13 +90,13 @@ def _parse_resume(argv: Sequence[str] | None) -> tuple[Settings, Place]:
     return resumed(read_config(run), run, **args)
 
 
-def words_of(given: Mapping[str, Any]) -> list[str]:
+def words_of(flags: Mapping[str, Any]) -> list[str]:
     """Return the words of a command that asks for values by the names of flags; see `run_of`."""
-    words = []
-    for name, value in given.items():
+    command = []
+    for name, value in flags.items():
         flag = flag_of(name)
         if isinstance(value, bool):
-            words.append(flag if value else f"--no-{flag[2:]}")
+            command.append(flag if value else f"--no-{flag[2:]}")
         else:
-            words.append(f"{flag}={value}")
-    return words
+            command.append(f"{flag}={value}")
+    return command

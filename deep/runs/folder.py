@@ -146,15 +146,18 @@ def weights_sha256(run: Path) -> tuple[str, str]:
     """
     path, result = run / WEIGHTS, run / RESULT
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     named = parse_object(read_text(result), str(result)).get("sha256")
     if named is None:
-        return found, f"{result} is of an older version: nothing says whether {WEIGHTS} is still of that run"
-    if not isinstance(named, dict) or named.get(WEIGHTS) != found:
+        return (
+            checksum,
+            f"{result} is of an older version: nothing says whether {WEIGHTS} is still of that run",
+        )
+    if not isinstance(named, dict) or named.get(WEIGHTS) != checksum:
         raise InputError(f"{path} is not what the run wrote: its SHA-256 is not the one in {result}")
-    return found, ""
+    return checksum, ""
 
 
 def settings_id(settings: Mapping[str, Any]) -> str:

@@ -72,32 +72,32 @@ class Place:
         check_fields(self)
 
 
-def run_of(given: Mapping[str, Any]) -> tuple[Settings, Place]:
+def run_of(flags: Mapping[str, Any]) -> tuple[Settings, Place]:
     """Return the run that values by the names of flags ask for; a None is not given.
 
     Args:
-        given: settings, hyper-parameters of the method, a place, and perhaps a preset.
+        flags: settings, hyper-parameters of the method, a place, and perhaps a preset.
 
     Raises:
         InputError: a name is unknown, or a value makes no sense.
     """
-    given = {k: v for k, v in given.items() if v is not None}
-    for name, known in (("method", METHODS), ("dataset", DATASETS), ("preset", PRESETS)):
-        if name in given and (not isinstance(given[name], str) or given[name] not in known):
-            raise InputError(f"--{name} must be one of {', '.join(known)}, got {given[name]!r:.60}")
-    if "preset" in given:
-        preset = given.pop("preset")
-        given = values(preset, given) | given
+    flags = {k: v for k, v in flags.items() if v is not None}
+    for name, choices in (("method", METHODS), ("dataset", DATASETS), ("preset", PRESETS)):
+        if name in flags and (not isinstance(flags[name], str) or flags[name] not in choices):
+            raise InputError(f"--{name} must be one of {', '.join(choices)}, got {flags[name]!r:.60}")
+    if "preset" in flags:
+        preset = flags.pop("preset")
+        flags = values(preset, flags) | flags
     places, names = _names(Place), _names(Settings) - {"init", "params", "stage"}
-    params = _names(METHODS[given.get("method", "pgd")].Params)
-    for name in given:
+    params = _names(METHODS[flags.get("method", "pgd")].Params)
+    for name in flags:
         if name not in places | names | params:
             allowed = ", ".join(sorted(map(flag_of, places | names | params)))
             raise InputError(f"{flag_of(name):.60} is no flag here; allowed: {allowed}")
-    place: Place = built(Place, {k: v for k, v in given.items() if k in places})
+    place: Place = built(Place, {k: v for k, v in flags.items() if k in places})
     settings = Settings(
-        **{k: v for k, v in given.items() if k in names},
-        params={k: v for k, v in given.items() if k in params},
+        **{k: v for k, v in flags.items() if k in names},
+        params={k: v for k, v in flags.items() if k in params},
         init=origin(place.init) if place.init else None,
     )
     return settings, dataclasses.replace(place, out=place.out or Path("runs/deep") / settings.id)
@@ -119,13 +119,13 @@ def resumed(config: Mapping[str, Any], run: Path, **place: Any) -> tuple[Setting
         InputError: the settings make no sense, or are not those of the run's id.
     """
     before = {name: config.get(name) for name in ("data_dir", "device")}
-    given = {
+    fields = {
         k: v for k, v in (before | {k: v for k, v in place.items() if v is not None}).items() if v is not None
     }
     try:
         settings = Settings.from_json(config["settings"])
         if settings.id != config["id"]:
             raise InputError(f"they are not those of its id {config['id']!r:.60}")
-        return settings, built(Place, given | {"out": run})
+        return settings, built(Place, fields | {"out": run})
     except InputError as error:
         raise InputError(f"{run / CONFIG}: the settings cannot be used: {error}") from None

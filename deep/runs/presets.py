@@ -40,7 +40,7 @@ OWNER = {
 """Flags that mean something beside a value of another one alone."""
 
 
-def values(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def values(name: str, flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the flags of a preset that apply beside those that are given.
 
     Where another value of an owner is given, what the preset says of its own does not apply, nor does a crop
@@ -48,10 +48,10 @@ def values(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         name: key of `PRESETS`.
-        given: value of each flag that is given; a None is not.
+        flags: value of each flag that is given; a None is not.
     """
     preset = PRESETS[name]
-    other = {flag for flag, value in preset.items() if given.get(flag) not in (None, value)}
-    spec = DATASETS.get(given.get("dataset") or "digits")
+    other = {flag for flag, value in preset.items() if flags.get(flag) not in (None, value)}
+    spec = DATASETS.get(flags.get("dataset") or "digits")
     uncropped = {"padding", "crop"} if spec is None or spec.augment is None else set()
     return {k: v for k, v in preset.items() if OWNER.get(k) not in other and k not in uncropped}

@@ -56,6 +56,16 @@ def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu")
 
     Raises:
         InputError: a file is missing, malformed, or does not belong to the others.
+
+    Examples:
+        >>> import tempfile
+        >>> from deep.train import main
+        >>> words = "--epochs 1 --train-per-class 20 --test-per-class 5 --width 4 --out".split()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     code = main([*words, folder + "/run"])  # doctest: +ELLIPSIS
+        ...     load_run(Path(folder, "run")).settings.method
+        pgd ...
+        'pgd'
     """
     config = read_config(folder)
     if not is_finished(folder, config["id"]):

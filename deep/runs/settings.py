@@ -281,13 +281,13 @@ class Settings:
         return {k: v for k, v in every.items() if v is not None and not (k in later and v == later[k])}
 
     @classmethod
-    def from_json(cls, given: Mapping[str, Any]) -> "Settings":
+    def from_json(cls, values: Mapping[str, Any]) -> "Settings":
         """Return the settings of an object of JSON, such as `as_json` returns.
 
         Raises:
             InputError: a name is unknown, or a value makes no sense.
         """
-        settings: Settings = built(cls, given)
+        settings: Settings = built(cls, values)
         return settings
 
     @property

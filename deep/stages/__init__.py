@@ -9,7 +9,7 @@ from deep.stages.base import Stage
 
 __all__ = ["STAGES"]
 
-SHARED = ("base",)
+SHARED = ("any_network", "base")
 """Files that are no stages."""
 
 

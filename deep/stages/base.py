@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from deep.runs.reload import Run
@@ -21,11 +22,13 @@ class Staged:
         model: the new network, of the architecture of the run, so that its weights can be read back.
         state: what was chosen, as JSON; lists with an entry a class go into the records of the classes.
         table: what a person must know of the choice: what it rests on, and its controls.
+        kept_as: type of the weights in their file, which loses nothing of them; their own if None.
     """
 
     model: nn.Module
     state: Mapping[str, Any]
     table: Table
+    kept_as: torch.dtype | None = None
 
 
 class Stage:

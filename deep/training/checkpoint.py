@@ -53,13 +53,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fill(model: nn.Module, path: Path) -> None:
-    """Put the weights of a file into a network that has the same ones.
+    """Put the weights of a file into a network that has the same ones; those of half precision fit too.
 
     Raises:
         InputError: the file is missing or damaged, its weights are of another network, or not all are finite.
     """
-    weights, own = load_weights(path), model.state_dict()
-    if {k: (v.shape, v.dtype) for k, v in weights.items()} != {k: (v.shape, v.dtype) for k, v in own.items()}:
+    parameters = model.state_dict()
+    weights = {
+        k: v.to(parameters[k].dtype) if v.dtype == torch.float16 and k in parameters else v
+        for k, v in load_weights(path).items()
+    }
+    shapes = [{k: (v.shape, v.dtype) for k, v in kept.items()} for kept in (weights, parameters)]
+    if shapes[0] != shapes[1]:
         raise InputError(f"{path} has the weights of another network")
     if not all_finite(weights):
         raise InputError(f"{path} has weights that are not finite")

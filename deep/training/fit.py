@@ -116,13 +116,13 @@ def train(
         start=ascent.noise,
         reach=ascent.reach,
     )
-    given = {"weight_decay": 5e-4, "augment": None} | recipe
-    unknown = set(given) - {f.name for f in dataclasses.fields(Recipe)}
+    choices = {"weight_decay": 5e-4, "augment": None} | recipe
+    unknown = set(choices) - {f.name for f in dataclasses.fields(Recipe)}
     if unknown:
         raise InputError(
             f"there is no {sorted(unknown)[0]!r:.60} in a recipe; see deep.training.recipe.Recipe"
         )
-    settings = Recipe(epochs=epochs, lr=lr, batch_size=batch_size, seed=seed, **given)
+    settings = Recipe(epochs=epochs, lr=lr, batch_size=batch_size, seed=seed, **choices)
     if not 2 <= batch_size <= len(x):
         raise InputError(f"batch_size must be from 2 to {len(x)}, the training samples, got {batch_size}")
     data = Dataset("tensors", names, samples, held_out, held_out, "", None)
@@ -141,7 +141,7 @@ def _split(x: Tensor, y: Tensor, classes: Sequence[str], device: torch.device) -
         )
     if not x.is_floating_point() or not bool(((x >= 0) & (x <= 1)).all()):
         raise InputError("inputs must be floats in [0, 1]")
-    there = sorted(set(y.tolist()))
-    if there != [*range(len(classes))]:
-        raise InputError(f"classes must be 0 to {len(classes) - 1}, each with a sample, got {there!r:.100}")
+    labels = sorted(set(y.tolist()))
+    if labels != [*range(len(classes))]:
+        raise InputError(f"classes must be 0 to {len(classes) - 1}, each with a sample, got {labels!r:.100}")
     return Split(x.to(device), y.long().to(device), 1, torch.arange(len(y), device=device))

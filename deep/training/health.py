@@ -57,10 +57,10 @@ def answers(
     n = len(data.val)
     with attacking(model), torch.no_grad():
         parts = [predicted(model(data.val.inputs(slice(i, i + 500)))) for i in range(0, n, 500)]
-    found = torch.cat(parts).cpu().numpy()
-    if (found < 0).any():
+    answers_of_all = torch.cat(parts).cpu().numpy()
+    if (answers_of_all < 0).any():
         raise diverged("there are logits that are not finite after", epoch, lr)
-    return found
+    return answers_of_all
 
 
 def commonest(answers: npt.NDArray[np.int64]) -> dict[str, float]:
@@ -96,14 +96,14 @@ def alarm(
     if validated and attacked:
         causes |= _overfitting(line, validated[-1])
     recent = [line] if last else [*validated, line][-IN_A_ROW:]
-    signs = [_nothing_learnt(one, data.classes, len(data.val)) for one in recent]
+    signs = [_nothing_learnt(entry, data.classes, len(data.val)) for entry in recent]
     if all(signs) and (last or len(recent) == IN_A_ROW):
         causes["nothing learnt"] = (
             f"nothing is learnt after epoch {line['epoch']}: {signs[-1]}; lower --lr, --eps or what weights "
             "the loss, or train for longer"
         )
-    told = {kind for old in history for kind in old.get("alarm_kinds", [])}
-    new = {kind: sentence for kind, sentence in causes.items() if kind not in told}
+    reported = {kind for old in history for kind in old.get("alarm_kinds", [])}
+    new = {kind: sentence for kind, sentence in causes.items() if kind not in reported}
     return {"alarm": "\n".join(new.values()), "alarm_kinds": [*new]} if new else {}
 
 

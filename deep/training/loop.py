@@ -92,11 +92,13 @@ class Trainer:
         """Return the errors of a network on the validation split, the same in every process, and doubts."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DoubtWarning)  # once a run, as an alarm
-            found = evaluate(model, self.data.val, self.attack, seed=stream(self.recipe.seed, "validation"))
-        counted = found.errors(self.data.classes)
+            evaluation = evaluate(
+                model, self.data.val, self.attack, seed=stream(self.recipe.seed, "validation")
+            )
+        counted = evaluation.errors(self.data.classes)
         counts = [counted.counts(q).tolist() for q in QUANTITIES]
         agreed = self.world.first(torch.tensor(counts, device=self.device)).tolist()
-        return ClassErrors(counted.classes, counted.n, *map(tuple, agreed)), found.doubts
+        return ClassErrors(counted.classes, counted.n, *map(tuple, agreed)), evaluation.doubts
 
     def chosen(self, which: str) -> nn.Module:
         """Return the evaluated network with its weights of the "last" or the "best" epoch.

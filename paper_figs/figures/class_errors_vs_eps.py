@@ -74,8 +74,8 @@ def compute(archive: Archive) -> list[Data]:
     """
     shown = [r for r in trained(archive.records, RULES) if r.train_eps in (0, r.eps)]
     return [
-        Data(title, tuple(map(_panel, found)), sizes(run for cell in found for run in cell))
-        for title, found in cells(shown, lambda run: run.mixture.K)
+        Data(title, tuple(map(_panel, panels)), sizes(run for cell in panels for run in cell))
+        for title, panels in cells(shown, lambda run: run.mixture.K)
     ]
 
 
@@ -114,8 +114,8 @@ def draw(data: Data) -> Figure:
         ax = axes[rules.index(panel.rule), ratios.index(panel.K)]
         for (y, quantity), style in LOOKS.items():
             ax.plot(panel.eps, 100 * panel.curves[y, quantity], color=style["color"], ls=style["ls"])
-            found = panel.points[y, quantity]
-            points(ax, found[:, 0], found[:, 1:], **style | {"ls": ""})
+            measured = panel.points[y, quantity]
+            points(ax, measured[:, 0], measured[:, 1:], **style | {"ls": ""})
     for ax, K in zip(axes[0], ratios, strict=True):
         ax.set_title(f"K = {K:g}")
     for row, rule in enumerate(rules):

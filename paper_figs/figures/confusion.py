@@ -51,9 +51,9 @@ def compute(archive: Archive) -> list[Maps]:
     """Return the maps of each protocol and remedy whose runs have been linked to theory."""
     out = []
     for trained in archive.trained:
-        linked, known = trained.linked(), trained.comparison.methods
+        linked, methods = trained.linked(), trained.comparison.methods
         pairs = [(base, m) for m, base in trained.base_of.items() if linked[m] and linked[base]]
-        chosen = [(base, m) for base, m in pairs if (known[m].name, known[m]["variant"]) in SHOWN]
+        chosen = [(base, m) for base, m in pairs if (methods[m].name, methods[m]["variant"]) in SHOWN]
         chosen = chosen or pairs[:1]
         out += [_maps(trained, names, (linked[names[0]], linked[names[1]])) for names in chosen]
     return out

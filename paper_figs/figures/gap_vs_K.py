@@ -61,8 +61,8 @@ def compute(archive: Archive) -> list[Data]:
         r for r in trained(archive.records, RULES) if r.train_eps in (0, r.eps) and 0 < r.eps < r.mixture.eta
     ]
     return [
-        Data(title, tuple(map(_panel, found)), sizes(run for cell in found for run in cell))
-        for title, found in cells(shown, lambda run: run.eps)
+        Data(title, tuple(map(_panel, panels)), sizes(run for cell in panels for run in cell))
+        for title, panels in cells(shown, lambda run: run.eps)
     ]
 
 
@@ -77,8 +77,8 @@ def _panel(runs: Sequence[Trained]) -> Panel:
     ratios = [run.mixture.K for run in runs]
     K = np.linspace(min(1.0, *ratios), 1.15 * max(ratios), 41)
     gaps = np.array([_gaps(rule, replace(runs[0].mixture, K=float(k)), eps) for k in K])
-    found = {name: np.array(rows).reshape(-1, 4) for name, rows in counted.items()}
-    return Panel(eps, rule, K, dict(zip(GAPS, gaps.T, strict=True)), found)
+    measured = {name: np.array(rows).reshape(-1, 4) for name, rows in counted.items()}
+    return Panel(eps, rule, K, dict(zip(GAPS, gaps.T, strict=True)), measured)
 
 
 def _gaps(rule: str, mixture: GaussianMixture, eps: float) -> list[float]:
@@ -106,8 +106,8 @@ def draw(data: Data) -> Figure:
         ax = axes[rules.index(panel.rule), radii.index(panel.eps)]
         for i, name in enumerate(GAPS):
             ax.plot(panel.K, 100 * panel.curves[name], color=f"C{i}", ls=LINES[i])
-            found = panel.points[name]
-            points(ax, found[:, 0], found[:, 1:], color=f"C{i}", marker=MARKERS[i])
+            measured = panel.points[name]
+            points(ax, measured[:, 0], measured[:, 1:], color=f"C{i}", marker=MARKERS[i])
     for ax, eps in zip(axes[0], radii, strict=True):
         ax.set_title(f"eps = {eps:g}")
     for row, rule in enumerate(rules):

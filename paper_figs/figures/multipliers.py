@@ -68,12 +68,12 @@ def compute(archive: Archive) -> list[Curves]:
     """
     out = []
     for trained in archive.trained:
-        found = {m: [r for r in trained.runs[m] if r.history] for m in trained.comparison.named("frl")}
-        found = {m: runs for m, runs in found.items() if runs}
-        if found:
+        with_history = {m: [r for r in trained.runs[m] if r.history] for m in trained.comparison.named("frl")}
+        with_history = {m: runs for m, runs in with_history.items() if runs}
+        if with_history:
             classes = trained.comparison.classes
-            curves = {m: _curves(runs, len(classes)) for m, runs in found.items()}
-            seeds = {m: len(runs) for m, runs in found.items()}
+            curves = {m: _curves(runs, len(classes)) for m, runs in with_history.items()}
+            seeds = {m: len(runs) for m, runs in with_history.items()}
             out.append(Curves(trained.key, trained.comparison.title, classes, seeds, curves))
     return out
 
@@ -129,9 +129,11 @@ def draw(data: Curves) -> Figure:
 def _panel(ax: Axes, curves: Array, moved: Sequence[int], classes: Sequence[str]) -> None:
     epochs = np.arange(1, curves.shape[1] + 1)
     mean, low, high = curves.mean(axis=0), curves.min(axis=0), curves.max(axis=0)
-    rest = [c for c in range(len(classes)) if c not in moved]
-    for c in rest:
-        ax.plot(epochs, mean[:, c], color="0.75", linewidth=0.8, label="the rest" if c == rest[0] else None)
+    unmoved = [c for c in range(len(classes)) if c not in moved]
+    for c in unmoved:
+        ax.plot(
+            epochs, mean[:, c], color="0.75", linewidth=0.8, label="the rest" if c == unmoved[0] else None
+        )
     every = max(1, len(epochs) // 8)
     for i, c in enumerate(moved):
         ax.fill_between(epochs, low[:, c], high[:, c], color=f"C{i % 6}", alpha=0.12, linewidth=0)

@@ -77,12 +77,12 @@ def compute(archive: Archive) -> list[Data]:
         Data(
             f"d = {dim}, eta = {eta:g}, sigma = {sigma:g}",
             tuple(
-                _front(GaussianMixture(dim=dim, eta=eta, sigma=sigma, K=K), eps, found[eps, K])
-                for eps, K in sorted(found)
+                _front(GaussianMixture(dim=dim, eta=eta, sigma=sigma, K=K), eps, members[eps, K])
+                for eps, K in sorted(members)
             ),
-            sizes(run for runs in found.values() for run in runs) if any(found.values()) else "",
+            sizes(run for runs in members.values() for run in runs) if any(members.values()) else "",
         )
-        for (dim, eta, sigma), found in groups.items()
+        for (dim, eta, sigma), members in groups.items()
     ]
 
 
@@ -109,14 +109,14 @@ def _front(mixture: GaussianMixture, eps: float, runs: Sequence[Trained]) -> Fro
 
 def caption(data: Data) -> str:
     """Say what is seen."""
-    said = (
+    sentences = (
         f"Fronts of the robust errors of linear classifiers, {data.title}: from the smallest average error "
         "(above) to equal errors of both classes, where the worst is the average (on the grey line). Thick: "
         "what Reweight reaches at some cost odds; dotted: what it jumps over. "
     )
     if not data.sizes:
-        return said + "Theory; python -m sim.sweep --study remedies --settings 9 adds the simulation."
-    return said + (
+        return sentences + "Theory; python -m sim.sweep --study remedies --settings 9 adds the simulation."
+    return sentences + (
         f"Markers: simulation, {data.sizes}, with 95 % exact intervals; where Remargin goes too far, class "
         "-1 becomes the worst (thin). Reweight at cost odds K is not shown where it gives a constant "
         "classifier."
@@ -158,5 +158,5 @@ def _front_on(ax: Axes, front: Front, color: str) -> None:
     ax.plot(x, reached, color=color, lw=2.4)
     ax.annotate(f"K = {front.K:g}", (x[0], y[0]), (0, 7), textcoords="offset points", ha="center", fontsize=8)
     for rule, marker in zip(REMEDIES, MARKERS, strict=False):
-        found = front.points[rule]
-        points(ax, found[:, 0], found[:, 1], color=color, marker=marker, mfc="white")
+        measured = front.points[rule]
+        points(ax, measured[:, 0], measured[:, 1], color=color, marker=marker, mfc="white")

@@ -68,12 +68,12 @@ def _scatter(key: str, trained: TrainedNetworks, runs: Mapping[str, Sequence[Run
     for label, members in runs.items():
         links = [run.link for run in members if run.link is not None]
         for quantity in QUANTITIES:
-            here = label, quantity
-            points[here] = 100 * _points([link.errors(quantity) for link in links])
+            cell = label, quantity
+            points[cell] = 100 * _points([link.errors(quantity) for link in links])
             failures = [[c in link.failures[quantity] for c in range(len(classes))] for link in links]
-            fails[here] = np.mean(failures, axis=0) >= 0.5
+            fails[cell] = np.mean(failures, axis=0) >= 0.5
             values = [link.agreement("rank_correlation", quantity).get("value") for link in links]
-            ranks[here] = tuple(float(v) for v in values if v is not None)
+            ranks[cell] = tuple(float(v) for v in values if v is not None)
     title = f"{trained.comparison.protocol['dataset']}; {trained.comparison.protocol['attack']}"
     return Scatter(key, title, classes, {m: len(r) for m, r in runs.items()}, points, fails, ranks)
 
@@ -106,9 +106,9 @@ def draw(data: Scatter) -> Figure:
     axes = figure.subplots(len(QUANTITIES), len(data.seeds), squeeze=False)
     for j, label in enumerate(data.seeds):
         for i, (quantity, name) in enumerate(QUANTITIES.items()):
-            ax, here = axes[i, j], (label, quantity)
-            _panel(ax, data.points[here], data.fails[here], data.classes)
-            ax.set_title("\n".join([label] * (i == 0) + [_rank(data.ranks[here])]), fontsize=8.5)
+            ax, key = axes[i, j], (label, quantity)
+            _panel(ax, data.points[key], data.fails[key], data.classes)
+            ax.set_title("\n".join([label] * (i == 0) + [_rank(data.ranks[key])]), fontsize=8.5)
             ax.set(xlabel=f"predicted {name} (%)", ylabel=f"measured {name} (%)" if j == 0 else "")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
@@ -130,9 +130,9 @@ def _panel(ax: Axes, points: Array, fails: npt.NDArray[np.bool_], classes: Seque
     room = max(0.08 * (high - low), 1.0)
     ends = low - room, high + room
     ax.errorbar(x, y, up, right, fmt="none", elinewidth=0.6, capsize=0, ecolor="0.6")
-    for chosen, marker, color, said in ((~fails, "o", "C0", "within"), (fails, "^", "C5", "beyond")):
+    for chosen, marker, color, side in ((~fails, "o", "C0", "within"), (fails, "^", "C5", "beyond")):
         style = {"marker": marker, "color": color, "markersize": 4.5, "linestyle": "none"}
-        ax.plot(x[chosen], y[chosen], **style, label=f"difference {said} noise")
+        ax.plot(x[chosen], y[chosen], **style, label=f"difference {side} noise")
     ax.axline((low, low), slope=1, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
     ax.set(xlim=ends, ylim=ends, aspect="equal")
     size = ends[1] - ends[0]

@@ -89,15 +89,15 @@ def compute(archive: Archive) -> list[Data]:
 
 def _pairs(runs: Sequence[Trained]) -> list[tuple[Trained, Trained]]:
     """Return the classifier of equal errors and the best one of each mixture, radius and seed."""
-    found: dict[tuple[object, ...], dict[str, Trained]] = {}
+    by_setting: dict[tuple[object, ...], dict[str, Trained]] = {}
     for run in runs:
         key = run.mixture, run.eps, run.seed
         if run.setting["rule"] == "equal" or (run.setting["rule"], run.setting["cost_odds"]) == (
             "reweight",
             1,
         ):
-            found.setdefault(key, {})[run.setting["rule"]] = run
-    return [(pair["equal"], pair["reweight"]) for pair in found.values() if len(pair) == 2]
+            by_setting.setdefault(key, {})[run.setting["rule"]] = run
+    return [(pair["equal"], pair["reweight"]) for pair in by_setting.values() if len(pair) == 2]
 
 
 def _point(fair: Trained, best: Trained) -> Array:
@@ -111,14 +111,14 @@ def _point(fair: Trained, best: Trained) -> Array:
 
 def caption(data: Data) -> str:
     """Say what is seen."""
-    said = (
+    sentences = (
         "Price of fairness: by how much the average robust error of the linear classifier with equal robust "
         "errors exceeds the smallest one, and the ratio of the two, with its limit 2 K^(K/(K+1)) / (K + 1) "
         "for large margins m (dotted). "
     )
     if not len(data.points):
-        return said + "Theory; python -m sim.sweep --study remedies --settings 9 adds the simulation."
-    return said + (
+        return sentences + "Theory; python -m sim.sweep --study remedies --settings 9 adds the simulation."
+    return sentences + (
         f"Lines: theory; markers: simulation, {data.sizes}, with intervals of at least 95 % from the exact "
         "ones of both averages; they do not hold the chance of training."
     )
@@ -140,16 +140,16 @@ def draw(data: Data) -> Figure:
 
 
 def _curves(
-    ax: Axes, x: Array, curves: Mapping[float, Array], label: str, found: Array, *, scale: float = 100
+    ax: Axes, x: Array, curves: Mapping[float, Array], label: str, measured: Array, *, scale: float = 100
 ) -> None:
     """Draw a family of curves with its points, rows of (member, x, value, low, high)."""
     handles = []
     for i, (member, y) in enumerate(curves.items()):
         color, line, marker = f"C{i % 6}", LINES[i % len(LINES)], MARKERS[i % len(MARKERS)]
         ax.plot(x, scale * y, color=color, ls=line)
-        own = found[np.isclose(found[:, 0], member)]
-        points(ax, own[:, 1], scale / 100 * own[:, 2:], color=color, marker=marker)
+        of_member = measured[np.isclose(measured[:, 0], member)]
+        points(ax, of_member[:, 1], scale / 100 * of_member[:, 2:], color=color, marker=marker)
         handles.append(Line2D([], [], color=color, ls=line, marker=marker, label=label.format(member)))
-        if not len(own):
+        if not len(of_member):
             handles[-1].set_marker("")
     ax.legend(handles=handles)

@@ -90,13 +90,13 @@ def compute(archive: Archive) -> list[Data]:
         groups.setdefault((run.mixture.dim, run.mixture.eta, run.mixture.sigma), []).append(run)
     if not groups:
         return [_data([replace(MIXTURE, K=K) for K in RATIOS], EPS, [])]
-    found = []
+    panels = []
     for runs in groups.values():
         radii = sorted({run.eps for run in runs})
         shown = [run for run in runs if run.eps == radii[len(radii) // 2]]
         mixtures = sorted({run.mixture for run in shown}, key=lambda mixture: mixture.K)
-        found.append(_data(mixtures, shown[0].eps, shown))
-    return found
+        panels.append(_data(mixtures, shown[0].eps, shown))
+    return panels
 
 
 def _data(mixtures: Sequence[GaussianMixture], eps: float, runs: Sequence[Trained]) -> Data:
@@ -153,7 +153,7 @@ def remargin_biases(mixture: GaussianMixture) -> tuple[float, float]:
 
 def caption(data: Data) -> str:
     """Say what is seen."""
-    said = (
+    sentences = (
         f"Errors of both classes that linear classifiers can have, {data.title}: natural above, robust "
         "below. Thin: every bias along the best direction, a line on these axes of normal quantiles. Dark: "
         "what Reweight reaches by its cost odds; dotted: its jump to the classifier that always answers +1, "
@@ -162,9 +162,9 @@ def caption(data: Data) -> str:
         "errors; equal errors lie on the diagonal. "
     )
     if not data.sizes:
-        return said + "Theory; python -m sim.sweep --study remedies --settings 9 adds the simulation."
+        return sentences + "Theory; python -m sim.sweep --study remedies --settings 9 adds the simulation."
     return (
-        said
+        sentences
         + f"Small markers: simulation, {data.sizes}, with 95 % exact intervals, mostly smaller than they."
     )
 

@@ -89,10 +89,10 @@ def caption(data: Data) -> str:
 
 def _said(rows: Array, eps: str) -> str:
     """Return the natural error, and the robust one at the radius of training."""
-    said = []
+    parts = []
     for row, name in ((rows[0], "natural"), (rows[2], f"robust at eps = {eps}")):
-        said.append("{} {:.1f} % [{:.1f}, {:.1f}]".format(name, *(100 * row[1:])))
-    return ", ".join(said)
+        parts.append("{} {:.1f} % [{:.1f}, {:.1f}]".format(name, *(100 * row[1:])))
+    return ", ".join(parts)
 
 
 def draw(data: Data) -> Figure:

@@ -23,12 +23,12 @@ def read_verdicts(folders: Iterable[Path]) -> Mapping[str, Counter[str]]:
         InputError: a line is no verdict, or the result of a task that is there already (both are named).
     """
     tasks: dict[str, str] = {}
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for folder in folders:
         for path in sorted(folder.rglob("verdicts.jsonl")):
             for study, verdict in _read(path, tasks):
-                found.setdefault(study, Counter())[verdict] += 1
-    return found
+                counts.setdefault(study, Counter())[verdict] += 1
+    return counts
 
 
 def _read(path: Path, tasks: dict[str, str]) -> Iterator[tuple[str, str]]:

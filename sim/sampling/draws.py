@@ -122,7 +122,19 @@ def stable_noise(alpha: float, shape: int | tuple[int, ...], rng: np.random.Gene
 
 
 def draw(mixture: GaussianMixture, n: int, rng: np.random.Generator) -> Pair:
-    """Return n samples of class +1 and n of class -1, each of shape (n, d)."""
+    """Return n samples of class +1 and n of class -1, each of shape (n, d).
+
+    Args:
+        mixture: the classes.
+        n: samples of each.
+        rng: source of randomness.
+
+    Examples:
+        >>> mixture = GaussianMixture(dim=3, eta=0.5, sigma=1.0, K=2.0)
+        >>> plus, minus = draw(mixture, 1000, np.random.default_rng(0))
+        >>> plus.shape, bool(plus.std() > minus.std())
+        ((1000, 3), True)
+    """
     mean = np.full(mixture.dim, mixture.eta)
     plus, minus = Gaussians(np.stack([mean, -mean]), mixture.scales).draw(rng, n)
     return plus, minus

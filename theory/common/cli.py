@@ -41,7 +41,7 @@ PARENT = "ROBUST_FAIRNESS_ENDS_WITH_STDIN"
 EXTRAS = {
     **dict.fromkeys(("pooch", "safetensors", "sklearn", "torch"), "deep"),
     **{"pyautoattack": "attacks", "distributed": "dask", "ray": "ray", "flint": "certify"},
-    **{"submitit": "slurm", "tensorboard": "track"},
+    **{"submitit": "slurm", "tensorboard": "track", "onnx": "onnx", "onnx2pytorch": "onnx", "PIL": "images"},
 }
 """The extra of pyproject.toml that installs a package."""
 
@@ -57,8 +57,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one sentence and exit with code 2."""
         if message.startswith("unrecognized arguments"):
-            known = sorted(o for a in self._actions for o in a.option_strings if o.startswith("--"))
-            message += f"; allowed here: {', '.join(known)}"
+            flags = sorted(o for a in self._actions for o in a.option_strings if o.startswith("--"))
+            message += f"; allowed here: {', '.join(flags)}"
         self.exit(2, f"{self.prog}: {one_line(message)}\n")
 
 

@@ -9,8 +9,8 @@ __all__ = ["exact_mean", "percent", "rounded"]
 
 def exact_mean(values: Iterable[float]) -> float:
     """Return the mean, whose sum is exact: no order of summation, and so no processor, changes it."""
-    found = [float(v) for v in values]
-    return math.fsum(found) / len(found)
+    numbers = [float(v) for v in values]
+    return math.fsum(numbers) / len(numbers)
 
 
 def rounded(value: float, digits: int = 2, *, signed: bool = False) -> str:

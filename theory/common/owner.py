@@ -94,14 +94,14 @@ def claim_folder(path: Path, run_id: str, files: Sequence[str]) -> Iterator[Path
             from a run of other settings.
     """
     with own_folder(path):
-        there = [name for name in files if (path / name).exists()]
-        if there:
+        present = [name for name in files if (path / name).exists()]
+        if present:
             marker = path / files[-1]
-            found = None
+            owner = None
             if marker.is_file():
-                found = parse_object(read_text(marker), str(marker)).get("id")
-            if found != run_id or any((path / name).is_dir() for name in there):
+                owner = parse_object(read_text(marker), str(marker)).get("id")
+            if owner != run_id or any((path / name).is_dir() for name in present):
                 raise InputError(
-                    f"--out {path} holds {there[0]} of a run with other settings; give an empty folder"
+                    f"--out {path} holds {present[0]} of a run with other settings; give an empty folder"
                 )
         yield path

@@ -73,10 +73,10 @@ class Table:
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.header))]
 
         def join(line: Sequence[str]) -> str:
-            first, *rest = (
+            first, *others = (
                 f"{c:>{w}}" if i else f"{c:<{w}}" for i, (c, w) in enumerate(zip(line, widths, strict=True))
             )
-            return " | ".join([first, *rest]).rstrip()
+            return " | ".join([first, *others]).rstrip()
 
         rule = "-+-".join("-" * w for w in widths)
         parts = [self.title, join(lines[0]), rule, *(join(line) for line in lines[1:]), self.note]

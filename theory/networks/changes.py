@@ -50,8 +50,8 @@ def bias_shift(
     log_K = np.log(K)
     D = np.sqrt(m**2 + (K**2 - 1) * sigma**2 * log_K / 2)
     with np.errstate(divide="ignore", invalid="ignore"):  # each form where it does not cancel
-        rest = np.where(m > 0, sigma**2 * log_K / (D * (D + m)), 2 * (D - m) / (D * (K - 1) * (K + 1)))
-    by_margin = (K - 1) / (K + 1) + K * rest
+        slope = np.where(m > 0, sigma**2 * log_K / (D * (D + m)), 2 * (D - m) / (D * (K - 1) * (K + 1)))
+    by_margin = (K - 1) / (K + 1) + K * slope
     fall = rho * ((e[:, None] + e) / 2 - before)
     shift = -by_margin * fall + rho * (e[:, None] - e) / 2 + K * sigma**2 / (2 * D) * (w[:, None] - w)
     return np.where(off, shift, 0.0)

@@ -291,6 +291,14 @@ def offsets_within(
 
     Returns:
         Offsets, shape (C,), and t; zeros and 0.0 if no weight stays within the budget.
+
+    Examples:
+        >>> rng, labels = np.random.default_rng(0), np.repeat([0, 1], 100)
+        >>> margins = np.zeros((200, 2))
+        >>> margins[np.arange(200), 1 - labels] = rng.normal(-1.0, 1.0 + 2 * labels)
+        >>> offsets, t = offsets_within(RobustMargins(margins, labels), budget=0.05)
+        >>> bool(offsets[1] > offsets[0])
+        True
     """
     check_real("budget", budget, low=0, high=1)
     floor = float(margins.accuracies(np.zeros(margins.classes)).mean()) - budget

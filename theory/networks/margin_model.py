@@ -152,8 +152,8 @@ def _joint_errors(z: Array, correlation: Array, points: int) -> Array:
     uniform = Sobol(max(d - 1, 1), rng=np.random.default_rng(0)).random(points)
     normal, kept = np.zeros((size, points, d)), np.ones((size, points))
     for k in range(d):
-        given = np.einsum("cpj,cj->cp", normal[:, :, :k], factor[:, k, :k])
-        share = ndtr((-z[:, k, None] - given) / factor[:, k, k, None])
+        conditional = np.einsum("cpj,cj->cp", normal[:, :, :k], factor[:, k, :k])
+        share = ndtr((-z[:, k, None] - conditional) / factor[:, k, k, None])
         kept *= share
         if k < d - 1:
             normal[:, :, k] = ndtri(np.clip(uniform[:, k] * share, 1e-300, 1 - 1e-16))
@@ -224,6 +224,15 @@ def predict_errors(samples: MarginSamples, *, replicates: int = 200, seed: int =
 
     Raises:
         InputError: a margin has no spread.
+
+    Examples:
+        >>> rng, labels = np.random.default_rng(0), np.repeat([0, 1], 500)
+        >>> margin = np.zeros((1000, 2))
+        >>> margin[np.arange(1000), 1 - labels] = rng.normal(2.0, 1.0 + labels)
+        >>> drop = np.where(np.arange(2) == labels[:, None], 0.0, 0.5)
+        >>> natural, robust = predict_errors(MarginSamples(labels, margin, drop), replicates=5).value
+        >>> bool(robust[1] > robust[0] > natural[0])
+        True
     """
     rng = np.random.default_rng(seed)
     model = MarginModel.fit(samples)
@@ -232,5 +241,5 @@ def predict_errors(samples: MarginSamples, *, replicates: int = 200, seed: int =
     def both(fitted: MarginModel, points: int) -> list[Array]:
         return [fitted.errors(attacked=attacked, points=points) for attacked in (False, True)]
 
-    found = np.array([both(fitted, FEW_POINTS) for fitted in models])
-    return MarginPrediction(model, np.array(both(model, POINTS)), found, models)
+    bootstrap = np.array([both(fitted, FEW_POINTS) for fitted in models])
+    return MarginPrediction(model, np.array(both(model, POINTS)), bootstrap, models)

@@ -1,5 +1,6 @@
 """Theory's prediction for every remedy beside what was measured."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +51,8 @@ class Prediction:
             "eps": self.classes.eps,
             "stated": self.classes.stated,
         }
-        said = {"predicted": self.predicted, "agree": self.agree}
-        return {**acts, "classes": model, **said, "measured": self.finding.to_json()}
+        prediction = {"predicted": self.predicted, "agree": self.agree}
+        return {**acts, "classes": model, **prediction, "measured": self.finding.to_json()}
 
 
 def predictions(study: Study) -> list[Prediction]:
@@ -104,10 +105,10 @@ def _remedy(
     """
 
     def group(name: str) -> npt.NDArray[np.float64] | None:
-        known = [v for run in study.runs[method].values() if (v := run.of_classes(name)) is not None]
-        if len(known) < len(study.runs[method]):
+        values = [v for run in study.runs[method].values() if (v := run.of_classes(name)) is not None]
+        if len(values) < len(study.runs[method]):
             return None
-        mean = np.mean(known, axis=0)
+        mean = np.mean(values, axis=0)
         return np.array([mean[hard].mean(), mean[~hard].mean()]) / (
             1 if name == "radii" else mean.mean() or 1
         )
@@ -123,27 +124,28 @@ def _remedy(
     return Remedy(odds, (float(radii[0]), float(radii[1])) if radii is not None else (1.0, 1.0))
 
 
-def theory_table(told: Sequence[Prediction]) -> Table:
+def theory_table(predicted: Sequence[Prediction]) -> Table:
     """Return predicted and measured changes of every method."""
     rows = []
-    for p in told:
+    for p in predicted:
         f = p.finding
         label = f"{f.method} against {f.base}"
-        found = f"{_direction(f.change.mean)} {f.points}" if f.resolved else "cannot tell"
-        said = (
+        measured = f"{_direction(f.change.mean)} {f.points}" if f.resolved else "cannot tell"
+        expected = (
             f"{_direction(p.predicted)} {percent(p.predicted, signed=True)}" if p.predicted else "no change"
         )
-        rows.append([label, p.remedy.kind, f.name, said, found, interval(f.both), p.agree])
+        rows.append([label, p.remedy.kind, f.name, expected, measured, interval(f.both), p.agree])
     header = ["method", "acts by (hard, easy)", "error", "predicted", "measured", "95 % interval", "agree"]
-    models = {p.finding.base: p.classes.words for p in told}
-    total = {word: [p.agree for p in told].count(word) for word in ("yes", "no", "cannot tell")}
+    models = {p.finding.base: p.classes.summary for p in predicted}
+    total = Counter(p.agree for p in predicted)
+    totals = ", ".join(f"{answer} {total[answer]}" for answer in ("yes", "no", "cannot tell"))
     note = (
         "changes in percentage points. Hard: classes with a robust error of the base above the average in "
         "validation. Predicted: the optimal linear classifier of two Gaussians, hard and easy, with the "
         "costs and radii that its records have; one that has neither is predicted to do nothing. "
-        + "; ".join(f"{base}: {words}" for base, words in models.items())
+        + "; ".join(f"{base}: {model}" for base, model in models.items())
         + ". Measured: paired, over images and seeds, a direction only if Holm's p over "
-        f"{len(told)} rows is at most 0.05. Agree: {', '.join(f'{word} {n}' for word, n in total.items())}"
+        f"{len(predicted)} rows is at most 0.05. Agree: {totals}"
     )
     return Table("Theory's counterpart", header, rows, note)
 

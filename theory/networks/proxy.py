@@ -60,8 +60,8 @@ class TwoGroups:
         check_real("eps", self.eps, low=0, high=self.mu)
 
     @property
-    def words(self) -> str:
-        """Return them in words."""
+    def summary(self) -> str:
+        """Return the numbers of both groups as text."""
         numbers = f"K {self.K:.2f}, mu {self.mu:.2f}, eps {self.eps:.2f} in units of sigma"
         return numbers + (", stated, since its errors fit none" if self.stated else ", fitted")
 

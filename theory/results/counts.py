@@ -173,17 +173,17 @@ class ClassErrors:
         ]
         total = sum(self.n)
         rows.append(["average", str(total), *(cell(int(c.sum()), total) for c in counts)])
-        said = [self._summary(q) for q in QUANTITIES]
+        summaries = [self._summary(q) for q in QUANTITIES]
         rows += [
-            ["worst", "", *(f"{percent(s['worst'])} ({s['worst_class']})" for s in said)],
-            ["may be the worst", "", *(" ".join(s["worst_set"]) for s in said)],
-            [f"worst {self.tail}", "", *(percent(s["tail_mean"]) for s in said)],
+            ["worst", "", *(f"{percent(s['worst'])} ({s['worst_class']})" for s in summaries)],
+            ["may be the worst", "", *(" ".join(s["worst_set"]) for s in summaries)],
+            [f"worst {self.tail}", "", *(percent(s["tail_mean"]) for s in summaries)],
             [
                 "gap (by chance)",
                 "",
-                *(f"{percent(s['gap'])} ({percent(s['null_gap'])}, {_p(s['gap_p'])})" for s in said),
+                *(f"{percent(s['gap'])} ({percent(s['null_gap'])}, {_p(s['gap_p'])})" for s in summaries),
             ],
-            ["spread", "", *(percent(s["spread"]) for s in said)],
+            ["spread", "", *(percent(s["spread"]) for s in summaries)],
         ]
         header = ["class", "n", *(q.replace("_", " ") for q in QUANTITIES)]
         note = (

@@ -42,14 +42,14 @@ class ErrorKind:
 
     Args:
         name: names it.
-        words: the error in words, without an article.
+        description: the error in words, without an article.
         quantity: natural_error or robust_error.
         weigh: the classes that are averaged.
         label: the class, where it is one that was fixed in advance.
     """
 
     name: str
-    words: str
+    description: str
     quantity: str
     weigh: Weigh
     label: str | None = None
@@ -107,9 +107,14 @@ class Finding:
             "over_seeds": self.change.over_seeds(),
             "over_both": self.both,
         }
-        known = {k: [*v] for k, v in intervals.items() if not np.isnan(v[0])}
+        numbers = {k: [*v] for k, v in intervals.items() if not np.isnan(v[0])}
         p = {} if np.isnan(self.p) else {"p_holm": self.p}
-        names = {"base": self.base, "method": self.method, "error": self.name, "words": self.error.words}
+        names = {
+            "base": self.base,
+            "method": self.method,
+            "error": self.name,
+            "words": self.error.description,
+        }
         its_class = {} if self.error.label is None else {"class": self.error.label}
         seeds = self.change.seeds.tolist()
         return {
@@ -117,7 +122,7 @@ class Finding:
             **its_class,
             "change": self.change.mean,
             "seeds": seeds,
-            **known,
+            **numbers,
             **p,
             "resolved": self.resolved,
         }
@@ -128,6 +133,15 @@ def findings(study: Study) -> list[Finding]:
 
     Raises:
         InputError: two runs were not tested on the same samples.
+
+    Examples:
+        >>> from importlib.util import find_spec
+        >>> from pathlib import Path
+        >>> from theory.results.study import read_studies
+        >>> folder = Path(find_spec("paper_figs").origin).parent / "records" / "fairness"
+        >>> (study,) = read_studies(folder)
+        >>> {finding.method for finding in findings(study) if finding.resolved}
+        {'WAT beta=6 rate=0.8'}
     """
     return found_of(study, lambda base: _kinds(study, base))
 
@@ -144,8 +158,8 @@ def _kinds(study: Study, base: str) -> list[ErrorKind]:
         return kinds
     worst = int(validation.argmax())
     label = study.comparison.classes[worst]
-    words = f"robust error of {label}, the worst class"
-    return [ErrorKind(WORST, words, ROBUST, average_over([worst]), label), *kinds]
+    description = f"robust error of {label}, the worst class"
+    return [ErrorKind(WORST, description, ROBUST, average_over([worst]), label), *kinds]
 
 
 def found_of(
@@ -162,9 +176,9 @@ def found_of(
         InputError: two runs were not tested on the same samples.
     """
     rows: list[tuple[str, str, ErrorKind, Change, tuple[float, float]]] = []
-    known = study.comparison.methods
+    by_label = study.comparison.methods
     for base in study.bases:
-        methods = [m for b, m in study.against if b == base and (bases_too or known[m].retrains)]
+        methods = [m for b, m in study.against if b == base and (bases_too or by_label[m].retrains)]
         for kind in kinds_of(base):
             pairs = {m: study.pairs(m, base, kind.quantity) for m in methods}
             changes = {m: change_of(p, kind.weigh) for m, p in pairs.items() if p}
@@ -179,24 +193,24 @@ def found_of(
     return sorted(changed, key=lambda f: order[f.base, f.method])
 
 
-def paired_tables(study: Study, found: Sequence[Finding]) -> list[Table]:
+def paired_tables(study: Study, changes: Sequence[Finding]) -> list[Table]:
     """Return a table for each base method."""
     header = ["paired with the base", "error", "change", "images", "seeds", "both", "p", "resolved", "n"]
     note = (
         "changes in percentage points with 95 % intervals, each by itself: over test images (of these "
         "networks), over seeds (Student's t), and over both (two-way clustered, the spread of seeds pooled "
         "over methods where theirs is smaller); p: over both, Holm's (family-wise) over all "
-        f"{len(found)} rows of this protocol: were there no changes, any would be called resolved in at "
+        f"{len(changes)} rows of this protocol: were there no changes, any would be called resolved in at "
         "most 5 % of such comparisons; n: seeds. Worst class: that of the base in validation, not chosen on "
         "the test images. rho: relative gain in worst plus in average accuracy"
     )
     tables = []
     for base in study.bases:
         rows = []
-        for f in found:
+        for f in changes:
             if f.base == base:
-                rows.append([f.method, f.error.words, *_cells(f), str(len(f.change.seeds))])
-        for method in dict.fromkeys(f.method for f in found if f.base == base):
+                rows.append([f.method, f.error.description, *_cells(f), str(len(f.change.seeds))])
+        for method in dict.fromkeys(f.method for f in changes if f.base == base):
             for q in (NATURAL, ROBUST):
                 value = study.rho(method, base, q)
                 shown = "-" if np.isnan(value) else rounded(value, signed=True)
@@ -220,15 +234,15 @@ def interval(ends: tuple[float, float]) -> str:
     return "-" if np.isnan(ends[0]) else f"[{', '.join(percent(e, signed=True) for e in ends)}]"
 
 
-def sentences(study: Study, found: Sequence[Finding]) -> list[str]:
+def sentences(study: Study, changes: Sequence[Finding]) -> list[str]:
     """Return a sentence for each method: what it does to the worst class, and to the averages."""
     out = []
     for base, method in study.against:
-        mine = [f for f in found if (f.base, f.method) == (base, method)]
+        mine = [f for f in changes if (f.base, f.method) == (base, method)]
         if not mine:
             out.append(f"{method} against {base}: no seed of both has flags.npz, so nothing is paired.")
             continue
         n = len(mine[0].change.seeds)
-        parts = "; ".join(f"the {f.error.words}: {f.phrase}" for f in mine)
+        parts = "; ".join(f"the {f.error.description}: {f.phrase}" for f in mine)
         out.append(f"{method} against {base} ({n} seed{'s' * (n > 1)}): {parts}.")
     return out

@@ -113,18 +113,18 @@ class Evaluation:
     def doubts(self) -> dict[str, str]:
         """Return what must be said of the errors, by the name of an attack or "gradient": mostly nothing."""
         n, right = len(self.labels), int(self.ok_natural.sum())
-        found = {
+        reasons = {
             attack: f"{count} of {n} samples have logits that are not finite ({attack}); they count as wrong"
             for attack, count in zip(self.attacks, self.not_finite, strict=False)
             if count
         }
         if self.blind > max(1, FEW_BLIND * right):
-            found[NO_GRADIENT] = (
+            reasons[NO_GRADIENT] = (
                 f"gradients vanish for {self.blind} of the {right} samples that are right, so attacks by "
                 "gradients cannot break them: robust errors are not to be trusted; look at them with a "
                 "black-box attack, as deep.sanity does"
             )
-        return found
+        return reasons
 
     def errors(self, classes: Sequence[str], *attacks: str) -> ClassErrors:
         """Return the counts of each class, under the worst of the attacks for each sample.

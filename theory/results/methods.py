@@ -151,8 +151,8 @@ def labels_of(methods: Iterable[MethodId]) -> dict[MethodId, str]:
             if (its, _stage_label(other)) == (label, _stage_label(method))
         ]
         differing = _differing(twins)
-        words = [label, *(f"{k}={_short(_values(method).get(k))}" for k in differing)]
-        labels[method] = " ".join(words) + _stage_label(method)
+        parts = [label, *(f"{k}={_short(_values(method).get(k))}" for k in differing)]
+        labels[method] = " ".join(parts) + _stage_label(method)
     return dict(sorted(labels.items(), key=lambda item: (_place(item[0]), item[1])))
 
 
@@ -178,12 +178,12 @@ def _differing(twins: Sequence[Mapping[str, Value]]) -> Sequence[str]:
 
 def _short_label(method: MethodId) -> str:
     params = dict(method.params)
-    words = [method.title, str(params["variant"])] if "variant" in params else [method.title]
+    parts = [method.title, str(params["variant"])] if "variant" in params else [method.title]
     if params.get("base") == "pgd":
-        return " ".join([*words, "pgd"])
+        return " ".join([*parts, "pgd"])
     if "beta" in params and "variant" not in params:
-        words.append(f"beta={_short(params['beta'])}")
-    return " ".join(words)
+        parts.append(f"beta={_short(params['beta'])}")
+    return " ".join(parts)
 
 
 def _stage_label(method: MethodId) -> str:

@@ -133,8 +133,10 @@ class Comparison:
     def _change(self, label: str, base: str, quantity: str, name: str) -> list[str]:
         """Return a row of the paired table."""
         seeds = sorted(set(self.runs[label]) & set(self.runs[base]))
-        here, there = ([STATISTICS[name](self.runs[m][s], quantity) for s in seeds] for m in (label, base))
-        mean, low, high = mean_interval(np.subtract(here, there)) if seeds else [np.nan] * 3
+        of_method, of_base = (
+            [STATISTICS[name](self.runs[m][s], quantity) for s in seeds] for m in (label, base)
+        )
+        mean, low, high = mean_interval(np.subtract(of_method, of_base)) if seeds else [np.nan] * 3
         resolved = "yes" if low > 0 or high < 0 else "no"
         return [
             f"{label} - {base}",
@@ -218,12 +220,14 @@ def mixed(first: tuple[str, Record], second: tuple[str, Record]) -> str:
         first: name of a run and one of its records.
         second: the same of another.
     """
-    known = UNKNOWN not in (_data(first[1]), _data(second[1]))
-    (name, one), (other, two) = ((n, json.loads(_key(_protocol(r, known)))) for n, r in (first, second))
+    both_published = UNKNOWN not in (_data(first[1]), _data(second[1]))
+    (name, left), (other, right) = (
+        (n, json.loads(_key(_protocol(r, both_published)))) for n, r in (first, second)
+    )
     absent = object()
-    differing = [k for k in sorted({*one, *two}) if one.get(k, absent) != two.get(k, absent)]
-    said = ", ".join(f"{k} ({one.get(k, 'none')}; {two.get(k, 'none')})" for k in differing)
-    return f"{name} and {other} differ in {said}" if differing else ""
+    differing = [k for k in sorted({*left, *right}) if left.get(k, absent) != right.get(k, absent)]
+    clauses = ", ".join(f"{k} ({left.get(k, 'none')}; {right.get(k, 'none')})" for k in differing)
+    return f"{name} and {other} differ in {clauses}" if differing else ""
 
 
 def _comparison(protocol: Mapping[str, Any], records: Sequence[Record]) -> Comparison:
@@ -232,8 +236,8 @@ def _comparison(protocol: Mapping[str, Any], records: Sequence[Record]) -> Compa
     for record in records:
         by_seed = methods.setdefault(MethodId.of_record(record), {})
         by_quantity = by_seed.setdefault(record.seed or 0, {})
-        known = by_quantity.setdefault(record.quantity, {}).setdefault(record.label, record)
-        if (known.errors, known.n) != (record.errors, record.n):
+        kept = by_quantity.setdefault(record.quantity, {}).setdefault(record.label, record)
+        if (kept.errors, kept.n) != (record.errors, record.n):
             raise InputError(f"two runs of {record.method}, seed {record.seed}, have other counts; keep one")
     labels = labels_of(methods)
     runs = {

@@ -105,15 +105,21 @@ class RunFiles:
         return float(value) if isinstance(value, (int, float)) else None
 
 
-def read_runs(paths: Iterable[Path]) -> list[RunFiles]:
+def read_runs(paths: Iterable[Path | str]) -> list[RunFiles]:
     """Return the runs in files of records, or in every ``records.jsonl`` below a folder.
 
     What lies beside the records of one run belongs to it.
 
     Raises:
         InputError: a file is damaged, or the flags beside records are not theirs.
+
+    Examples:
+        >>> from importlib.util import find_spec
+        >>> folder = Path(find_spec("paper_figs").origin).parent / "records" / "mnist_pilot"
+        >>> sorted({run.seed for run in read_runs([folder])})
+        [0, 1]
     """
-    folders = [*paths]
+    folders = [Path(path) for path in paths]
     runs = [
         run for path in folders for file in record_files(path) for run in runs_of(file, read_records(file))
     ]
@@ -132,16 +138,18 @@ def record_files(path: Path) -> list[Path]:
 
 def left_out(paths: Iterable[Path]) -> list[str]:
     """Return a sentence for each run in or below folders that is not read, with the reason."""
-    told = []
+    reasons = []
     for path in (p for p in paths if p.is_dir()):
         for name, folders, _ in os.walk(path):
             folder = Path(name)
             if reason := _why_not(folder):
-                told.append(f"{folder} is left out: {reason}")
+                reasons.append(f"{folder} is left out: {reason}")
             for link in (folder / inner for inner in sorted(folders)):
                 if link.is_symlink() and not link.resolve().is_relative_to(path.resolve()):
-                    told.append(f"{link} is left out: it is a link to another folder; give {link.resolve()}")
-    return sorted(told)
+                    reasons.append(
+                        f"{link} is left out: it is a link to another folder; give {link.resolve()}"
+                    )
+    return sorted(reasons)
 
 
 def _why_not(folder: Path) -> str:
@@ -218,10 +226,10 @@ def _fits(evaluation: Evaluation, run: RunFiles) -> bool:
         counted = evaluation.errors(run.classes)
     except ValueError:  # a class without samples, or samples without a class
         return False
-    found = {q: dict(zip(run.classes, counted.counts(q).tolist(), strict=True)) for q in QUANTITIES}
+    errors = {q: dict(zip(run.classes, counted.counts(q).tolist(), strict=True)) for q in QUANTITIES}
     sizes = dict(zip(run.classes, counted.n, strict=True))
-    told = [r for r in run.records if r.label in sizes]
-    return all((r.errors, r.n) == (found[r.quantity][r.label], sizes[r.label]) for r in told)
+    counted_records = [r for r in run.records if r.label in sizes]
+    return all((r.errors, r.n) == (errors[r.quantity][r.label], sizes[r.label]) for r in counted_records)
 
 
 def _belongs(report: Evaluation, run: RunFiles, evaluation: Evaluation | None) -> bool:
@@ -230,5 +238,5 @@ def _belongs(report: Evaluation, run: RunFiles, evaluation: Evaluation | None) -
         return False
     if evaluation is None:
         return True
-    there = dict(zip(evaluation.index.tolist(), evaluation.labels.tolist(), strict=True))
-    return all(there.get(i) == c for i, c in zip(report.index.tolist(), report.labels.tolist(), strict=True))
+    labels = dict(zip(evaluation.index.tolist(), evaluation.labels.tolist(), strict=True))
+    return all(labels.get(i) == c for i, c in zip(report.index.tolist(), report.labels.tolist(), strict=True))

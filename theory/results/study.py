@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from theory.common.table import Table
 from theory.results.counts import QUANTITIES, mean_interval
 from theory.results.methods import bases_of
 from theory.results.paired import Pair
-from theory.results.protocols import Comparison
-from theory.results.runs import RunFiles
+from theory.results.protocols import Comparison, comparisons
+from theory.results.runs import RunFiles, read_runs
 
-__all__ = ["Study", "base_labels", "rho", "study_of"]
+__all__ = ["Study", "base_labels", "rho", "read_studies", "study_of"]
 
 Array = npt.NDArray[np.float64]
 COST = {"images a second": "images_per_second", "passes": "passes"}
@@ -72,20 +73,20 @@ class Study:
 
     def cost(self, label: str) -> dict[str, float]:
         """Return the mean over seeds of what training cost; what no run says is absent."""
-        said = {
+        measured = {
             name: [c for run in self.runs[label].values() if (c := run.provenance(key)) is not None]
             for name, key in COST.items()
         }
-        return {name: exact_mean(values) for name, values in said.items() if values}
+        return {name: exact_mean(values) for name, values in measured.items() if values}
 
     def rho(self, label: str, base: str, quantity: str) -> float:
         """Return `rho` of the means over seeds, of natural_error or robust_error."""
         name = quantity.removesuffix("_error")
-        here, there = (
+        of_method, of_base = (
             [exact_mean(self.statistics(m)[f"{name} {s}"]) for s in ("worst", "average")]
             for m in (label, base)
         )
-        return rho(*here, *there)
+        return rho(*of_method, *of_base)
 
     def pairs(self, label: str, base: str, quantity: str) -> list[Pair]:
         """Return the networks of a method and of its base in each seed that both have flags of.
@@ -109,10 +110,10 @@ class Study:
 
     def validation(self, label: str) -> Array | None:
         """Return the robust validation error of every class, mean over seeds, or None if a run has none."""
-        known = [v for run in self.runs[label].values() if (v := run.validation) is not None]
-        if len(known) < len(self.runs[label]):
+        by_seed = [v for run in self.runs[label].values() if (v := run.validation) is not None]
+        if len(by_seed) < len(self.runs[label]):
             return None
-        return np.array([exact_mean(of_class) for of_class in zip(*known, strict=True)])
+        return np.array([exact_mean(of_class) for of_class in zip(*by_seed, strict=True)])
 
     def methods_table(self) -> Table:
         """Return errors and cost of every method, means over seeds."""
@@ -151,8 +152,8 @@ class Study:
             out[label] = {"seeds": [*runs], "errors": statistics, **cost}
         for base, label in self.against:
             gains = {q: self.rho(label, base, q) for q in ("natural_error", "robust_error")}
-            told = {q.removesuffix("_error"): v for q, v in gains.items() if not np.isnan(v)}
-            out[label].setdefault("rho", {})[base] = told
+            defined = {q.removesuffix("_error"): v for q, v in gains.items() if not np.isnan(v)}
+            out[label].setdefault("rho", {})[base] = defined
         return out
 
 
@@ -169,8 +170,8 @@ def study_of(comparison: Comparison, runs: Sequence[RunFiles], names: Sequence[s
     for run in runs:
         label = comparison.label_of(run.records[0])
         if label is not None:
-            known = by_label[label].get(run.seed)
-            if known is None or known.evaluation is None:
+            kept = by_label[label].get(run.seed)
+            if kept is None or kept.evaluation is None:
                 by_label[label][run.seed] = run
     ordered = {label: dict(sorted(seeds.items())) for label, seeds in by_label.items()}
     if names is None:
@@ -185,6 +186,29 @@ def study_of(comparison: Comparison, runs: Sequence[RunFiles], names: Sequence[s
             if label not in chosen[: i + 1]
         ]
     return Study(comparison, ordered, sorted(against, key=lambda pair: [*ordered].index(pair[0])))
+
+
+def read_studies(*paths: Path | str) -> list[Study]:
+    """Return the study of each protocol among runs of ``deep.train``: methods beside their bases.
+
+    `theory.results.findings.findings` says what every method changes, with intervals over images and seeds.
+
+    Args:
+        paths: files of records, or folders with runs below them.
+
+    Raises:
+        InputError: there is no run, a file is damaged, or two runs of one name have other counts.
+
+    Examples:
+        >>> from importlib.util import find_spec
+        >>> folder = Path(find_spec("paper_figs").origin).parent / "records" / "fairness"
+        >>> (study,) = read_studies(folder)
+        >>> study.rho("WAT beta=6 rate=0.8", "TRADES beta=6", "robust_error") > 0
+        True
+    """
+    runs = read_runs(paths)
+    records = (record for run in runs for record in run.records)
+    return [study_of(comparison, runs) for comparison in comparisons(records)]
 
 
 def base_labels(comparison: Comparison) -> dict[str, str]:

@@ -23,6 +23,10 @@ def statements() -> Mapping[str, Statement]:
 
     Raises:
         InputError: a file has no statement.
+
+    Examples:
+        >>> statements()["ours_ratio_above_K"].status
+        'confirmed'
     """
     names = sorted(m.name for m in pkgutil.iter_modules(__path__))
     return MappingProxyType({n: _statement(importlib.import_module(f"{__name__}.{n}")) for n in names})

@@ -1,0 +1,187 @@
+"""The page of an audit: one file of HTML with its style and chart inside, for whoever opens it."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.common.digits import percent
+from theory.common.table import Table
+
+__all__ = ["bars", "page"]
+
+Rates = tuple[Sequence[float], Sequence[Sequence[float]]]
+"""Of each class, and their intervals."""
+ROW = 40  # pixels of a class in the chart
+WIDEST = 20
+"""Classes of a confusion matrix that is shown whole; of more only the most frequent confusions are."""
+STYLE = """
+:root { color-scheme: light dark; --text: #1d1d1f; --quiet: #56565c; --page: #fff; --line: #d9d9de;
+  --soft: #f4f4f6; --natural: #0072b2; --robust: #e69f00; --bad: #a33b00; }
+@media (prefers-color-scheme: dark) { :root { --text: #ececf0; --quiet: #a9a9b2; --page: #17171a;
+  --line: #3a3a41; --soft: #222227; --natural: #56b4e9; --robust: #b87000; --bad: #ff9d6b; } }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 0 auto; padding: 1em; color:
+var(--text);
+  background: var(--page); overflow-wrap: anywhere; }
+h1 { font-size: 1.4em; line-height: 1.3; } h2 { font-size: 1.15em; margin-top: 2em; }
+.finding { font-size: 1.15em; } .warning { color: var(--bad); font-weight: 600; }
+p, li { max-width: 46em; } .note { color: var(--quiet); font-size: .87em; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6em 0; font-size: .87em; }
+caption { text-align: left; font-weight: 600; padding: .3em 0; }
+th, td { padding: .25em .7em; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap;
+  font-variant-numeric: tabular-nums; vertical-align: top; overflow-wrap: normal; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+.confusion td { padding: .25em .45em; } .confusion th { font-weight: 400; }
+svg { display: block; width: 100%; } svg text { font-size: 14px; fill: var(--text); }
+.track { fill: var(--soft); } .natural { fill: var(--natural); } .robust { fill: var(--robust); }
+.range { stroke: var(--text); stroke-width: 2; } .average { stroke: var(--text); stroke-dasharray: 4 4; }
+.key span { white-space: nowrap; margin-right: 1.2em; }
+.key i { display: inline-block; width: 1em; height: .8em; margin-right: .4em; }
+pre { background: var(--soft); padding: .8em; overflow-x: auto; font-size: .8em; white-space: pre-wrap; }
+"""
+
+
+def bars(classes: Sequence[str], natural: Rates, robust: Rates, average: float) -> str:
+    """Return a chart of the errors of each class as SVG, the largest robust error first.
+
+    Lengths are in percent of the width, so that it is as wide as its place and its letters keep their size.
+
+    Args:
+        classes: their names.
+        natural: errors without an attack.
+        robust: errors with or without the attack, and their intervals.
+        average: robust error over all samples, marked by a line.
+    """
+    order = np.argsort([-rate for rate in robust[0]], kind="stable")
+    parts = []
+    for row, i in enumerate(order):
+        top, (low, high) = row * ROW, robust[1][i]
+        middle = top + 27
+        value = f"{percent(robust[0][i])} % [{percent(low)}, {percent(high)}]"
+        parts += [
+            f'<text x="0" y="{top + 15}">{escape(classes[i])}</text>',
+            f'<text x="100%" y="{top + 15}" text-anchor="end">{value}</text>',
+            f'<rect class="track" x="0" y="{top + 20}" width="100%" height="14"/>',
+            f'<rect class="robust" x="0" y="{top + 20}" width="{100 * robust[0][i]:.2f}%" height="14"/>',
+            f'<rect class="natural" x="0" y="{top + 20}" width="{100 * natural[0][i]:.2f}%" height="14"/>',
+            f'<line class="range" x1="{100 * low:.2f}%" x2="{100 * high:.2f}%" y1="{middle}" y2="{middle}"/>',
+        ]
+    height, at = len(order) * ROW, f"{100 * average:.2f}%"
+    parts.append(f'<line class="average" x1="{at}" x2="{at}" y1="0" y2="{height}"/>')
+    label = "errors of each class, which the table below has as numbers"
+    return f'<svg height="{height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
+def page(
+    finding: str,
+    notes: Sequence[str],
+    doubts: Sequence[str],
+    classes: Sequence[str],
+    rates: Mapping[str, Rates],
+    average: float,
+    confusions: Mapping[str, tuple[Sequence[str], npt.NDArray[np.int64]]],
+    tables: Sequence[Table],
+    origin: Mapping[str, Any],
+) -> str:
+    """Return the page.
+
+    Args:
+        finding: what was found in a sentence.
+        notes: what a reader must know.
+        doubts: why the numbers may not be trusted.
+        classes: names of those in the chart.
+        rates: natural_error and robust_error of each.
+        average: robust error over all samples.
+        confusions: names of all classes, and how many samples of each are given each, for each threat.
+        tables: all tables.
+        origin: what made the numbers.
+    """
+    paragraphs = [f"<p class=warning>{escape(doubt)}.</p>" for doubt in doubts]
+    paragraphs += [f"<p class=note>{escape(note)}.</p>" for note in notes]
+    chart = bars(classes, rates["natural_error"], rates["robust_error"], average)
+    body = [
+        "<h1>Which class is this model unsafe for?</h1>",
+        f"<p class=finding>{escape(finding)}</p>",
+        *paragraphs,
+        "<h2>Errors of each class</h2>",
+        KEY,
+        chart,
+        *(f"<div class=scroll>{table.html()}</div>" for table in tables[:1]),
+        "<h2>What a class is taken for under attack</h2>",
+        *(_confusion(name, *found) for name, found in confusions.items()),
+        "<h2>More</h2>",
+        *(f"<div class=scroll>{table.html()}</div>" for table in tables[1:]),
+        "<h2>What this is made of</h2>",
+        EXPLAINED,
+        f"<pre>{escape(_origin(origin))}</pre>",
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Robustness of each class</title><style>{STYLE}</style></head><body>"
+        + "\n".join(body)
+        + "</body></html>\n"
+    )
+
+
+KEY = (
+    '<p class="key note"><span><i class=natural style="background:var(--natural)"></i>wrong as it is</span>'
+    '<span><i style="background:var(--robust)"></i>wrong only under attack</span>'
+    "<span>thin line: 95 % interval of both together</span><span>dashed: average of all samples</span></p>"
+)
+EXPLAINED = (
+    "<p>An attack changes an input by less than the radius eps, so little that a person would not answer "
+    "differently, until the model is wrong. The natural error is the share of samples that are wrong as "
+    "they are; "
+    "the boundary error is the share that only an attack makes wrong; the robust error is both. Attacks "
+    "may miss: "
+    "but for linear models, whose error is exact, the true robust error is at least what is said here. "
+    "Intervals "
+    "are of the samples: what others of the same kind would show.</p>"
+)
+
+
+def _confusion(title: str, classes: Sequence[str], matrix: npt.NDArray[np.int64]) -> str:
+    """Return a confusion matrix as a table, or of many classes the most frequent confusions."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    names = [*classes, "not finite"]
+    if len(classes) > WIDEST:
+        places = [divmod(int(i), len(names)) for i in np.argsort(-wrong, axis=None, kind="stable")[:WIDEST]]
+        sizes = matrix.sum(1)
+        rows = [
+            [f"{names[i]} taken for {names[j]}", str(wrong[i, j]), f"{percent(wrong[i, j] / sizes[i])} %"]
+            for i, j in places
+            if wrong[i, j]
+        ]
+        table = Table(f"The most frequent, {title}", ["", "samples", "of the class"], rows)
+        return f"<div class=scroll>{table.html()}</div>"
+    names = names[: len(names) - (not matrix[:, -1].any())]
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    most = max(1, int(wrong.max()))
+    body = []
+    for i, name in enumerate(classes):
+        if matrix[i].any():
+            cells = "".join(_cell(int(matrix[i, j]), wrong[i, j] / most) for j in range(len(names)))
+            body.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    caption = f"<caption>{escape(title)}: rows are true classes, columns what they are taken for</caption>"
+    table_ = f"<table class=confusion>{caption}<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(body)}"
+    return f"<div class=scroll>{table_}</tbody></table></div>"
+
+
+def _cell(count: int, share: float) -> str:
+    """Return a cell whose colour says how frequent a confusion is; of right answers it has none."""
+    shade = f' style="background:rgb(230 159 0/{share:.2f})"' if share else ""
+    return f"<td{shade}>{count or ''}</td>"
+
+
+def _origin(origin: Mapping[str, Any]) -> str:
+    def shown(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return ", ".join(f"{k} {v}" for k, v in value.items())
+        return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    return "\n".join(f"{key}: {shown(value)}" for key, value in origin.items())

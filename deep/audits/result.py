@@ -1,0 +1,326 @@
+"""What an audit found: errors of every class, what may be said of the worst, and how they are written."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from deep.audits.attacked import Outcome
+from deep.audits.audit_page import page
+from deep.audits.threats import Threat
+from deep.strength.check_results import Check, check_table
+from theory.common.cli import writable_folder
+from theory.common.digits import percent, rounded
+from theory.common.files import write_atomic
+from theory.common.table import Table
+from theory.results.confidence import calibration, margin_score
+from theory.results.counts import QUANTITIES, ClassErrors, exact_interval
+from theory.results.flags import CLEAN, Evaluation
+from theory.results.records import provenance
+from theory.results.worst import null_spread, worst_interval
+
+__all__ = ["Audit"]
+
+SURE = 0.05
+"""A gap or spread is called more than chance if equal classes show one as large with at most this
+probability."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An audit; threats are counted from 0, and None is their union: a sample must be robust to all.
+
+    Args:
+        classes: names of the classes, in the order of the logits.
+        threats: what the adversary may do.
+        outcome: the flags and logits.
+        exact: whether the robust errors are those of the worst possible attack, as of a linear model.
+        notes: what a reader must know of the samples, a sentence each.
+        doubts: why the numbers may not be trusted, a sentence each; mostly none.
+        strength: checks of the attacks, with the name of their threat.
+        origin: where the model and the samples are from.
+    """
+
+    classes: tuple[str, ...]
+    threats: tuple[Threat, ...]
+    outcome: Outcome
+    exact: bool
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+    strength: tuple[tuple[str, Check], ...]
+    origin: Mapping[str, Any]
+
+    def checked(self, strength: Sequence[tuple[str, Check]]) -> "Audit":
+        """Return the audit with checks of its attacks; one that fails is a doubt."""
+        failed = [f"{check.name} ({threat})" for threat, check in strength if not check.passed]
+        doubt = (
+            f"the attacks may be too weak, so robust errors too small: the checks {', '.join(failed)} fail",
+        )
+        return replace(self, strength=tuple(strength), doubts=self.doubts + doubt * bool(failed))
+
+    @property
+    def present(self) -> list[int]:
+        """Return the places of the classes that have samples."""
+        return sorted(set(self.outcome.labels.tolist()))
+
+    def evaluation(self, threat: int | None = None) -> Evaluation:
+        """Return the flags of every sample under a threat."""
+        return self.outcome.evaluation(threat)
+
+    def errors(self, threat: int | None = None, *attacks: str) -> ClassErrors:
+        """Return the counts of the classes that have samples under a threat, or under some of its attacks."""
+        flags = self.evaluation(threat)
+        chosen = [flags.attacks.index(a) for a in attacks or flags.attacks]
+        labels = np.searchsorted(self.present, flags.labels)
+        names = [self.classes[c] for c in self.present]
+        return ClassErrors.from_flags(names, labels, flags.ok_natural, flags.ok[chosen].all(axis=0))
+
+    def confusion(self, threat: int | None = None) -> npt.NDArray[np.int64]:
+        """Return how many samples of each class are given each class; without an attack if None.
+
+        Shape (C, C + 1) with the true class first; the last column has those with logits that are not finite.
+        """
+        size = len(self.classes)
+        answers = self.outcome.answers(threat) % (size + 1)  # -1 is the last
+        place = self.outcome.labels * (size + 1) + answers
+        return np.bincount(place, minlength=size * (size + 1)).reshape(size, size + 1)
+
+    def worst(self, quantity: str = "robust_error", threat: int | None = None) -> dict[str, Any]:
+        """Return the class of largest error, and what may be said of it.
+
+        "interval" covers with 95 % both its true error and the largest true error of a class, although it was
+        picked (`theory.results.worst.worst_interval`); "set" has the truly worst class with 95 %; "gap" and
+        "spread" are beside what classes of equal error show, "p" is how often they show as much.
+        """
+        errors = self.errors(threat)
+        counts, said = errors.counts(quantity), errors.summary()[quantity]
+        place, low, high = worst_interval(counts, errors.n)
+        spread, p = null_spread(counts, errors.n)
+        return {
+            "class": errors.classes[place],
+            "error": float(errors.rates(quantity)[place]),
+            "interval": [low, high],
+            "set": said["worst_set"],
+            "gap": {"value": said["gap"], "by_chance": said["null_gap"], "p": said["gap_p"]},
+            "spread": {"value": said["spread"], "by_chance": spread, "p": p},
+        }
+
+    def worst_cell(self) -> dict[str, Any]:
+        """Return the class and threat of largest robust error, with an interval that allows for the pick."""
+        tables = [self.errors(t) for t in range(len(self.threats))]
+        counts = np.concatenate([e.counts("robust_error") for e in tables])
+        cell, low, high = worst_interval(counts, np.concatenate([e.n for e in tables]))
+        threat, place = divmod(cell, len(self.present))
+        return {
+            "class": tables[0].classes[place],
+            "threat": self.threats[threat].name,
+            "error": float(tables[threat].rates("robust_error")[place]),
+            "interval": [low, high],
+        }
+
+    @property
+    def finding(self) -> str:
+        """Return what was found in a sentence or two, for somebody who reads nothing else."""
+        errors, worst = self.errors(), self.worst()
+        low, high = worst["interval"]
+        others = [name for name in worst["set"] if name != worst["class"]]
+        kind = "in the exact worst case" if self.exact else "under the attacks tried"
+        text = (
+            f"Class {worst['class']} is the least safe: {percent(worst['error'])} % of its samples are "
+            f"wrong {kind} "
+            f"({' and '.join(t.name for t in self.threats)}), with 95 % confidence {percent(low)} to "
+            f"{percent(high)} %; over all classes it is {percent(errors.average('robust_error'))} %."
+        )
+        if len(errors.classes) == 1:
+            return text
+        if worst["gap"]["p"] > SURE:
+            return f"{text} Classes of equal error would often differ as much: none is shown to be worse."
+        if others:
+            few = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+            return f"{text} These samples cannot tell which is truly the worst: it may also be {few}."
+        return f"{text} No other class may be the worst."
+
+    def table(self) -> Table:
+        """Return the errors of every class, with exact 95 % intervals, and of the worst."""
+        title = " and ".join(t.name for t in self.threats) + (", exact" if self.exact else "")
+        table = self.errors().table(title)
+        worst = [self.worst(q) for q in QUANTITIES]
+        cells = [
+            f"{percent(w['error'])} [{percent(w['interval'][0])}, {percent(w['interval'][1])}] ({w['class']})"
+            for w in worst
+        ]
+        spreads = [
+            f"{percent(w['spread']['value'])} ({percent(w['spread']['by_chance'])}, p={w['spread']['p']:.2g})"
+            for w in worst
+        ]
+        replaced = {"worst": ["worst", "", *cells], "spread": ["spread (by chance)", "", *spreads]}
+        rows = [row if row[1] else replaced.get(row[0], row) for row in table.rows]
+        note = table.note + "; the interval of the worst allows for its having been picked"
+        return replace(table, rows=rows, note=note)
+
+    def tables(self) -> list[Table]:
+        """Return all tables: errors, each attack alone, each threat, confidence, checks of strength."""
+        made = [self.table(), self._attacks()]
+        if len(self.threats) > 1:
+            made.append(self._threats())
+        made.append(self._confidence())
+        for threat in self.threats:
+            checks = [check for name, check in self.strength if name == threat.name]
+            if checks:
+                made.append(check_table(f"Is the attack strong enough? {threat.name}", checks))
+        return made
+
+    def _attacks(self) -> Table:
+        rows = []
+        for place in range(len(self.threats)):
+            for attack in self.evaluation(place).attacks[bool(place) :]:  # clean once
+                errors = self.errors(place, attack)
+                rates = errors.rates("robust_error")
+                worst = f"{percent(rates.max())} ({errors.classes[rates.argmax()]})"
+                rows.append([attack, percent(errors.average("robust_error")), worst])
+        note = "errors in percent; a sample is robust if it withstands all of them"
+        return Table("Error under each attack alone", ["attack", "average", "worst class"], rows, note)
+
+    def _threats(self) -> Table:
+        """Return the robust errors of each class under each threat and their union."""
+        tables = [*(self.errors(t) for t in range(len(self.threats))), self.errors()]
+        rates = [e.rates("robust_error") for e in tables]
+        rows = [[name, *(percent(r[i]) for r in rates)] for i, name in enumerate(tables[0].classes)]
+        rows.append(["average", *(percent(e.average("robust_error")) for e in tables)])
+        cell = self.worst_cell()
+        low, high = cell["interval"]
+        note = (
+            f"errors in percent; worst cell: {cell['class']} under {cell['threat']}, "
+            f"{percent(cell['error'])} "
+            f"[{percent(low)}, {percent(high)}], a 95 % interval that allows for its having been picked"
+        )
+        return Table("Robust error by threat", ["class", *(t.name for t in self.threats), "any"], rows, note)
+
+    def _confidence(self) -> Table:
+        """Return calibration of each class without and under attack, and its margin score."""
+        header = ["class", "calibration error", "over-confidence", "when wrong", "margin score"]
+        for threat in self.threats:
+            header += [f"{q}, {threat.name}" for q in ("over-confidence", "when wrong")]
+        rows = []
+        for name, found in self.confidence().items():
+            cells = [percent(found[CLEAN][q]) for q in ("ece", "overconfidence", "wrong")]
+            cells.append(rounded(found["margin_score"], 3))
+            for threat in self.threats:
+                cells += [percent(found[threat.name][q]) for q in ("overconfidence", "wrong")]
+            rows.append([name, *(("-" if cell == "nan" else cell) for cell in cells)])
+        note = (
+            "in percent: expected calibration error in 15 bins; mean confidence minus accuracy; mean "
+            "confidence "
+            "where wrong; after the threat's name the same at the attacked inputs. Margin score: mean of "
+            "sqrt(pi/2) "
+            "(p_y - max p_j)_+, from 0 to 1.25, which is a bound of no distance here"
+        )
+        return Table("Confidence", header, rows, note)
+
+    def confidence(self) -> dict[str, dict[str, Any]]:
+        """Return calibration and margin score of each class, and of all samples under "average"."""
+        labels, scores = self.outcome.labels, margin_score(self.outcome.clean, self.outcome.labels)
+        groups = {self.classes[c]: labels == c for c in self.present} | {"average": labels >= 0}
+        sources = {CLEAN: None} | {t.name: i for i, t in enumerate(self.threats)}
+        found: dict[str, dict[str, Any]] = {
+            name: {"margin_score": float(scores[chosen].mean())} for name, chosen in groups.items()
+        }
+        for source, threat in sources.items():
+            logits = self.outcome.clean if threat is None else self.outcome.attacked[threat]
+            finite = np.isfinite(logits).all(1)
+            sure, right = np.zeros(len(labels)), self.outcome.answers(threat) == labels
+            shifted = logits[finite] - logits[finite].max(1, keepdims=True)
+            sure[finite] = 1 / np.exp(shifted.astype(float)).sum(1)
+            for name, chosen in groups.items():
+                found[name][source] = calibration(sure[chosen], right[chosen])
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all numbers as JSON."""
+        errors, union = self.errors(), self.evaluation()
+        places = [None, *range(len(self.threats))]
+        return {
+            "finding": self.finding,
+            "exact": self.exact,
+            "attacks": union.attacks,
+            "classes": errors.classes,
+            "n": errors.n,
+            **errors.summary(),
+            "worst": {q: self.worst(q) for q in QUANTITIES},
+            "each_attack": {a: self.errors(None, a).summary()["robust_error"] for a in union.attacks[1:]},
+            "threats": [
+                {"name": t.name, "norm": t.norm, "eps": t.eps, "eps_text": t.eps_text, "bounds": t.bounds}
+                | {"robust_error": self.errors(i).summary()["robust_error"], "worst": self.worst(threat=i)}
+                for i, t in enumerate(self.threats)
+            ],
+            "worst_cell": self.worst_cell(),
+            "confusion": {
+                CLEAN if t is None else self.threats[t].name: self.confusion(t).tolist() for t in places
+            },
+            "confidence": self.confidence(),
+            "strength": [{"threat": name, **check.as_json()} for name, check in self.strength],
+            "notes": self.notes,
+            "warnings": self.doubts,
+            "origin": dict(self.origin),
+            "provenance": provenance(torch=torch.__version__),
+        }
+
+    def save(self, folder: str | Path) -> Path:
+        """Write evaluation.npz, report.json, .csv, .md, .tex and the page report.html, and return the folder.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        out, tables = writable_folder(Path(folder)), self.tables()
+        said = [f"{self.finding}\n", *(f"Note: {note}.\n" for note in self.notes)]
+        said += [f"Warning: {doubt}.\n" for doubt in self.doubts]
+        write_atomic(out / "evaluation.npz", self.evaluation().to_bytes())
+        write_atomic(out / "report.csv", self.errors().numbers().csv())
+        write_atomic(out / "report.md", "\n".join([*said, *(table.markdown() for table in tables)]))
+        write_atomic(out / "report.tex", "\n".join(table.latex() for table in tables))
+        write_atomic(out / "report.html", self.page())
+        write_atomic(out / "report.json", json.dumps(_plain(self.as_json()), indent=1) + "\n")
+        return out
+
+    def page(self) -> str:
+        """Return one self-contained page of HTML."""
+        errors = self.errors()
+        bars = {
+            q: (errors.rates(q).tolist(), exact_interval(errors.counts(q), errors.n).tolist())
+            for q in ("natural_error", "robust_error")
+        }
+        confusions = {t.name: self.confusion(i) for i, t in enumerate(self.threats)}
+        return page(
+            self.finding,
+            [*self.notes],
+            [*self.doubts],
+            errors.classes,
+            bars,
+            errors.average("robust_error"),
+            {name: (self.classes, matrix) for name, matrix in confusions.items()},
+            self.tables(),
+            {**self.origin, **provenance(torch=torch.__version__)},
+        )
+
+    def __str__(self) -> str:
+        parts = [self.finding, *(f"note: {note}" for note in self.notes)]
+        parts += [f"warning: {doubt}" for doubt in self.doubts]
+        return "\n\n".join(["\n".join(parts), *(table.text() for table in self.tables())])
+
+    def _repr_html_(self) -> str:
+        return "".join(table.html() for table in self.tables()[:1])
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with null where a number is not finite, for strict readers of JSON."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
