@@ -1,4 +1,4 @@
-"""``python -m paper_figs.tables``: the tables of the README, from the committed records alone."""
+"""``python -m paper_figs.tables``: the tables of docs/results.md, from the committed records alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
