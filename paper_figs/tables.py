@@ -169,8 +169,7 @@ def _errors(study: Study, label: str) -> list[str]:
 
 def _percent(values: Sequence[float]) -> str:
     mean, low, _ = mean_interval(values)
-    few = len(values) < 3 or np.isnan(low)
-    return percent(mean) if few else f"{percent(mean)} ± {percent(mean - low)}"
+    return percent(mean) if np.isnan(low) else f"{percent(mean)} ± {percent(mean - low)}"
 
 
 def _change(finding: Finding | None) -> list[str]:
