@@ -85,11 +85,11 @@ def test_arb_needs_no_argument_for_the_price_of_fairness():
 
 
 def test_bad_requests_are_refused(refuses, invoke):
-    with pytest.raises(InputError, match="arithmetic must be one of"):
+    with pytest.raises(InputError, match="arithmetic"):
         prove(x, UNIT, "floats")
-    with pytest.raises(InputError, match="a side for each of x"):
+    with pytest.raises(InputError, match="of x"):
         prove(x, {"y": ("0", "1")})
-    with pytest.raises(InputError, match="half-integer powers"):
+    with pytest.raises(InputError, match="half-integer"):
         prove((x + 2) ** sp.Rational(1, 3), UNIT)
     refuses(main, "certify", "ours_critical_margin", says=["no certificate", "ours_ratio_above_K"])
     refuses(main, "certify", "--direct", says=["only arb"])

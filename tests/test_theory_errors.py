@@ -190,7 +190,7 @@ def test_unequal_classes_are_counted_by_their_own_size():
 
 def test_comparison_refuses_runs_that_do_not_fit():
     one = list(run_records("pgd", 0, (5, 5), (30, 70)))
-    with pytest.raises(InputError, match="seed 0: class a needs"):
+    with pytest.raises(InputError, match="seed 0: class a "):
         comparisons(_impossible(one))
     with pytest.raises(InputError, match="every class"):
         comparisons([r for r in one if (r.quantity, r.label) != ("robust_error", "b")])

@@ -92,7 +92,7 @@ def claims_command(args: Any) -> None:
 
 
 def claims() -> str:
-    """Return every statement as the Markdown table of the README."""
+    """Return every statement as the Markdown table of docs/claims.md."""
     lines = ["| claim | source | status | file in `theory/theorems/` |", "|---|---|---|---|"]
     for name, s in statements().items():
         claim = s.claim.replace("|", "\\|")
