@@ -164,7 +164,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="mpmath",
         help="mpmath, or arb with python-flint",
     )
-    proofs.add_argument("--direct", action="store_true", help="also without the argument; arb, minutes")
+    proofs.add_argument(
+        "--direct",
+        action="store_true",
+        help="also without the argument, where that takes at most a minute; arb",
+    )
     proofs.add_argument("--limit", type=whole(1), default=1_000_000, help="largest number of sub-boxes")
     proofs.set_defaults(call=certify_command)
     listing = commands.add_parser("claims", help="every statement as a Markdown table")

@@ -91,7 +91,7 @@ def certify(
     Args:
         certificate: what to check.
         arithmetic: "mpmath", or "arb" with the extra ``certify``.
-        direct: also prove the direct form, where there is one; that needs Arb and takes minutes.
+        direct: also prove the direct form, where there is one; that needs Arb and takes up to a minute.
         limit: largest number of sub-boxes of each proof.
 
     Raises:
