@@ -1,4 +1,4 @@
-"""``python -m paper_figs.tables``: the tables of the README, from the committed records alone."""
+"""``python -m paper_figs.tables``: the tables of docs/results.md, from the committed records alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -169,8 +169,7 @@ def _errors(study: Study, label: str) -> list[str]:
 
 def _percent(values: Sequence[float]) -> str:
     mean, low, _ = mean_interval(values)
-    few = len(values) < 3 or np.isnan(low)
-    return percent(mean) if few else f"{percent(mean)} ± {percent(mean - low)}"
+    return percent(mean) if np.isnan(low) else f"{percent(mean)} ± {percent(mean - low)}"
 
 
 def _change(finding: Finding | None) -> list[str]:

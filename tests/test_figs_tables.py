@@ -1,4 +1,4 @@
-"""The tables of the README: AutoAttack's column, which only runs with a report have."""
+"""The tables of the results: AutoAttack's column, which only runs with a report have."""
 
 import shutil
 

@@ -26,7 +26,8 @@ def test_mean_interval_is_student_t():
     x = [1.0, 2.0, 4.0, 4.5, 9.0]
     low, high = t.interval(0.95, 4, np.mean(x), np.std(x, ddof=1) / 5**0.5)
     assert mean_interval(x) == pytest.approx((np.mean(x), low, high))
-    assert np.isnan(mean_interval([3.0])[1:]).all()
+    assert np.isnan(mean_interval([3.0])[1:]).all() and np.isnan(mean_interval([3.0, 4.0])[1:]).all()
+    assert np.isfinite(mean_interval([3.0, 4.0, 4.5])).all()
 
 
 @given(
