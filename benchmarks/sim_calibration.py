@@ -18,7 +18,7 @@ from theory.results.counts import exact_interval
 from theory.theorems import statements
 
 LEVEL = 0.15
-"""Alpha of each trial: 0.05 for each of its two rates, and for its claim."""
+"""Alpha of each simulation: 0.05 for each of its two rates, and for its claim."""
 SIZES = Sizes(threshold=20_000, loss=5000, test=20_000)
 
 

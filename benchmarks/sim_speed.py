@@ -51,8 +51,8 @@ def sample(kind: str, d: int, n: int = 2000, seed: int = 0) -> Data:
 
 def adversarial_loss(data: Data, w: Array, b: float, eps: float = EPS) -> float:
     """Return the mean logistic loss under the worst attack."""
-    reach = eps * np.abs(w).sum()
-    margins = np.concatenate([data[0] @ w + b, -(data[1] @ w + b)]) - reach
+    shift = eps * np.abs(w).sum()
+    margins = np.concatenate([data[0] @ w + b, -(data[1] @ w + b)]) - shift
     return float(np.logaddexp(0, -margins).mean())
 
 
@@ -73,8 +73,8 @@ def lbfgsb(data: Data, target: float = -np.inf, clean: float = 0.0) -> tuple[Arr
             value += clean * float(np.logaddexp(0, -t).mean())
         if value <= target:
             raise _Reached(theta.copy())
-        pull = signed.T @ q
-        gradient = np.concatenate([-pull, pull, [-(y @ q)]])
+        vector = signed.T @ q
+        gradient = np.concatenate([-vector, vector, [-(y @ q)]])
         gradient[:-1] += EPS * p.sum()
         return value, gradient / n
 
@@ -103,8 +103,8 @@ def in_numpy(
             points, label, w = x[batch], y[batch], theta[:-1]
             gradient = np.zeros(d + 1)
             for samples, part in ((points - EPS * label[:, None] * np.sign(w), 1.0), (points, clean)):
-                pull = -part * label * expit(-label * (samples @ w + theta[-1])) / len(label)
-                gradient += np.append(pull @ samples, pull.sum())
+                vector = -part * label * expit(-label * (samples @ w + theta[-1])) / len(label)
+                gradient += np.append(vector @ samples, vector.sum())
             step += 1
             first += 0.1 * (gradient - first)
             second += 0.001 * (gradient**2 - second)

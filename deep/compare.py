@@ -1,7 +1,7 @@
 """``python -m deep.compare RUN...``: methods side by side, from the records of their runs, without torch.
 
 Of one protocol: runs may differ in method, hyper-parameters, seed, threads and in the run they start from
-(--init), and in nothing else. Every method is compared with what it is without its remedy, PGD or TRADES,
+(--init), and in nothing else. Every method is compared with what it is without its mitigation, PGD or TRADES,
 on the same test images and seeds. --out writes the tables as compare.md, compare.tex and compare.csv, and
 all in compare.json.
 """

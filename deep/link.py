@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from deep.margins.fitted_link import Link, link
-from deep.margins.link_tables import direction_tables, run_tables, summary_tables
+from deep.margins.fitted_margin_model import FittedMarginModel, fit_margin_model
+from deep.margins.margin_tables import direction_tables, run_tables, summary_tables
 from deep.margins.resolved_changes import directions
 from deep.runs.reload import Run, load_run
 from theory.common.cli import Parser, caution, radius, run, whole
@@ -31,12 +31,12 @@ from theory.results.counts import exact_interval
 from theory.results.margin_report import AGREEMENTS, ERRORS, MarginReport
 from theory.results.methods import labels_of
 from theory.results.records import provenance
-from theory.results.run_files import LINK
+from theory.results.run_files import MARGIN_REPORT
 
 __all__: list[str] = []
 
 
-def report_of(fit: Link, changes: Mapping[str, list[PredictedChange]]) -> MarginReport:
+def report_of(fit: FittedMarginModel, changes: Mapping[str, list[PredictedChange]]) -> MarginReport:
     """Return what is kept of a run."""
     agreements = {q: fit.agreements[q].as_json() for q in ERRORS}
     by_name = {name: {q: agreements[q][name] for q in ERRORS} for name in agreements["natural_error"]}
@@ -65,7 +65,7 @@ def report_of(fit: Link, changes: Mapping[str, list[PredictedChange]]) -> Margin
     )
 
 
-def _sides(fit: Link) -> dict[str, dict[str, Any]]:
+def _sides(fit: FittedMarginModel) -> dict[str, dict[str, Any]]:
     """Return predicted and measured errors with their intervals."""
     counted, (low, high) = fit.counted, fit.prediction.interval()
     rates = {q: exact_interval(counted.counts(q), counted.n) for q in ERRORS}
@@ -82,7 +82,7 @@ def _sides(fit: Link) -> dict[str, dict[str, Any]]:
     return {"predicted": predicted, "measured": measured}
 
 
-def _pairs(fit: Link) -> dict[str, Any]:
+def _pairs(fit: FittedMarginModel) -> dict[str, Any]:
     """Return the fitted margins of each pair of classes, and its K by both routes."""
     model, named = fit.prediction.model, ("value", "low", "high")
     classes = range(len(fit.counted.classes))
@@ -105,30 +105,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ExitStack() as owned:
         for folder in args.runs:
             owned.enter_context(own_folder(folder))
-        _link_all(args, runs)
+        _fit_all(args, runs)
     return 0
 
 
-def _link_all(args: argparse.Namespace, runs: Sequence[Run]) -> None:
-    """Link runs one by one, write and print."""
+def _fit_all(args: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """Fit the margin model of each run, write and print."""
     for sentence in dict.fromkeys(sentence for trained in runs for sentence in trained.warnings):
         caution(sentence)
     labels = labels_of(trained.settings.method_id for trained in runs)
-    links: list[Link] = []
+    fits: list[FittedMarginModel] = []
     predicted: dict[int, dict[str, list[PredictedChange]]] = {}
     for folder, trained in sorted(zip(args.runs, runs, strict=True), key=lambda pair: _turn(pair[1])):
         torch.set_num_threads(trained.settings.threads)
         label = labels[trained.settings.method_id]
         chosen = {"eps": args.eps, "per_class": args.per_class, "replicates": args.replicates}
-        links.append(link(folder, trained, label, **chosen))
-        changes = directions(links, links[-1]) if args.eps is None else {}
+        fits.append(fit_margin_model(folder, trained, label, **chosen))
+        changes = directions(fits, fits[-1]) if args.eps is None else {}
         if changes:
-            predicted[len(links) - 1] = changes
-        write_atomic(folder / LINK, report_of(links[-1], changes).to_json())
-        title = f"{links[-1].label}, seed {trained.settings.seed}"
-        for table in [*run_tables(links[-1]), *direction_tables(title, changes)]:
+            predicted[len(fits) - 1] = changes
+        write_atomic(folder / MARGIN_REPORT, report_of(fits[-1], changes).to_json())
+        title = f"{fits[-1].label}, seed {trained.settings.seed}"
+        for table in [*run_tables(fits[-1]), *direction_tables(title, changes)]:
             print(table.text() + "\n")
-    print("\n\n".join(table.text() for table in summary_tables(links, predicted)))
+    print("\n\n".join(table.text() for table in summary_tables(fits, predicted)))
     if not predicted and args.eps is None and not all(map(_is_natural, runs)):
         print("no directions: they need a natural run of the same split among the runs")
 
@@ -154,13 +154,13 @@ def _check(folders: Sequence[Path], runs: Sequence[Run], eps: str | None) -> Non
             raise InputError(f"{folder} is the same run as one before it; give each once")
         if other.data.sha256 != first.data.sha256:
             raise InputError(
-                f"{folder} is of {other.settings.dataset}, {folders[0]} of {first.settings.dataset}; runs must "
-                "be of the same data"
+                f"{folder} is of {other.settings.dataset}, {folders[0]} of {first.settings.dataset}; runs "
+                "must be of the same data"
             )
         if eps is None and other.settings.attack.eps != first.settings.attack.eps:
             raise InputError(
-                f"{folder} has eps={other.settings.eps}, {folders[0]} eps={first.settings.eps}; runs must have "
-                "the same, or give --eps"
+                f"{folder} has eps={other.settings.eps}, {folders[0]} eps={first.settings.eps}; runs must "
+                "have the same, or give --eps"
             )
     natural = {
         str(f): other.data.to_json() for f, other in zip(folders, runs, strict=True) if _is_natural(other)

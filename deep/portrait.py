@@ -30,7 +30,7 @@ from theory.common.owner import own_folder
 from theory.results.methods import labels_of
 from theory.results.run_files import PORTRAITS
 
-__all__ = ["gradients", "portrait"]
+__all__ = ["gradients", "saliency_and_examples"]
 
 STEPS = 40
 CLIP = 3.0  # standard deviations that a gradient is clipped at: Tsipras et al. (2019), section 3.1
@@ -54,8 +54,8 @@ def gradients(model: nn.Module, x: Tensor, y: Tensor) -> npt.NDArray[np.uint8]:
     return (128 + 127 * (gradient / scale).clamp(-1, 1)).round().byte().cpu().numpy()
 
 
-def portrait(runs: Sequence[Run], split: Split, times: float) -> dict[str, npt.NDArray[Any]]:
-    """Return the pictures of some networks, as `paper_figs.archive.Portrait` describes them, but for names.
+def saliency_and_examples(runs: Sequence[Run], split: Split, times: float) -> dict[str, npt.NDArray[Any]]:
+    """Return the pictures of some networks, as `paper_figs.archive.Saliency` describes them, but for names.
 
     Args:
         runs: of one radius and data set.
@@ -124,7 +124,7 @@ def _check(folders: Sequence[Path], runs: Sequence[Run]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw the portraits and write them into one file."""
+    """Draw the saliency maps and large-eps examples and write them into one file."""
     parser = Parser(prog="deep.portrait", description=__doc__)
     add = parser.add_argument
     add(
@@ -149,11 +149,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _draw(args: argparse.Namespace, runs: Sequence[Run]) -> None:
-    """Draw the portraits and write them."""
+    """Draw the saliency maps and large-eps examples and write them."""
     for sentence in dict.fromkeys(sentence for trained in runs for sentence in trained.warnings):
         caution(sentence)
     torch.set_num_threads(runs[0].settings.threads)
-    pictures = portrait(runs, _shared(runs, args.per_class), args.times)
+    pictures = saliency_and_examples(runs, _shared(runs, args.per_class), args.times)
     settings = runs[0].settings
     protocol = (
         f"{settings.dataset}; attack: PGD-{STEPS}, cross-entropy, l-infinity, from the image, "
@@ -166,7 +166,7 @@ def _draw(args: argparse.Namespace, runs: Sequence[Run]) -> None:
     texts |= {"protocol": [protocol]}
     content = packed(pictures | texts)
     write_atomic(args.out, content)
-    print(f"portraits: {args.out} ({len(content) / 1000:.0f} kB)")
+    print(f"saliency and large-eps examples: {args.out} ({len(content) / 1000:.0f} kB)")
 
 
 if __name__ == "__main__":

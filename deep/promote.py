@@ -23,7 +23,7 @@ from theory.common.owner import own_folder
 from theory.results.flags import Evaluation
 from theory.results.margin_report import MarginReport
 from theory.results.records import read_records, to_jsonl
-from theory.results.run_files import CONFIG, FLAGS, HISTORY, LINK, RECORDS, REPORT, RESULT
+from theory.results.run_files import CONFIG, FLAGS, HISTORY, MARGIN_REPORT, RECORDS, REPORT, RESULT
 
 __all__ = ["command", "promoted"]
 
@@ -86,10 +86,10 @@ def promoted(folder: Path) -> tuple[str, dict[str, bytes]]:
         parse_object(line, f"{folder / HISTORY}, line {n}") for n, line in read_lines(folder / HISTORY)
     ]
     texts = {RECORDS: to_jsonl(records), HISTORY: "".join(json.dumps(line) + "\n" for line in history)}
-    if (folder / LINK).exists():
-        link = MarginReport.read(folder / LINK)
-        made = {**link.provenance, "argv": [*_portable(link.provenance.get("argv", []))]}
-        texts[LINK] = dataclasses.replace(link, provenance=made).to_json()
+    if (folder / MARGIN_REPORT).exists():
+        report = MarginReport.read(folder / MARGIN_REPORT)
+        made = {**report.provenance, "argv": [*_portable(report.provenance.get("argv", []))]}
+        texts[MARGIN_REPORT] = dataclasses.replace(report, provenance=made).to_json()
     for file, text in texts.items():
         for word in _texts([json.loads(line) for line in text.splitlines()]):
             if PATH.search(word):

@@ -1,6 +1,6 @@
-"""``python -m deep.report RUN``: evaluate a trained network, and write what it withstands as tables.
+"""``python -m deep.report RUN``: evaluate a trained network, and write what it is robust to as tables.
 
-In RUN/report: evaluation.npz (whether each sample withstands each attack), report.json, report.csv, report.md
+In RUN/report: evaluation.npz (is each sample robust to each attack), report.json, report.csv, report.md
 and report.tex. An evaluation that was interrupted goes on where it stopped. With --against OTHER the two
 networks are compared on the same samples; OTHER must have been reported on by the same attacks.
 """
@@ -58,7 +58,7 @@ def tables(title: str, evaluation: Evaluation, classes: Sequence[str]) -> list[T
         rates = errors.rates("robust_error")
         worst = f"{percent(rates.max())} ({classes[rates.argmax()]})"
         rows.append([attack, percent(errors.average("robust_error")), worst])
-    note = "errors in percent; the table above counts a sample as robust only if it withstands all of them"
+    note = "errors in percent; the table above counts a sample as robust only if it is robust to all of them"
     return [
         evaluation.errors(classes).table(f"{title}; {evaluation.attack}"),
         Table("Robust error under each attack alone", ["attack", "average", "worst class"], rows, note),
@@ -152,7 +152,11 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="folder of a run of deep.train")
     add(
-        "--attacks", nargs="+", choices=NAMES, default=["pgd", "targeted"], help="a sample must withstand all"
+        "--attacks",
+        nargs="+",
+        choices=NAMES,
+        default=["pgd", "targeted"],
+        help="attacks that a sample must be robust to",
     )
     add("--per-class", type=whole(1), help="test samples of each class, the first; all if None")
     add("--eps", type=radius, help="radius, such as 8/255; the run's if None")

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import sympy as sp
-
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from theory import symbolic  # noqa: E402
-from theory.claims.statement import Statement, statements  # noqa: E402
+from theory.claims.certificates import Certificate  # noqa: E402
+from theory.claims.statement import Statement  # noqa: E402
+from theory.claims.typeset import formula  # noqa: E402
+from theory.theorems import statements  # noqa: E402
 
 project = "robust-fairness"
 author = "the authors of robust-fairness"
@@ -48,12 +48,6 @@ apidoc_modules = [
 ]
 
 
-def formula(statement: Statement) -> str:
-    """Return a statement's symbolic form in LaTeX."""
-    form = sp.latex(statement.symbolic().subs(symbolic.excess, sp.Symbol("K") - 1))
-    return f"{form} {'=' if statement.kind == '=' else chr(92) + 'ge'} 0"
-
-
 def statement_page(name: str, statement: Statement) -> str:
     """Return the page of a statement in MyST Markdown."""
     lines = [
@@ -68,9 +62,27 @@ def statement_page(name: str, statement: Statement) -> str:
         values = ", ".join(f"{k} = {v:g}" for k, v in statement.counterexample.items())
         lines.append(f"A counterexample: {values}.")
     if statement.certificate is not None:
-        lines.append(f"Proof, checked by `python -m theory certify {name}`: {statement.certificate.argument}")
+        lines += certificate_lines(name, statement.certificate)
     lines.append(f"```sh\npython -m theory check {name}\npython -m sim.sweep --study {name}\n```")
     return "\n\n".join(lines) + "\n"
+
+
+def certificate_lines(name: str, certificate: Certificate) -> list[str]:
+    """Return what a machine proved of a statement, and what a person argued."""
+    box = ", ".join(f"{symbol} from {low} to {high}" for symbol, (low, high) in certificate.box.items())
+    counts = len(certificate.identities()), len(certificate.positive())
+    lines = [
+        "## Proof",
+        f"A machine proved, by `python -m theory certify {name}`, {counts[0]} identities for all values "
+        f"(sympy) and {counts[1]} inequalities at every point of the box {box} (interval arithmetic).",
+        f"A person argued that the statement follows from them: {certificate.argument}",
+    ]
+    if certificate.direct is not None:
+        lines.append(
+            "By `--arithmetic arb --direct` a machine proves the whole inequality on the box, without that "
+            "argument."
+        )
+    return lines
 
 
 def write_statements(_: Any) -> None:

@@ -29,18 +29,19 @@ from theory.common.table import Table
 from theory.networks.predictions import predictions, theory_table
 from theory.results.findings import findings, paired_tables, sentences
 from theory.results.records import Record
+from theory.results.run_files import RECORDS
 from theory.results.runs import left_out
 from theory.results.study import study_of
 
 STYLE = Path(__file__).with_name("style.mplstyle")
-RECORDS = Path(__file__).with_name("records")
+COMMITTED = Path(__file__).with_name("records")
 TITLE = "Robust fairness: theory, simulation and networks"
 
 SECTIONS = {
     "theory": (
         "Theory",
         "Two Gaussian classes; +1 spreads <i>K</i> times as far as −1. What equal errors of both classes "
-        "cost on average, and which remedy reaches them. Lines are theory; points, where there are any, "
+        "cost on average, and which mitigation reaches them. Lines are theory; points, where there are any, "
         "were counted in simulations.",
     ),
     "simulation": (
@@ -52,8 +53,8 @@ SECTIONS = {
     "networks": (
         "Networks",
         "What to look for: how even the natural errors of natural training are, how uneven the robust errors "
-        "of adversarial training, and what each remedy moves between the classes. The paired tables say what "
-        "changes are more than noise.",
+        "of adversarial training, and what each mitigation moves between the classes. The paired tables say "
+        "what changes are more than noise.",
     ),
 }
 CLAIMS = (
@@ -111,11 +112,11 @@ def sections(
         verdicts: of the simulation on statements.
         networks: their tables, and sentences about them.
     """
-    counted, (compared, statements_of_methods) = verdict_table(archive.records), networks
+    counted, (compared, summaries) = verdict_table(archive.records), networks
     tables = {"simulation": [counted] if counted.rows else [], "networks": compared}
     points = {
-        "networks": "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in statements_of_methods) + "</ul>"
-        if statements_of_methods
+        "networks": "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in summaries) + "</ul>"
+        if summaries
         else ""
     }
     places: dict[str, list[tuple[str, str]]] = {name: [("explorer", "explorer")] for name in explorer.CLAIMS}
@@ -208,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--records", type=Path, nargs="+", help="folders with records below them; the package's own if none")
     add("--out", type=Path, default=Path("runs/paper_figs"), help="folder of the figures")
     args = parser.parse_args(argv)
-    folders = args.records or [RECORDS] * any(RECORDS.rglob("records.jsonl"))
+    folders = args.records or [COMMITTED] * any(COMMITTED.rglob(RECORDS))
     archive, verdicts = read(folders), read_verdicts(folders)
     networks = network_parts(archive)
     computed = {name: module.compute(archive) for name, module in modules().items()}

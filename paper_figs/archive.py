@@ -1,4 +1,4 @@
-"""What figures are made of: the records of every layer, the files of trained networks, and portraits."""
+"""What figures are made of: the records of every layer, the files of trained networks, and saliency maps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from paper_figs.leanings import Leanings, read_leanings
+from paper_figs.feature_reliance import FeatureReliance, read_feature_reliance
 from theory.common.arrays import read_arrays
 from theory.common.inputs import InputError
 from theory.results.protocols import Comparison, comparisons
@@ -17,7 +17,7 @@ from theory.results.run_files import PORTRAITS
 from theory.results.runs import RunFiles, record_files, runs_of
 from theory.results.study import base_labels
 
-__all__ = ["Archive", "Portrait", "TrainedNetworks", "read_archive"]
+__all__ = ["Archive", "Saliency", "TrainedNetworks", "read_archive"]
 
 WORDS = ("networks", "runs", "classes", "protocol")
 MOST_WORDS = 10_000
@@ -26,11 +26,11 @@ ARRAYS = {
     **dict.fromkeys(("images", "gradients", "adversarial"), "u"),
     **dict.fromkeys(("labels", "predicted"), "i"),
 }
-"""Arrays of a portrait and their kinds."""
+"""Arrays of saliency maps and their kinds."""
 
 
 @dataclass(frozen=True)
-class Portrait:
+class Saliency:
     """What some networks look at in some images.
 
     Args:
@@ -66,12 +66,12 @@ class Portrait:
         fit = self.images.ndim == 4 and len(self.images) == k and shapes == (pictures, pictures, (m, k))
         if not fit or len(self.runs) != m or not m * k:
             raise InputError(
-                f"a portrait of {m} networks needs images (k, c, h, w) and k labels, got "
+                f"saliency maps of {m} networks need images (k, c, h, w) and k labels, got "
                 f"{self.images.shape}, {k} and {shapes}"
             )
         for name in ("labels", "predicted"):
             if getattr(self, name).min() < 0 or getattr(self, name).max() >= len(self.classes):
-                raise InputError(f"the {name} of a portrait must be among its {len(self.classes)} classes")
+                raise InputError(f"the {name} of saliency maps must be among its {len(self.classes)} classes")
 
 
 @dataclass(frozen=True)
@@ -94,19 +94,19 @@ class TrainedNetworks:
         return tuple(m for m in self.comparison.runs if self.comparison.methods[m].is_base)
 
     @property
-    def remedies(self) -> tuple[str, ...]:
+    def mitigations(self) -> tuple[str, ...]:
         """Return the other methods."""
         return tuple(m for m in self.comparison.runs if m not in self.bases)
 
     @property
     def base_of(self) -> dict[str, str]:
-        """Return the base of each remedy that has one, see `theory.results.methods.bases_of`."""
+        """Return the base of each mitigation that has one, see `theory.results.methods.bases_of`."""
         bases = base_labels(self.comparison)
-        return {m: bases[m] for m in self.remedies if m in bases}
+        return {m: bases[m] for m in self.mitigations if m in bases}
 
-    def linked(self) -> dict[str, list[RunFiles]]:
+    def with_margins(self) -> dict[str, list[RunFiles]]:
         """Return the runs of each method that deep.link has looked at."""
-        return {m: [run for run in runs if run.link] for m, runs in self.runs.items()}
+        return {m: [run for run in runs if run.margins] for m, runs in self.runs.items()}
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,14 @@ class Archive:
     Args:
         records: of every layer.
         runs: of networks.
-        portraits: what networks look at.
-        leanings: weights of linear classifiers on real images.
+        saliency: what networks look at.
+        reliance: weights of linear classifiers on real images.
     """
 
     records: tuple[Record, ...]
     runs: tuple[RunFiles, ...] = ()
-    portraits: tuple[Portrait, ...] = ()
-    leanings: tuple[Leanings, ...] = ()
+    saliency: tuple[Saliency, ...] = ()
+    reliance: tuple[FeatureReliance, ...] = ()
 
     @cached_property
     def trained(self) -> tuple[TrainedNetworks, ...]:
@@ -151,8 +151,8 @@ class Archive:
 def read_archive(path: Path) -> Archive:
     """Return what is in or below a folder.
 
-    A run is a folder with ``records.jsonl`` of networks, see `theory.results.runs.runs_of`. Portraits are the
-    files ``portrait*.npz``; leanings are those of `sim.features`.
+    A run is a folder with ``records.jsonl`` of networks, see `theory.results.runs.runs_of`. Saliency maps
+    are in the files ``portrait*.npz``; feature reliance is that of `sim.features`.
 
     Args:
         path: the folder, or one file of records.
@@ -164,23 +164,25 @@ def read_archive(path: Path) -> Archive:
     if not by_file:
         raise InputError(f"no records in or below the folder {path}: there is no records.jsonl with a line")
     runs = [run for file, records in by_file.items() for run in runs_of(file, records)]
-    portraits = sorted(path.rglob(PORTRAITS)) if path.is_dir() else []
+    pictures = sorted(path.rglob(PORTRAITS)) if path.is_dir() else []
     return Archive(
         tuple(record for records in by_file.values() for record in records),
         tuple(runs),
-        tuple(_portrait(file) for file in portraits),
-        tuple(read_leanings(path)) if path.is_dir() else (),
+        tuple(_saliency(file) for file in pictures),
+        tuple(read_feature_reliance(path)) if path.is_dir() else (),
     )
 
 
-def _portrait(path: Path) -> Portrait:
+def _saliency(path: Path) -> Saliency:
     arrays = read_arrays(path)
     if {name: arrays[name].dtype.kind for name in arrays} != ARRAYS:
-        raise InputError(f"{path} is no portrait: it must hold {', '.join(ARRAYS)}")
+        raise InputError(f"{path} holds no saliency maps: it must hold {', '.join(ARRAYS)}")
     if max(arrays[name].size for name in WORDS) > MOST_WORDS:
-        raise InputError(f"{path} is no portrait: it names more than {MOST_WORDS} networks or classes")
+        raise InputError(
+            f"{path} holds no saliency maps: it names more than {MOST_WORDS} networks or classes"
+        )
     names = {name: tuple(arrays.pop(name).ravel().tolist()) for name in WORDS if name != "protocol"}
     try:
-        return Portrait(**names, protocol=" ".join(arrays.pop("protocol").ravel().tolist()), **arrays)
+        return Saliency(**names, protocol=" ".join(arrays.pop("protocol").ravel().tolist()), **arrays)
     except InputError as error:
-        raise InputError(f"{path} is no portrait: {error}") from None
+        raise InputError(f"{path} holds no saliency maps: {error}") from None

@@ -20,7 +20,7 @@ __all__ = [
     "BOTH",
     "CHANCE",
     "COUNTED",
-    "REMEDIES",
+    "MITIGATIONS",
     "RULES",
     "Trained",
     "average",
@@ -38,8 +38,8 @@ Array = npt.NDArray[np.float64]
 
 COUNTED = ("natural_error", "robust_error")
 RULES = {"threshold": "0/1 optimum (closed form)", "logistic": "logistic training (population minimiser)"}
-"""Training for the smallest loss, and its counterpart in theory."""
-REMEDIES = {"reweight": "Reweight", "remargin": "Remargin", "equal": "equal errors"}
+"""Training for the smallest loss, and what theory predicts for it."""
+MITIGATIONS = {"reweight": "Reweight", "remargin": "Remargin", "equal": "equal errors"}
 """Training at cost odds, at a radius for each class, and for equal robust errors."""
 CHANCE = (
     "Intervals are of the count, and do not hold the chance of training: thresholds converge like n^(-1/3)."
@@ -64,7 +64,7 @@ class Trained:
 
     @property
     def mixture(self) -> GaussianMixture:
-        """Return the laws of the classes."""
+        """Return the distributions of the classes."""
         return GaussianMixture(**{k: self.setting[k] for k in ("dim", "eta", "sigma", "K")})
 
     @property
@@ -85,7 +85,7 @@ def trained(records: Iterable[Record], rules: Iterable[str]) -> list[Trained]:
         InputError: a rule is unknown, a setting is out of its domain, or a classifier lacks an error of a
             class or has two.
     """
-    wanted, allowed = set(rules), (*RULES, *REMEDIES)
+    wanted, allowed = set(rules), (*RULES, *MITIGATIONS)
     groups: dict[tuple[str, int], dict[tuple[str, str], Record]] = {}
     for record in records:
         if record.source != "sim" or record.label not in CLASSES or record.quantity not in COUNTED:
@@ -109,7 +109,7 @@ def _classifier(seed: int, group: Mapping[tuple[str, str], Record]) -> Trained:
     missing = [f"{q} of class {y}" for q, y in needed if (q, y) not in group]
     if missing:
         raise InputError(f"{where}, has no record of {', '.join(missing)}")
-    if setting["rule"] in REMEDIES:
+    if setting["rule"] in MITIGATIONS:
         check_real("setting.cost_odds", setting.get("cost_odds"), low=0, strict=True)
         check_real("setting.eps", setting["eps"], low=0, high=setting["eta"])
     counts = [group[key].errors or 0 for key in needed]
@@ -163,7 +163,7 @@ def cells(
     for run in runs:
         m = run.mixture
         title = f"d = {m.dim}, eta = {m.eta:g}, sigma = {m.sigma:g}"
-        cell = [*RULES, *REMEDIES].index(run.setting["rule"]), key(run)
+        cell = [*RULES, *MITIGATIONS].index(run.setting["rule"]), key(run)
         groups.setdefault(title, {}).setdefault(cell, []).append(run)
     for title, by_cell in groups.items():
         yield title, [by_cell[cell] for cell in sorted(by_cell)]

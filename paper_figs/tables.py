@@ -1,4 +1,4 @@
-"""``python -m paper_figs.tables``: the tables of the README, from the committed records alone."""
+"""``python -m paper_figs.tables``: the tables of docs/results.md, from the committed records alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from theory.results.methods import MethodId
 from theory.results.runs import RunFiles
 from theory.results.study import Study, read_studies
 
-__all__ = ["RECORDS", "auto_attack", "flags", "headline", "linked", "summary", "tables"]
+__all__ = ["RECORDS", "auto_attack", "flags", "headline", "summary", "tables", "with_margins"]
 
 RECORDS = Path(__file__).with_name("records")
 PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu et al. (2021), abstract
@@ -116,15 +116,15 @@ def headline(study: Study) -> Table | None:
     return Table("The two classes of the paper's abstract", header, rows, note)
 
 
-def linked(trained: TrainedNetworks) -> Table | None:
+def with_margins(trained: TrainedNetworks) -> Table | None:
     """Return how well Gaussian margins predict class errors, a row a method; None without `deep.link`."""
     rows = []
-    for label, runs in trained.linked().items():
-        links = [run.link for run in runs if run.link is not None]
-        if links:
-            cells = [_agreement(links, name, q) for q in ERRORS for name in AGREEMENTS]
-            failed = [str(len(link.failures["robust_error"])) for link in links]
-            rows.append([label, str(len(links)), *cells, ", ".join(failed)])
+    for label, runs in trained.with_margins().items():
+        reports = [run.margins for run in runs if run.margins is not None]
+        if reports:
+            cells = [_agreement(reports, name, q) for q in ERRORS for name in AGREEMENTS]
+            failed = [str(len(report.failures["robust_error"])) for report in reports]
+            rows.append([label, str(len(reports)), *cells, ", ".join(failed)])
     if not rows:
         return None
     header = [
@@ -145,8 +145,8 @@ def linked(trained: TrainedNetworks) -> Table | None:
     return Table(f"Theory and networks. {trained.comparison.title}", header, rows, note)
 
 
-def _agreement(links: Sequence[MarginReport], name: str, quantity: str) -> str:
-    agreements = [link.agreement(name, quantity) for link in links]
+def _agreement(reports: Sequence[MarginReport], name: str, quantity: str) -> str:
+    agreements = [report.agreement(name, quantity) for report in reports]
     values = [agreement["value"] for agreement in agreements if "value" in agreement]
     if not values:
         return "-"
@@ -169,8 +169,7 @@ def _errors(study: Study, label: str) -> list[str]:
 
 def _percent(values: Sequence[float]) -> str:
     mean, low, _ = mean_interval(values)
-    few = len(values) < 3 or np.isnan(low)
-    return percent(mean) if few else f"{percent(mean)} ± {percent(mean - low)}"
+    return percent(mean) if np.isnan(low) else f"{percent(mean)} ± {percent(mean - low)}"
 
 
 def _change(finding: Finding | None) -> list[str]:
@@ -183,12 +182,12 @@ def _change(finding: Finding | None) -> list[str]:
 
 
 def tables(folder: Path) -> Iterator[Table]:
-    """Yield the summary of every protocol among the runs below a folder, then what links theory to them."""
+    """Yield the summary of every protocol among the runs below a folder, then what margins predict."""
     for study in read_studies(folder):
         yield summary(study)
         if top := headline(study):
             yield top
-    yield from (table for trained in read_archive(folder).trained if (table := linked(trained)))
+    yield from (table for trained in read_archive(folder).trained if (table := with_margins(trained)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

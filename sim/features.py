@@ -23,13 +23,13 @@ from theory.common.arrays import packed
 from theory.common.cli import Parser, one_of, radius, real, run, whole
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, check_real, parse_radius
-from theory.common.owner import claim_folder
+from theory.common.owner import reserve_folder
 from theory.common.table import Table
 from theory.gaussian.linear import LinearClassifier
 from theory.results.counts import ClassErrors, exact_interval
 from theory.results.records import provenance, setting_id
 
-__all__ = ["Leaning", "FeatureStudy", "correlations", "leaning", "main", "study"]
+__all__ = ["Reliance", "FeatureStudy", "correlations", "reliance", "main", "study"]
 
 Array = npt.NDArray[np.float64]
 Pair = tuple[Array, Array]
@@ -42,7 +42,7 @@ WEAK, STRONG = 0.1, 0.3
 
 
 @dataclass(frozen=True)
-class Leaning:
+class Reliance:
     """How the weights of a classifier lie on its features.
 
     Args:
@@ -73,7 +73,7 @@ def correlations(plus: Array, minus: Array) -> Array:
     return np.asarray(np.divide(y @ x, size, out=np.zeros(x.shape[1]), where=np.ptp(x, axis=0) > 0))
 
 
-def leaning(weights: Array, correlation: Array) -> Leaning:
+def reliance(weights: Array, correlation: Array) -> Reliance:
     """Describe weights by the correlations of their features, both of shape (d,).
 
     Raises:
@@ -87,7 +87,7 @@ def leaning(weights: Array, correlation: Array) -> Leaning:
     varies = strength > 0
     rank = float(spearmanr(size[varies], strength[varies]).statistic)
     weak, middle, strong = (float(share[part].sum()) for part in parts)
-    return Leaning(float((size > 0).sum()), weak, middle, strong, rank)
+    return Reliance(float((size > 0).sum()), weak, middle, strong, rank)
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,15 @@ class FeatureStudy:
     Args:
         trained: classifiers.
         correlation: of each feature with the label, shape (d,).
-        leanings: how their weights lie on the features.
+        reliances: how their weights lie on the features.
         deviations: standard deviations of these numbers over trainings on resampled images.
         errors: pairs of a radius and the errors of test images there.
     """
 
     trained: Mapping[str, LinearClassifier]
     correlation: Array
-    leanings: Mapping[str, Leaning]
-    deviations: Mapping[str, Leaning]
+    reliances: Mapping[str, Reliance]
+    deviations: Mapping[str, Reliance]
     errors: Mapping[str, Sequence[tuple[float, ClassErrors]]]
 
 
@@ -125,13 +125,13 @@ def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -
     rng = np.random.default_rng([seed, 1])
     radii = {"natural": 0.0, "adversarial": eps}
 
-    def once(train: Pair) -> tuple[dict[str, LinearClassifier], dict[str, Leaning]]:
+    def once(train: Pair) -> tuple[dict[str, LinearClassifier], dict[str, Reliance]]:
         solutions = path(*train, list(radii.values()), l2=l2)
         trained = {t: s.classifier for t, s in zip(radii, solutions, strict=True)}
         correlation = correlations(*train)
-        return trained, {t: leaning(c.weights, correlation) for t, c in trained.items()}
+        return trained, {t: reliance(c.weights, correlation) for t, c in trained.items()}
 
-    trained, leanings = once(images.train)
+    trained, reliances = once(images.train)
     again = []
     for _ in tqdm(range(resamples), desc="resamples", file=sys.stderr):
         plus, minus = (x[rng.integers(len(x), size=len(x))] for x in images.train)
@@ -140,8 +140,8 @@ def study(images: Images, eps: float, *, l2: float, resamples: int, seed: int) -
     return FeatureStudy(
         trained,
         correlations(*images.train),
-        leanings,
-        {t: Leaning(*values.tolist()) for t, values in spread.items()},
+        reliances,
+        {t: Reliance(*values.tolist()) for t, values in spread.items()},
         {t: [(f * eps, _errors(c, images, f * eps)) for f in FACTORS] for t, c in trained.items()},
     )
 
@@ -163,11 +163,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {k: getattr(args, k) for k in ("data", "pair", "eps", "l2", "samples", "resamples", "seed")}
     settings["sha256"] = images.sha256
     name = setting_id(settings)
-    with claim_folder(args.out or Path("runs/sim") / f"features-{name}", name, FILES) as out:
+    with reserve_folder(args.out or Path("runs/sim") / f"features-{name}", name, FILES) as out:
         result = study(images, eps, l2=args.l2, resamples=args.resamples, seed=args.seed)
         _write(out, {"id": name, "settings": settings}, images.shape, result)
     print(_error_table(result, settings).text() + "\n")
-    print(_leaning_table(result, args.resamples).text())
+    print(_reliance_table(result, args.resamples).text())
     print(f"arrays and numbers: {out / FILES[0]}, {out / FILES[1]}")
     return 0
 
@@ -201,9 +201,9 @@ def _error_table(result: FeatureStudy, settings: Mapping[str, Any]) -> Table:
     return Table(title, header, rows, "eps: l-infinity radius at evaluation; 0 gives the natural error")
 
 
-def _leaning_table(result: FeatureStudy, resamples: int) -> Table:
+def _reliance_table(result: FeatureStudy, resamples: int) -> Table:
     rows = []
-    for training, values in result.leanings.items():
+    for training, values in result.reliances.items():
         pairs = zip(vars(values).values(), vars(result.deviations[training]).values(), strict=True)
         rows.append([training, *(f"{v:.3g} +- {1.96 * s:.2g}" for v, s in pairs)])
     strength = np.abs(result.correlation[result.correlation != 0])
@@ -225,7 +225,7 @@ def _write(out: Path, head: Mapping[str, Any], shape: tuple[int, int], result: F
     numbers = {
         t: {
             "bias": classifier.bias,
-            "leaning": vars(result.leanings[t]),
+            "leaning": vars(result.reliances[t]),
             "deviation": vars(result.deviations[t]),
             "errors": [{"eps": eps, **vars(counted)} for eps, counted in result.errors[t]],
         }

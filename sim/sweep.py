@@ -28,11 +28,12 @@ from sim.worker import end_with
 from theory.common.cli import Parser, add_jobs, one_of, radius, real, run, whole, workers
 from theory.common.files import naming, write_atomic
 from theory.common.inputs import InputError
-from theory.common.owner import claim_folder
+from theory.common.owner import reserve_folder
 from theory.results.records import provenance, setting_id
+from theory.results.run_files import RECORDS, SWEEP, VERDICT_LINES
 from theory.theorems import statements
 
-FILES = ("records.jsonl", "verdicts.jsonl", "sweep.json")
+FILES = (RECORDS, VERDICT_LINES, SWEEP)
 BACKENDS = ("loky", "dask", "ray")
 GRID = {"dim": "dim", "eta": "eta", "sigma": "sigma", "K": "Ks", "eps": "radii"}
 
@@ -44,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.dry_run:
         return _describe(todo, workers(args, len(todo)))
     name = setting_id(settings)
-    with claim_folder(args.out or Path("runs/sim") / name, name, FILES) as out:
-        write_atomic(out / "sweep.json", json.dumps({"id": name, "settings": settings}) + "\n")
-        path = out / "verdicts.jsonl"
+    with reserve_folder(args.out or Path("runs/sim") / name, name, FILES) as out:
+        write_atomic(out / SWEEP, json.dumps({"id": name, "settings": settings}) + "\n")
+        path = out / VERDICT_LINES
         done = resume(path, [task.key for task in todo])
         if done:
             print(f"{done} of {len(todo)} settings are there already", file=sys.stderr)

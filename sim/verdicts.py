@@ -12,11 +12,12 @@ from theory.common import inputs
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_object
 from theory.common.table import Table
+from theory.common.verdict_words import VERDICTS, shown
 from theory.results.records import Record, to_jsonl
+from theory.results.run_files import RECORDS, VERDICT_LINES
 
 __all__ = ["Summary", "read_lines", "report"]
 
-KINDS = ("agrees", "differs", "cannot tell")
 DETAILED = 300
 """Most verdicts that are printed one by one."""
 
@@ -30,13 +31,13 @@ class Summary:
         claims: how many settings the claim got each verdict at.
         first: the claim's verdict at the first setting, which is a refuted claim's counterexample.
         p_value: smallest of a prediction.
-        detectable: of each prediction, the smallest error that would have been seen.
+        detectable: of each prediction, the minimum detectable difference.
         seconds: time taken.
     """
 
     settings: int = 0
-    predictions: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
-    claims: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    predictions: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
+    claims: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
     first: str | None = None
     p_value: float = 1.0
     detectable: list[float] = field(default_factory=list)
@@ -100,7 +101,11 @@ def _is_task(line: Mapping[str, Any]) -> bool:
 
 
 def _is_verdict(row: Any) -> bool:
-    if not isinstance(row, dict) or row.get("verdict") not in KINDS or not isinstance(row.get("claim"), bool):
+    if (
+        not isinstance(row, dict)
+        or row.get("verdict") not in VERDICTS
+        or not isinstance(row.get("claim"), bool)
+    ):
         return False
     ends = row.get("interval")
     numbers = [row.get(k) for k in ("predicted", "measured", "p_value", "detectable")]
@@ -110,7 +115,7 @@ def _is_verdict(row: Any) -> bool:
 
 def report(folder: Path) -> int:
     """Print what a finished sweep found and write its records; 1 if something is not as it should be."""
-    path = folder / "verdicts.jsonl"
+    path = folder / VERDICT_LINES
     found: dict[str, Summary] = {}
     for line in read_lines(path):
         found.setdefault(line["task"].split()[0], Summary()).add(line)
@@ -120,8 +125,8 @@ def report(folder: Path) -> int:
     print(_sentence(found))
     written = [Record.of(r) for line in read_lines(path) for r in line.get("records", ())]
     if written:
-        write_atomic(folder / "records.jsonl", to_jsonl(written))
-        print(f"records: {folder / 'records.jsonl'}")
+        write_atomic(folder / RECORDS, to_jsonl(written))
+        print(f"records: {folder / RECORDS}")
     print(f"verdicts: {path}")
     conclusions = {summary.conclusion(studies()[name]) for name, summary in found.items()}
     return int(bool(conclusions & {"DIFFERS", "NOT REFUTED"}))
@@ -132,37 +137,46 @@ def _details(path: Path) -> Table:
     for line in read_lines(path):
         for i, v in enumerate(line["verdicts"]):
             setting = {k: x for k, x in line["setting"].items() if k not in ("seed", "evaluate")}
-            shown = ", ".join(
+            values = ", ".join(
                 f"{k}={x:.4g}" if isinstance(x, float) else f"{k}={x}" for k, x in setting.items()
             )
             low, high = v["interval"]
             numbers = [f"{v['predicted']:.4f}", f"{v['measured']:.4f}", f"[{low:.4f}, {high:.4f}]"]
-            rest = [f"{v['p_value']:.2g}", f"{v['detectable']:.4f}", v["verdict"]]
-            rows.append([shown if i == 0 else "", v["what"], *numbers, *rest])
-    header = ["setting", "what", "predicted", "measured", "95 % interval", "p", "would see", "verdict"]
+            tests = [f"{v['p_value']:.2g}", f"{v['detectable']:.4f}", shown(v["verdict"])]
+            rows.append([values if i == 0 else "", v["what"], *numbers, *tests])
+    header = ["setting", "what", "predicted", "measured", "95 % interval", "p", "detectable", "verdict"]
     return Table("Theory against simulation", header, rows)
 
 
 def _table(found: Mapping[str, Summary]) -> Table:
     rows = []
     for name, s in found.items():
-        counts = ["/".join(str(part[k]) for k in KINDS) for part in (s.predictions, s.claims)]
+        counts = ["/".join(str(part[k]) for k in VERDICTS) for part in (s.predictions, s.claims)]
         median = sorted(s.detectable)[len(s.detectable) // 2] if s.detectable else 0.0
         rows.append(
             [name, str(s.settings), *counts, f"{s.p_value:.1e}", f"{median:.4f}", f"{s.seconds:.1f}",
-             s.conclusion(studies()[name])]
+             shown(s.conclusion(studies()[name]))]
         )  # fmt: skip
-    header = ["study", "settings", "predictions", "claim", "smallest p", "would see", "seconds", "conclusion"]
+    header = [
+        "study",
+        "settings",
+        "predictions",
+        "claim",
+        "smallest p",
+        "detectable",
+        "seconds",
+        "conclusion",
+    ]
     note = (
-        "predictions and claim: how often agrees/differs/cannot tell; would see: median of the smallest "
-        "error of a prediction that would have been seen"
+        "predictions and claim: how often agrees/differs/inconclusive; detectable: the minimum detectable "
+        "difference, median over predictions"
     )
     return Table("Studies", header, rows, note)
 
 
 def _sentence(found: Mapping[str, Summary]) -> str:
-    total = {k: sum(s.predictions[k] + s.claims[k] for s in found.values()) for k in KINDS}
-    parts = ", ".join(f"{n} {k}" for k, n in total.items())
+    total = {k: sum(s.predictions[k] + s.claims[k] for s in found.values()) for k in VERDICTS}
+    parts = ", ".join(f"{n} {shown(k)}" for k, n in total.items())
     return (
         f"{sum(total.values())} comparisons: {parts}. True theories and claims are called wrong anywhere "
         f"with probability at most {BUDGET:g}, to first order in 1 / n."

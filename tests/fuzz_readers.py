@@ -30,21 +30,21 @@ import torch
 
 from deep import grid
 from deep.data import DATASETS, load, restore, specs
-from deep.margins.fitted_link import _kept
+from deep.margins.fitted_margin_model import _kept
 from deep.runs.command_line import parse
 from deep.runs.folder import is_finished, read_config
 from deep.runs.place import resumed, run_of
 from deep.training.checkpoint import fill, load_state, save_state, save_weights
 from paper_figs import tables
 from paper_figs.archive import read_archive
+from paper_figs.feature_reliance import read_feature_reliance
 from paper_figs.figures import confusion, multipliers, predicted_vs_measured
-from paper_figs.leanings import read_leanings
 from paper_figs.page.claim_table import read_verdicts
 from sim import sweep
 from sim.sampling import images
 from theory.common.arrays import packed
 from theory.common.inputs import InputError
-from theory.common.owner import claim_folder
+from theory.common.owner import reserve_folder
 from theory.gaussian.error_settings import errors_of_setting, read_settings
 from theory.results.flags import Evaluation
 from theory.results.records import read_records
@@ -236,7 +236,7 @@ class Cases:
         self.add(
             "claim",
             run / "result.json",
-            lambda: _entered(claim_folder(run, settings.id, ["result.json"])),
+            lambda: _entered(reserve_folder(run, settings.id, ["result.json"])),
             text,
         )
         data = load("digits", None, seed=0, val=5, train=5, test=5, device=CPU)
@@ -274,7 +274,7 @@ class Cases:
             self.add(f"tables {name}", run / name, functools.partial(self._page, run), text, text)
         sums = self.copied("sim/features/features.json")
         for name, way in (("features.npz", npz), ("features.json", text)):
-            self.add(name, sums / name, lambda: [*read_leanings(sums)], way)
+            self.add(name, sums / name, lambda: [*read_feature_reliance(sums)], way)
         picture = self.copied("*/portrait*.npz")
         for folder in [p for p in picture.iterdir() if p.is_dir()][1:]:
             shutil.rmtree(folder)

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -557,10 +558,13 @@ def test_an_onnx_model(invoke, tmp_path):
 
 def test_the_example_of_the_readme_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text()
-    code = text[text.index("```python\nimport deep") + 10 :].split("```")[0]
-    quick = code.replace("300", "24").replace('"l2"])', '"l2"], steps=2, strength=0)')
-    assert quick.count("steps=2") == 1
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert [name for name in ("audit", "repair") if f"deep.{name}(" in "".join(blocks)] == ["audit", "repair"]
+    quick = (
+        "".join(blocks).replace("300", "60").replace('"l2"])', '"l2"], steps=2, strength=0, progress=False)')
+    )
+    quick = quick.replace('y, eps="4/255")', 'y, eps="4/255", steps=2, progress=False)')
+    assert quick.count("steps=2") == 2
     exec(compile(quick, "README", "exec"), {})
     assert (tmp_path / "audit" / "report.html").exists()
 

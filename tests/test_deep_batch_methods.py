@@ -1,4 +1,4 @@
-"""Remedies that act on each batch: BAT, FAT, FAAL and the chi-square class DRO."""
+"""Methods that act on each batch: BAT, FAT, FAAL and the chi-square class DRO."""
 
 import json
 import math
@@ -243,7 +243,7 @@ def test_faal_loss_by_hand(base):
     assert [noted[c] for c in w] == pytest.approx([9 * float(v) for v in w.values()]) and noted[7] == 1
 
 
-def test_the_hot_start_of_faal_is_its_base():
+def test_the_warm_up_of_faal_is_its_base():
     method, model, (x, y) = FAAL(FAAL.Params(hot_share=0.5), context()), Net(), batch()
     method.setup(model, 4)
     base = terms(method, model, x, y, 1 - x)[0].mean()
@@ -251,7 +251,7 @@ def test_the_hot_start_of_faal_is_its_base():
         method.on_epoch_start(Epoch(index, model, None, None))
         assert torch.allclose(method.loss(model, x, y, 1 - x), base) == hot
         assert (method.state()["weights"] == [1.0] * C) == hot
-    with pytest.raises(InputError, match="hot start"):
+    with pytest.raises(InputError, match="warm-up"):
         FAAL(FAAL.Params(), context()).setup(model, 1)
 
 

@@ -459,7 +459,7 @@ def test_reweight_weighs_the_whole_loss(base):
     torch.testing.assert_close(method.loss(model, x, y, adv), (weights * expected).mean())
 
 
-def test_reweight_leaves_the_hot_start_alone():
+def test_reweight_leaves_the_warm_up_alone():
     method = make("reweight", context(classes=4))
     method.setup(None, 4)
     for index in range(4):

@@ -13,7 +13,7 @@ from deep import compare, grid
 from deep.methods import METHODS
 from theory.networks.predictions import predictions, theory_table
 from theory.results.counts import ClassErrors
-from theory.results.findings import findings, sentences
+from theory.results.findings import WORST, findings, sentences
 from theory.results.flags import Evaluation
 from theory.results.intervals import paired_interval
 from theory.results.paired import Pair, average_over, change_of, holm, largest, pooled_variance
@@ -104,7 +104,10 @@ def test_a_true_change_is_found_and_none_is_called_noise(runs):
     assert not found["FAIR", "natural average"].resolved
     trades, fair = sentences(study, [*found.values()])
     assert "falls by" not in trades and "rises" not in trades
-    assert re.search(r"the robust error of d, the worst class: falls by \d\d\.\d points \[-", fair)
+    assert re.findall(r"(falls|rises) by (\d\d\.\d) points", fair.split("of d", 1)[1])[0] == (
+        "falls",
+        f"{-100 * worst.change.mean:.1f}",
+    )
 
 
 def test_what_was_measured_is_what_is_said(runs):
@@ -121,7 +124,7 @@ def test_what_was_measured_is_what_is_said(runs):
 def test_the_files_and_the_printed_tables(runs, invoke, tmp_path):
     code, out, err = invoke(compare.main, runs, "--out", tmp_path / "out")
     assert (code, err) == (0, "")
-    for word in ("Methods. d: m", "Against TRADES beta=6", "Theory's counterpart", "within noise", "Holm"):
+    for word in ("Methods. d: m", "Against TRADES beta=6", "Two-group proxy", "within noise", "Holm"):
         assert word in out
     assert [*re.finditer(r"^class +\|", out, re.M)][-1].start() > out.index(
         "FAIR beta=6 against"
@@ -198,14 +201,17 @@ def test_without_flags_seeds_are_paired(tmp_path, invoke):
         write_run(tmp_path / f"pgd-{s}", "pgd", s, draw(s), flags=False)
         write_run(tmp_path / f"trades-{s}", "trades", s, draw(s, salt=1), flags=False, params={"beta": 6.0})
     code, out, _ = invoke(compare.main, tmp_path)
-    assert code == 0 and "paired on seeds" in out and "no seed of both has flags.npz" in out
+    assert code == 0 and out.count("flags.npz") == 1
 
 
 def test_one_seed_tells_nothing_and_no_history_no_worst_class(tmp_path, invoke):
     write_run(tmp_path / "pgd", "pgd", 0, draw(0), history=False)
     write_run(tmp_path / "trades", "trades", 0, draw(0, (0, 0, 0, 0), salt=1), params={"beta": 6.0})
     code, out, _ = invoke(compare.main, tmp_path)
-    assert code == 0 and "tells nothing of the method" in out and "the worst class" not in out
+    changes = findings(studied(tmp_path))
+    assert code == 0 and changes and {len(f.change.seeds) for f in changes} == {1}
+    assert all(np.isnan(f.both).all() and not f.resolved for f in changes)
+    assert WORST not in {f.name for f in changes} and "of d" not in out
 
 
 def test_each_method_has_its_own_base(tmp_path):
@@ -234,7 +240,7 @@ def test_theory_agrees_and_disagrees(runs, tmp_path):
     told = {p.finding.name: p for p in predictions(studied(runs))}
     assert set(told) == {"hard natural", "hard robust", "easy natural", "easy robust"}
     hard, easy = told["hard robust"], told["easy robust"]
-    assert hard.remedy.odds == pytest.approx(1.5) and hard.remedy.radii == pytest.approx((1.05, 1.0))
+    assert hard.action.odds == pytest.approx(1.5) and hard.action.radii == pytest.approx((1.05, 1.0))
     assert hard.predicted < 0 < easy.predicted and (hard.agree, easy.agree) == ("yes", "yes")
     assert told["hard natural"].agree == "cannot tell"
     for s in range(5):  # one that does the same, by weights for the easy classes: CFA's case
@@ -244,9 +250,9 @@ def test_theory_agrees_and_disagrees(runs, tmp_path):
     told = predictions(studied(runs))
     assert {p.agree for p in told if p.finding.method == "EASY beta=6" and p.finding.resolved} == {"no"}
     none = [p for p in told if p.finding.method == "NONE beta=6"]
-    assert {p.remedy.kind for p in none} == {"neither"} and {p.predicted for p in none} == {0.0}
-    text = theory_table(told).text()
-    assert "no change" in text and "TRADES beta=6 against PGD" not in text
+    assert {p.action.kind for p in none} == {"neither"} and {p.predicted for p in none} == {0.0}
+    labels = [row[0] for row in theory_table(told).rows]
+    assert any(v.startswith("NONE") for v in labels) and not any(v.startswith("TRADES") for v in labels)
 
 
 TABLE = [  # Lee et al. (2024), CIFAR-10: accuracy, average and worst, and rho; clean, then robust
@@ -426,7 +432,7 @@ def test_files_that_are_not_the_published_ones_are_said_in_every_title(tmp_path,
     for i, (published, said) in enumerate(((True, False), (None, False), (False, True))):
         run = write_run(tmp_path / str(i), "pgd", 0, draw(0), **of_data("a", published))
         code, out, _ = invoke(compare.main, run)
-        assert code == 0 and out.count("other checksums than the published") == 2 * said
+        assert code == 0 and out.count("checksums") == 2 * said
 
 
 def test_runs_that_are_left_out_are_named_with_the_reason(runs, tmp_path, invoke, refuses):
@@ -440,7 +446,7 @@ def test_runs_that_are_left_out_are_named_with_the_reason(runs, tmp_path, invoke
     code, out, err = invoke(compare.main, runs, "--out", tmp_path / "out")
     assert code == 0 and len(err.splitlines()) == len(before)
     for name, why in before.items():
-        assert re.search(rf"^warning: {runs / name} is left out: .*{why}", err, re.M), (name, err)
+        assert re.search(rf"^warning: {runs / name} .*{why}", err, re.M), (name, err)
     said = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert len(said["left_out"]) == 4 and said["protocols"][0]["methods"]["PGD"]["seeds"] == [3, 4]
-    refuses(compare.main, runs / "pgd-0", says=["no run of deep.train", "not finished"])
+    refuses(compare.main, runs / "pgd-0", says=["deep.train", str(runs / "pgd-0")])

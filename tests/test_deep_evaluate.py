@@ -53,7 +53,7 @@ def attacks(eps=0.05):
     return [Attack(eps, str(eps), 4), Attack(eps, str(eps), 3, objective="targeted", targets=3)]
 
 
-def test_each_attack_has_its_row_and_a_sample_must_withstand_all(trained):
+def test_each_attack_has_its_row_and_a_sample_must_be_robust_to_all(trained):
     model, test = trained
     both = evaluate(model, test, *attacks(), seed=0)
     alone = [evaluate(model, test, attack, seed=0) for attack in attacks()]

@@ -77,7 +77,7 @@ def test_a_logit_that_is_not_finite_is_of_no_class():
 def test_no_sample_is_right_where_logits_are_not_finite(digits, value):
     model, data = digits
     broken, test = Broken(model, value), data.test
-    with pytest.warns(DoubtWarning, match=r"200 of 200 .*not finite \(clean\)"):
+    with pytest.warns(DoubtWarning, match="200 of 200 .*clean"):
         found = evaluate(broken, test, *reported(Attack(0.1, "0.1", 3)), seed=0)
     assert not found.ok.any() and found.not_finite == (200, 0, 0)
     x, y = test.inputs(slice(None)), test.labels
@@ -88,7 +88,7 @@ def test_no_sample_is_right_where_logits_are_not_finite(digits, value):
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 @pytest.mark.parametrize("objective", ["ce", "kl", "margin", "targeted"])
-def test_no_sample_withstands_what_makes_its_logits_not_finite(digits, objective, value):
+def test_no_sample_is_robust_to_what_makes_its_logits_not_finite(digits, objective, value):
     """The network is right at every sample and broken everywhere else, class 0 among the others."""
     model, data = digits
     test = data.test.take(slice(0, 40))
@@ -179,7 +179,7 @@ class Step(nn.Module):
 @pytest.mark.parametrize("kind", ["rounded", "saturated"])
 def test_gradients_that_vanish_are_told(digits, kind):
     model, data = digits
-    with pytest.warns(DoubtWarning, match="gradients vanish for .* black-box"):
+    with pytest.warns(DoubtWarning, match="black-box"):
         found = evaluate(Step(model, kind), data.test, Attack(0.1, "0.1", 2), seed=0, batch_size=70)
     assert found.blind > 0.9 * found.ok[0].sum() and "gradient" in found.doubts
     with warnings.catch_warnings():
@@ -310,7 +310,7 @@ def at_the_end(model, change):
 )
 def test_a_network_is_checked_after_its_last_step(change, says):
     made = at_the_end(None, change)
-    with pytest.raises(InputError, match=f"diverged: there are {says} that are not finite after epoch 1"):
+    with pytest.raises(InputError, match=f"{says} .*epoch 1"):
         made.train_epoch()
     assert made.history == [] and made.best is None
     at_the_end(None, lambda m: m.head.weight.mul_(2)).train_epoch()
@@ -319,7 +319,7 @@ def test_a_network_is_checked_after_its_last_step(change, says):
 def test_the_average_of_weights_is_checked_too():
     made = trainer(ema=0.9)
     made.average.norm.running_mean[0] = NAN
-    with pytest.raises(InputError, match="weights that are not finite"):
+    with pytest.raises(InputError, match="weights .*epoch 1"):
         made.train_epoch()
 
 
@@ -375,7 +375,7 @@ def test_a_training_that_is_stuck_at_a_guess_raises_one_alarm(method, epochs, wh
     told = [line["epoch"] for line in lines if "nothing learnt" in line.get("alarm_kinds", [])]
     assert told == [when]
     alarm = lines[when - 1]["alarm"]
-    assert "that of a guess, ln 10" in alarm and "is answered for 100 %" in alarm and "--lr" in alarm
+    assert all(value in alarm for value in ("ln 10", "100 %", "--lr"))
 
 
 def line(epoch, loss, accuracy, share):

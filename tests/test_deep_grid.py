@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -100,7 +101,7 @@ def test_runs_go_as_many_at_a_time_as_asked(tmp_path, capfd):
     assert grid.run_here(jobs, 2) == 1
     lines = sorted(line.split(" ", 1)[1] for line in capfd.readouterr().out.splitlines())
     assert "job 0: done" in lines[0] and "job 1: done" in lines[1]
-    assert "job 2: FAILED, ZeroDivisionError: division by zero" in lines[2]
+    assert "job 2: FAILED" in lines[2] and "ZeroDivisionError" in lines[2]
     assert (tmp_path / "2.log").read_text().startswith("Traceback") or "out" in (
         tmp_path / "2.log"
     ).read_text()
@@ -131,18 +132,23 @@ def test_an_interruption_stops_what_runs_and_starts_no_more(tmp_path):
     assert (tmp_path / "0.log").read_text() == "told\n" and not (tmp_path / "1.log").exists()
 
 
+def counts(text):
+    """Return how many runs of a grid are done, begun and new."""
+    return [int(re.search(rf"(\d+) {word}", text)[1]) for word in ("done", "begun", "new")]
+
+
 def test_a_grid_skips_what_is_done_and_goes_on_with_what_is_begun(invoke, monkeypatch, tmp_path):
     plan, out = (
         write(tmp_path, PLAN.replace("[1.5, 6]", "1.5").replace("seed = [0, 1]", "")),
         tmp_path / "runs",
     )
     code, text, _ = invoke(grid.main, plan, "--out", out, "--dry-run")
-    assert code == 0 and "0 done, 0 begun, 2 new" in text and not out.exists()
+    assert code == 0 and counts(text) == [0, 0, 2] and not out.exists()
     done, begun = grid.read_plan(plan, out)
     assert train.main([*done.arguments]) == 0
     assert train.main([*begun.arguments, "--stop-after", "0"]) == 0
     code, text, _ = invoke(grid.main, plan, "--out", out, "--dry-run")
-    assert "1 done, 1 begun, 0 new" in text and f"--out={begun.folder}" in text
+    assert counts(text) == [1, 1, 0] and f"--out={begun.folder}" in text
     given = []
 
     def run_here(jobs, slots):
@@ -152,10 +158,10 @@ def test_a_grid_skips_what_is_done_and_goes_on_with_what_is_begun(invoke, monkey
     monkeypatch.setattr(grid, "run_here", run_here)
     before = (done.folder / "result.json").stat().st_mtime_ns
     code, text, err = invoke(grid.main, plan, "--out", out, "--jobs", "2")
-    assert code == 0 and given == [1] and "1 finished, 0 failed" in text
+    assert code == 0 and given == [1] and re.search("1 finished.* 0 failed", text)
     assert (done.folder / "result.json").stat().st_mtime_ns == before
     code, text, _ = invoke(grid.main, plan, "--out", out)
-    assert code == 0 and text == "2 done, 0 begun, 0 new\n"
+    assert code == 0 and counts(text) == [2, 0, 0] and text.count("\n") == 1
     assert invoke(compare.main, out, "--each-protocol")[0] == 0
 
 

@@ -170,7 +170,7 @@ def test_augmentation_is_done_when_asked_for(augment):
     assert all(kept) == (augment is None)
 
 
-def test_multipliers_move_in_every_epoch_after_the_hot_start():
+def test_multipliers_move_in_every_epoch_after_the_warm_up():
     method = FRL(FRL.Params(tau_nat=0.0, tau_bndy=0.0), context())
     history = fit(network(), method, digits(), recipe(epochs=6), ATTACK)
     phis = [line["phi_bndy"] for line in history]
@@ -443,7 +443,7 @@ def test_the_live_table_and_the_alarm(monkeypatch, capfd):
     assert first.split() == "2/10 1.2500 20.0 30.0 60.0 70.0 1234 0:04:00 best".split()
     assert alarm == "warning: catastrophic"
     assert second.split() == "3/10 1.0000 - - - - 10 0:04:40".split()
-    assert header.split() == "epoch loss natural average worst robust average worst images/s left".split()
+    assert [header.count(word) for word in ("natural", "robust", "average", "worst")] == [1, 1, 2, 2]
     monkeypatch.setenv("TQDM_DISABLE", "1")
     Monitor(epochs=10, steps=4).epoch(line)
     assert capfd.readouterr().err == "warning: catastrophic\n"

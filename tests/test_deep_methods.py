@@ -205,8 +205,8 @@ def epoch(index, seen=None):
     return Epoch(index, None, None, lambda: seen.append(index) or VAL if seen is not None else VAL)
 
 
-def test_the_hot_start_is_trades_and_costs_no_extra_epoch():
-    """Without multipliers the method is TRADES (tested above); they stay at 0 in the hot start."""
+def test_the_warm_up_is_trades_and_costs_no_extra_epoch():
+    """Without multipliers the method is TRADES (tested above); they stay at 0 in the warm-up."""
     method, seen = frl("both"), []
     method.setup(None, 12)
     for index in range(12):
@@ -217,7 +217,7 @@ def test_the_hot_start_is_trades_and_costs_no_extra_epoch():
     method.setup(None, 1)
     method.on_epoch_start(epoch(0))
     assert float(method.phi_bndy.max()) > 0
-    with pytest.raises(InputError, match="hot start"):
+    with pytest.raises(InputError, match="warm-up"):
         frl("both").setup(None, 1)
 
 

@@ -74,7 +74,7 @@ def test_a_promoted_run_has_the_same_numbers(runs, invoke, tmp_path):
         "8/255",
     ]
     archive = read_archive(tmp_path / "to")
-    assert [(r.name, len(r.history), r.link is None) for r in archive.runs] == [
+    assert [(r.name, len(r.history), r.margins is None) for r in archive.runs] == [
         (name, 2, name == names["natural"]) for name in sorted(names.values())
     ]
 
@@ -91,7 +91,7 @@ def test_the_command_of_a_record_makes_the_run_again(runs):
     assert parse([*words[3:], "--steps=3"])[0].id != config["id"]
 
 
-def test_where_data_and_hot_start_lie_is_said_as_the_project_has_it(runs):
+def test_where_data_and_warm_up_lie_is_said_as_the_project_has_it(runs):
     config = dict(read_config(runs / "natural"))
     config["data_dir"] = str(runs / "MNIST")
     assert promote.command(config, runs / "natural")[-1] == "--data-dir=data/MNIST"
@@ -102,11 +102,11 @@ def test_a_run_that_cannot_be_promoted_is_refused_and_nothing_is_written(runs, r
     promoted = [runs / "natural", runs / "frl"]
     (runs / "unfinished").mkdir()
     shutil.copy(runs / "frl" / "config.json", runs / "unfinished")
-    refuses(promote.main, *promoted, runs / "unfinished", "--to", to, says=["unfinished is not finished"])
+    refuses(promote.main, *promoted, runs / "unfinished", "--to", to, says=["unfinished"])
     refuses(promote.main, *promoted, runs / "frl", "--to", to, says=["another RUN given"])
     refuses(promote.main, runs / "nothing", "--to", to, says=["nothing"])
     (runs / "frl" / "link.json").write_text(link_of(10, **{"made in": "/somewhere/else"}))
-    refuses(promote.main, *promoted, "--to", to, says=["link.json names a path", "/somewhere/else"])
+    refuses(promote.main, *promoted, "--to", to, says=["link.json", "/somewhere/else"])
     (runs / "frl" / "link.json").write_text("{")
     refuses(promote.main, *promoted, "--to", to, says=["link.json"])
     (runs / "frl" / "link.json").unlink()
@@ -121,7 +121,7 @@ def test_a_folder_of_runs_stands_for_them(runs, invoke, refuses, tmp_path):
     assert invoke(promote.main, runs, "--to", tmp_path / "all")[0] == 0
     finished = [path for path in runs.iterdir() if (path / "result.json").is_file()]
     assert len([*(tmp_path / "all").iterdir()]) == len(finished) > 1
-    refuses(promote.main, tmp_path, "--to", tmp_path / "none", says=["not the folder of a run"])
+    refuses(promote.main, tmp_path, "--to", tmp_path / "none", says=[str(tmp_path)])
     (finished[0] / "config.json").unlink()
     refuses(promote.main, runs, "--to", tmp_path / "none", says=[str(finished[0]), "config.json"])
 
@@ -171,7 +171,7 @@ def test_portraits_hold_what_the_networks_do(runs, invoke, refuses, tmp_path):
     argv = [runs / "natural", runs / "frl", "--times", "2"]
     assert invoke(portrait.main, *argv, "--out", out)[0] == 0
     shutil.copy(runs / "frl" / "records.jsonl", out.parent)
-    (found,) = read_archive(out.parent).portraits
+    (found,) = read_archive(out.parent).saliency
     assert found.networks == ("natural", "FRL reweight") and found.labels.tolist() == [*range(10)]
     moved = np.abs(found.adversarial.astype(int) - found.images[None].astype(int))
     assert 0.9 < moved.max() / (255 * 2 * 0.15) < 1.02
@@ -189,5 +189,5 @@ def test_portraits_hold_what_the_networks_do(runs, invoke, refuses, tmp_path):
         {"more": arrays["labels"]},
     ):
         np.savez(out, **(arrays | damage))
-        with pytest.raises(InputError, match=r"portrait\.npz is no portrait"):
+        with pytest.raises(InputError, match=r"portrait\.npz"):
             read_archive(out.parent)

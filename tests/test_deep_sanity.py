@@ -272,7 +272,7 @@ def test_masked_gradients_fail(finished, name):
 
 
 class Deaf(nn.Module):
-    """A network that says 3 whatever it sees: samples of that class withstand everything."""
+    """A network that says 3 whatever it sees: samples of that class are robust to everything."""
 
     def __init__(self, model):
         super().__init__()
@@ -283,7 +283,7 @@ class Deaf(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore::theory.common.inputs.DoubtWarning")
-def test_what_withstands_everything_fails(finished):
+def test_robustness_to_everything_fails(finished):
     found = checks.unbounded(subject(finished, Deaf))
     assert not found.passed and found.per_class["3"] == 1.0 and found.overall == 0.1
     assert checks.unbounded(subject(finished)).passed

@@ -111,7 +111,7 @@ def test_a_folder_of_another_run_is_kept(invoke, refuses, tmp_path):
         (["--step-size", "0"], ["--step-size", "0"]),
         (["--init", "/nonexistent"], ["/nonexistent"]),
         (["--resume", "/nonexistent"], ["--out"]),
-        (["--method", "frl", "--epochs", "1"], ["hot start"]),
+        (["--method", "frl", "--epochs", "1"], ["warm-up"]),
         (["extra"], ["extra"]),
     ],
 )

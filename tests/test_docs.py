@@ -39,11 +39,11 @@ def python(folder, *words):
     return done.stdout
 
 
-def test_a_method_added_as_the_readme_says_has_flags_tests_and_a_row(tmp_path):
+def test_a_method_added_as_the_document_says_has_flags_tests_and_a_row(tmp_path):
     for name in ("theory", "deep", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (code,) = blocks(section(ROOT / "README.md", "Add a method"), "python")
+    (code,) = blocks(section(ROOT / "CONTRIBUTING.md", "Add a method"), "python")
     (tmp_path / "deep" / "methods" / "smooth.py").write_text(code)
     runs = {"smooth": ["--method", "smooth", "--smoothing", "0.2"], "pgd": ["--method", "pgd"]}
     for name, words in runs.items():
@@ -107,18 +107,18 @@ def test_the_example_of_the_guide_works():
     exec(compile(code, "guide", "exec"), {})
 
 
-def test_the_tables_of_the_readme_are_those_of_the_records():
-    readme = (ROOT / "README.md").read_text()
+def test_the_tables_of_the_results_are_those_of_the_records():
+    document = (ROOT / "docs" / "results.md").read_text()
     found = [*tables(RECORDS)]
     assert len(found) >= 3
     for table in found:
-        assert table.markdown() in readme, table.title
-    assert found[0].markdown().replace("| 2 |", "| 3 |", 1) not in readme  # the check can fail
+        assert table.markdown() in document, table.title
+    assert found[0].markdown().replace("| 2 |", "| 3 |", 1) not in document  # the check can fail
 
 
 def results():
     """Return the prose of the README's results: what is left without the tables."""
-    text = section(ROOT / "README.md", "Results")
+    text = (ROOT / "docs" / "results.md").read_text()
     for table in tables(RECORDS):
         text = text.replace(table.markdown(), "")
     return text
@@ -135,7 +135,7 @@ def found():
     told = {study.comparison.protocol["dataset"]: study for study in read_studies(RECORDS)}
     trained = {t.comparison.protocol["dataset"]: t.runs for t in read_archive(RECORDS).trained}
     links = {
-        (data, label): [run.link for run in runs if run.link is not None]
+        (data, label): [run.margins for run in runs if run.margins is not None]
         for data, methods in trained.items()
         for label, runs in methods.items()
     }

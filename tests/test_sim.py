@@ -49,7 +49,7 @@ def test_the_adversary_takes_exactly_the_dual_norm():
     assert ((x[0][:, None] + inside) @ w).min() >= (x[0] @ w).min() - eps * np.abs(w).sum()
 
 
-def test_scores_have_the_law_of_projected_samples():
+def test_scores_have_the_distribution_of_projected_samples():
     rng = np.random.default_rng(1)
     classifier = LinearClassifier(np.array([1.0, -2.0, 0.5, 0.0, 3.0]), 0.7)
     samples = draw(MIXTURE, 20_000, rng)
@@ -93,7 +93,7 @@ def test_p_values_are_two_sided_binomial_tails(errors):
     assert (verdict.verdict == "differs") == (verdict.p_value < 5e-4)
 
 
-def testchernoff_quantiles_are_the_published_ones():
+def test_chernoff_quantiles_are_the_published_ones():
     """Groeneboom and Wellner (2001) give 0.845 at 90 %, 0.998 at 95 % and 1.287 at 99 %, two-sided."""
     for tail, quantile in ((0.1, 0.845081), (0.05, 0.998181), (0.01, 1.286659)):
         assert chernoff_quantile(tail) == pytest.approx(quantile, rel=0.01)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sim import features
-from sim.features import correlations, leaning, study
+from sim.features import correlations, reliance, study
 from sim.sampling.draws import Tsipras
 from sim.sampling.images import Images, load
 from theory.common.inputs import InputError
@@ -49,7 +49,7 @@ def test_natural_training_leans_on_weak_features_and_adversarial_training_does_n
     images = Images((plus, minus), test, (1, 101))
     options = {"l2": 1e-4, "resamples": 4, "seed": 0}
     found = study(images, 0.3, **options)
-    natural, adversarial = (found.leanings[t] for t in ("natural", "adversarial"))
+    natural, adversarial = (found.reliances[t] for t in ("natural", "adversarial"))
     assert natural.weak > 0.3 and natural.used == 101
     assert adversarial.weak < 1e-9 and adversarial.strong == pytest.approx(1) and adversarial.used == 1
     robust = {t: sum(at[2][1].robust) for t, at in found.errors.items()}
@@ -57,7 +57,7 @@ def test_natural_training_leans_on_weak_features_and_adversarial_training_does_n
     assert robust["adversarial"] < robust["natural"] - 500
     assert natural_errors["natural"] < natural_errors["adversarial"] - 100
     same = study(images, 1e-9, **options)
-    assert vars(same.leanings["natural"]) == pytest.approx(vars(same.leanings["adversarial"]), rel=1e-3)
+    assert vars(same.reliances["natural"]) == pytest.approx(vars(same.reliances["adversarial"]), rel=1e-3)
 
 
 def test_correlations_are_pearsons():
@@ -70,11 +70,11 @@ def test_correlations_are_pearsons():
 
 
 def test_shares_add_up_and_ranks_are_spearmans():
-    found = leaning(np.array([1.0, -2.0, 0.0, 1.0]), np.array([0.05, 0.5, -0.2, 0.3]))
+    found = reliance(np.array([1.0, -2.0, 0.0, 1.0]), np.array([0.05, 0.5, -0.2, 0.3]))
     assert (found.used, found.weak, found.middle, found.strong) == (3, 0.25, 0.0, 0.75)
     assert found.rank == pytest.approx(0.632, abs=1e-3)
     with pytest.raises(InputError, match="lower --eps"):
-        leaning(np.zeros(3), np.ones(3))
+        reliance(np.zeros(3), np.ones(3))
 
 
 def test_images_are_read_split_and_scaled(mnist):

@@ -50,7 +50,7 @@ def test_another_training_is_seen(monkeypatch, rule, odds, shift):
 def test_cost_odds_K_equalise_robust_errors_or_jump():
     """K = 2 is above its critical margin at eps = 0.16, K = 3 below."""
     for K, errors in ((2.0, None), (3.0, (0.0, 1.0))):
-        found = list(remedies.remedies(GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=K), 0.16))
+        found = list(remedies.mitigations(GaussianMixture(dim=20, eta=0.4, sigma=1.0, K=K), 0.16))
         (strongest,) = [r.solution for r in found if r.cost_odds == K]
         (equal,) = [r.solution for r in found if r.rule == "equal"]
         z = strongest.z_scores(0.16)

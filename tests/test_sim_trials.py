@@ -1,4 +1,4 @@
-"""Monte Carlo of every statement, through the trial that its own file describes."""
+"""Monte Carlo of every statement, through the simulation that its own file describes."""
 
 import dataclasses
 
@@ -81,7 +81,8 @@ def test_rates_of_learning_are_those_of_theory():
         for n in (500, 32_000):
             learnt = [learn(training, n, rng) for _ in range(300)]
             away = np.array([one.bias - training.bias for one in learnt])
-            unit = {"chernoff": 0.5132, "normal": 1.0}[learnt[0].tail]  # standard deviation of Chernoff's law
+            # the standard deviation of Chernoff's distribution
+            unit = {"chernoff": 0.5132, "normal": 1.0}[learnt[0].tail]
             assert away.std() / (unit * learnt[0].scale) == pytest.approx(1, abs=0.25)
             spreads.append(away.std())
         assert np.log(spreads[1] / spreads[0]) / np.log(64) == pytest.approx(rate, abs=0.05)

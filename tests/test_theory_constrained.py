@@ -9,7 +9,15 @@ from scipy.special import ndtr
 from theory.common.inputs import InputError
 from theory.gaussian.class_distance import gap_slope
 from theory.gaussian.constrained import frl, natural_constraint, pareto_front
-from theory.gaussian.fairness import bias_z_scores, fair_bias, fair_error, price_of_fairness, reachable_bias
+from theory.gaussian.fairness import (
+    bias_z_scores,
+    critical_margin,
+    fair_bias,
+    fair_error,
+    price_of_fairness,
+    reachable_bias,
+    robust_fairness_by_reweight,
+)
 from theory.gaussian.optimal import optimal_z_scores
 
 MARGINS, RATIOS, TAUS = np.array([0.2, 1.0, 3.0]), np.array([[1.5], [4.0]]), 0.05
@@ -87,3 +95,12 @@ def test_reweighting_reaches_the_front_up_to_its_jump():
 def test_bad_settings_are_refused(call):
     with pytest.raises(InputError, match="must"):
         call()
+
+
+@pytest.mark.parametrize("K", [0.25, 0.8, 1.0, 1.5, 4.0])
+def test_beyond_the_critical_margin_equal_errors_cost_less_than_one_class(K):
+    """With odds K on class +1 a constant classifier costs min(1, K), the fair one (K + 1) times its error."""
+    for margin, better in ((1.001, True), (0.999, False)):
+        m = margin * float(critical_margin(0.7, K)) + (0.001 if margin > 1 else -0.001) * (K == 1)
+        assert ((K + 1) * fair_error(m, 0.7, K) < min(1.0, K)) == better
+        assert bool(robust_fairness_by_reweight(m, 0.7, K)) == better

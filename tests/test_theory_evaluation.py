@@ -81,7 +81,7 @@ def test_paired_interval_covers():
     assert ((narrow_low <= 0.1) & (0.1 <= narrow_high)).mean() < 0.6
 
 
-def test_a_sample_must_withstand_every_attack():
+def test_a_sample_must_be_robust_to_every_attack():
     ok = [[1, 1, 1, 0], [1, 0, 1, 0], [1, 1, 0, 0]]
     found = evaluation(ok, [0, 0, 1, 1], ("clean", "A", "B"))
     assert found.errors("ab").robust == (1, 2) and found.errors("ab", "A").robust == (1, 1)
@@ -210,7 +210,7 @@ def test_summary_of_classes():
     many = ClassErrors(tuple(map(str, range(100))), (100,) * 100, (0,) * 100, tuple(range(100)))
     assert many.tail == 10 and many.tail_mean("robust_error") == pytest.approx(0.945)
     text = errors.table("t").text()
-    assert "may be the worst" in text and "p<0.001" in text
+    assert "p<0.001" in text
     rows = list(csv.DictReader(io.StringIO(errors.numbers().csv())))
     assert [row["class"] for row in rows] == [*"abcde", "average"]
     assert float(rows[4]["robust_error"]) == 0.7 and int(rows[5]["robust_errors"]) == 190

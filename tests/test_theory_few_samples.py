@@ -15,6 +15,7 @@ from theory.variants import averaging as a
 from theory.variants.linear_loss import linear_loss, most_useful_samples
 from theory.variants.logistic_limit import logistic_limit
 from theory.variants.max_margin import max_margin, separability_threshold, squared_excess
+from theory.variants.sample_curve import sample_curve
 
 FINE = {"xatol": 1e-10, "fatol": 1e-15}
 
@@ -254,6 +255,19 @@ def test_the_gap_of_the_linear_loss_keeps_its_digits():
             exact = mpmath.mpf(eta) * (mpmath.ncdf(E - A) + mpmath.ncdf(-E - A) - 2 * mpmath.ncdf(-A))
             if abs(exact) > 1e-250:
                 assert linear_loss(eta, sigma, eps, n).gap == pytest.approx(float(exact), rel=1e-8)
+
+
+def test_the_curve_of_the_disparity_has_the_table_of_the_reference():
+    curve = sample_curve(1.5, 1.0, 2.0, 0.3, [1.0, 4.0, 10.0, 30.0])
+    gaps = {
+        k: np.subtract(*getattr(curve, k).T) for k in ("midpoint", "reoptimised", "max_margin", "logistic")
+    }
+    assert gaps["midpoint"][0] == pytest.approx(0.414, abs=1e-3)
+    assert gaps["max_margin"][0] == pytest.approx(0.363, abs=1e-3) and np.isnan(gaps["max_margin"][1:]).all()
+    assert gaps["logistic"][2:] == pytest.approx([0.107, 0.094], abs=1e-3) and np.isnan(gaps["logistic"][0])
+    assert curve.population[0] - curve.population[1] == pytest.approx(0.194, abs=1e-3)
+    assert (np.diff(gaps["reoptimised"]) < 0).all() and gaps["reoptimised"][-1] > 0.194
+    assert curve.robustly_separable < curve.separable == pytest.approx(3.9555352758861)
 
 
 def test_bad_input_is_refused():

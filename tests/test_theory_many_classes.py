@@ -141,6 +141,17 @@ def test_rows_and_neighbours():
     assert distance.tolist() == [1, 1, 1, 4] and number.tolist() == [2, 1, 1, 1]
 
 
+def test_means_have_the_distances_they_are_made_from():
+    rng = np.random.default_rng(4)
+    points = rng.normal(size=(6, 4))
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    means = m.means_of_distances(distances)
+    assert means.shape == (6, 5) and means.sum(axis=0) == pytest.approx(0, abs=1e-6)
+    assert np.linalg.norm(means[:, None] - means[None], axis=2) == pytest.approx(distances)
+    with pytest.raises(InputError):
+        m.means_of_distances([[0.0, 1.0], [2.0, 0.0]])
+
+
 def test_nearest_mean_is_above_every_floor():
     rng = np.random.default_rng(3)
     for _ in range(20):

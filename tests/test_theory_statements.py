@@ -1,15 +1,21 @@
 """Every statement of theory/theorems: discovered, so that none can stand there without being tested."""
 
+import dataclasses
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from theory import theorems
 from theory.__main__ import claims, main
 from theory.claims.statement import Statement, check
+from theory.claims.typeset import statement_latex
 from theory.common.inputs import InputError
 from theory.theorems import statements
 
@@ -85,6 +91,66 @@ def test_a_wrong_statement_is_seen(monkeypatch):
     assert main(["check"]) == 1
 
 
+def test_a_wrong_symbolic_form_is_seen(monkeypatch):
+    """Also one that is wrong by little, and where the numeric form is right."""
+    good = statements()["ours_ratio_above_K"]
+    wrong = dataclasses.replace(good, symbolic=lambda: good.symbolic() * (1 + sp.Rational(1, 10**6)))
+    assert check(wrong, np.random.default_rng(0), 50).verdict("confirmed") == "FORMS DIFFER"
+    assert check(good, np.random.default_rng(0), 50).verdict("confirmed") == "holds"
+    monkeypatch.setattr("theory.__main__.statements", lambda: {"wrong": wrong})
+    monkeypatch.setattr("theory.theorems.statements", lambda: {"wrong": wrong})
+    assert main(["check"]) == 1
+
+
+@pytest.mark.parametrize("text", ["x = 1", "STATEMENT = 'Hello'"])
+def test_a_file_without_a_statement_is_refused_in_one_sentence(text, tmp_path, monkeypatch, refuses):
+    (tmp_path / "nobody2030_says_nothing.py").write_text(text)
+    monkeypatch.setattr("theory.theorems.__path__", [*theorems.__path__, str(tmp_path)])
+    statements.cache_clear()
+    try:
+        refuses(main, "claims", says=["nobody2030_says_nothing.py", "STATEMENT"])
+    finally:
+        statements.cache_clear()
+
+
+def latex_document():
+    """Return every statement as one LaTeX document."""
+    body = "\n\n".join(statement_latex(s) for s in statements().values())
+    return (
+        f"\\documentclass{{article}}\\usepackage{{amsmath}}\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    )
+
+
+def loose(latex):
+    """Return the characters of a document's text that are commands of LaTeX, outside math and comments."""
+    text = re.sub(r"(?m)^%.*$", "", latex)
+    text = re.sub(r"(?s)\\\[.*?\\\]", "", text)
+    return re.findall(r"(?<!\\)[_^#$%&~]", text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_latex_of_a_statement_is_balanced_and_its_text_has_no_commands(name):
+    latex = statement_latex(statements()[name])
+    assert loose(latex) == [] and latex.count("{") - latex.count("\\{") == latex.count("}") - latex.count(
+        "\\}"
+    )
+    assert latex.count("\\left") - latex.count("\\leftarrow") == latex.count("\\right") - latex.count(
+        "\\rightarrow"
+    )
+
+
+def test_commands_in_text_are_seen():
+    assert loose("% a_b\nR_+ of x^2 \\_ \\[ a_b \\]") == ["_", "^"]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_all_latex_compiles(tmp_path):
+    (tmp_path / "all.tex").write_text(latex_document())
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:]
+
+
 def test_command_lines(invoke, refuses):
     code, out, _ = invoke(main, "check", "ours_critical_margin", "--settings", 20)
     assert code == 0 and "ours_critical_margin" in out and "holds" in out
@@ -95,4 +161,4 @@ def test_command_lines(invoke, refuses):
 
 
 def test_the_readme_lists_every_claim():
-    assert claims() in (ROOT / "README.md").read_text()
+    assert claims() in (ROOT / "docs" / "claims.md").read_text()

@@ -39,8 +39,8 @@ def test_each_end_of_the_exact_interval_leaves_half_of_the_level(confidence):
 
 
 def test_the_t_interval_has_its_level():
-    """Golden values of Student's t, 0.975 quantiles of 1, 2 and 9 degrees of freedom."""
-    for n, quantile in ((2, 12.706204736), (3, 4.302652730), (10, 2.262157163)):
+    """Golden values of Student's t, 0.975 quantiles of 2, 3 and 9 degrees of freedom."""
+    for n, quantile in ((3, 4.302652730), (4, 3.182446305), (10, 2.262157163)):
         values = np.arange(n) * 0.01
         mean, low, high = mean_interval(values)
         half = quantile * values.std(ddof=1) / n**0.5

@@ -3,6 +3,8 @@
 Two Gaussian classes and linear classifiers
     `GaussianMixture`, `Problem`; `optimal_classifier`, `fair_classifier`, `fairness_price`; the errors of a
     `GaussianClassifier` are exact: ``.errors(eps)``.
+What no classifier can beat, many classes, few samples
+    `two_class_floor`, `worst_class_floor`, `average_floor`; `nearest_mean_errors`; `sample_curve`.
 Theorems, each with a check that can fail
     `statements`, `check_statement`.
 What was measured
@@ -46,6 +48,11 @@ if TYPE_CHECKING:
     from theory.results.study import read_studies as read_studies
     from theory.theorems import check_statement as check_statement
     from theory.theorems import statements as statements
+    from theory.variants.floors import average_floor as average_floor
+    from theory.variants.floors import two_class_floor as two_class_floor
+    from theory.variants.floors import worst_class_floor as worst_class_floor
+    from theory.variants.many_classes import nearest_mean_errors as nearest_mean_errors
+    from theory.variants.sample_curve import sample_curve as sample_curve
 
 HOMES = {
     "ClassErrors": "results.counts",
@@ -57,18 +64,23 @@ HOMES = {
     "Record": "results.records",
     "RobustMargins": "networks.class_offsets",
     "RunFiles": "results.runs",
+    "average_floor": "variants.floors",
     "check_statement": "theorems",
     "choose_offsets": "networks.class_offsets",
     "fair_classifier": "gaussian.problem",
     "fairness_price": "gaussian.problem",
     "findings": "results.findings",
+    "nearest_mean_errors": "variants.many_classes",
     "offsets_within": "networks.class_offsets",
     "optimal_classifier": "gaussian.problem",
     "predict_errors": "networks.margin_model",
     "read_records": "results.records",
     "read_runs": "results.runs",
     "read_studies": "results.study",
+    "sample_curve": "variants.sample_curve",
     "statements": "theorems",
+    "two_class_floor": "variants.floors",
+    "worst_class_floor": "variants.floors",
 }
 
 find_in_rooms("theory")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deep.margins.fitted_link import Link
+from deep.margins.fitted_margin_model import FittedMarginModel
 from theory.common.inputs import InputError, parse_object, read_lines
 from theory.networks.changes import PredictedChange, bias_shift, error_change, judged
 from theory.results.flags import Evaluation
@@ -20,7 +20,7 @@ WEIGHTS = ("weights", "weights_nat", "weights_bndy")
 Floats = npt.NDArray[np.float64]
 
 
-def directions(links: Sequence[Link], fit: Link) -> dict[str, list[PredictedChange]]:
+def directions(fits: Sequence[FittedMarginModel], fit: FittedMarginModel) -> dict[str, list[PredictedChange]]:
     """Return against what a run is compared among others, and each class's change.
 
     Raises:
@@ -29,7 +29,7 @@ def directions(links: Sequence[Link], fit: Link) -> dict[str, list[PredictedChan
     settings, changes = fit.run.settings, dict[str, list[PredictedChange]]()
     if settings.method == "natural":
         return changes
-    base = _first(links, fit, method="natural")
+    base = _first(fits, fit, method="natural")
     if base is not None:
         shift = [bias_shift(m, 0.0, _radius(fit)) for m in (base.prediction.model, *base.prediction.models)]
         changes[base.label] = _changes(base, fit, shift, ["natural_error"])
@@ -37,7 +37,7 @@ def directions(links: Sequence[Link], fit: Link) -> dict[str, list[PredictedChan
     if state is None:
         return changes
     beta = {"beta": method.beta} if method.base_name == "trades" else {}
-    plain = _first(links, fit, method=str(method.base_name), **beta)
+    plain = _first(fits, fit, method=str(method.base_name), **beta)
     if plain is not None:
         models = (plain.prediction.model, *plain.prediction.models)
         radii, before = state[1] * _radius(fit), _radius(plain)
@@ -46,10 +46,12 @@ def directions(links: Sequence[Link], fit: Link) -> dict[str, list[PredictedChan
     return changes
 
 
-def _first(links: Sequence[Link], fit: Link, method: str, **params: Any) -> Link | None:
+def _first(
+    fits: Sequence[FittedMarginModel], fit: FittedMarginModel, method: str, **params: Any
+) -> FittedMarginModel | None:
     """Return the first run of a method with these hyper-parameters and the split of another run."""
     split = fit.run.data.to_json()
-    for other in links:
+    for other in fits:
         settings = other.run.settings
         if settings.method != method or other.run.data.to_json() != split:
             continue
@@ -58,7 +60,7 @@ def _first(links: Sequence[Link], fit: Link, method: str, **params: Any) -> Link
     return None
 
 
-def _radius(fit: Link) -> float:
+def _radius(fit: FittedMarginModel) -> float:
     """Return the training radius in units of the radius of the attack."""
     settings = fit.run.settings
     same = settings.train_eps is None or settings.attack.eps == 0
@@ -66,7 +68,7 @@ def _radius(fit: Link) -> float:
 
 
 def _changes(
-    base: Link, fit: Link, shifts: Sequence[Floats], quantities: Sequence[str]
+    base: FittedMarginModel, fit: FittedMarginModel, shifts: Sequence[Floats], quantities: Sequence[str]
 ) -> list[PredictedChange]:
     """Return the change of each class from one run to another; the first shift is of the fitted model."""
     models = (base.prediction.model, *base.prediction.models)
@@ -83,13 +85,13 @@ def _changes(
     return out
 
 
-def _same(base: Link, fit: Link) -> tuple[Evaluation, Evaluation]:
+def _same(base: FittedMarginModel, fit: FittedMarginModel) -> tuple[Evaluation, Evaluation]:
     if not np.array_equal(base.evaluation.index, fit.evaluation.index):
         raise InputError(f"{base.folder} and {fit.folder} were not compared on the same samples")
     return base.evaluation, fit.evaluation
 
 
-def _state(fit: Link) -> tuple[Floats, Floats] | None:
+def _state(fit: FittedMarginModel) -> tuple[Floats, Floats] | None:
     """Return the last weights and radii (in units of eps) of each class, if the method has any.
 
     The names are those of `deep.methods.base.Method.state`. Where natural and boundary part have weights of

@@ -1,4 +1,4 @@
-"""What remedies share that are built on PGD adversarial training or on TRADES: the base loss is a setting."""
+"""What methods share that are built on PGD adversarial training or on TRADES: the base loss is a setting."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -10,18 +10,18 @@ from deep.methods.base import Method
 from deep.methods.trades import TRADES, divergence, smoothed
 from theory.common.inputs import InputError, check_real
 
-__all__ = ["Based", "Terms", "hot_epochs"]
+__all__ = ["Based", "Terms", "warm_up_epochs"]
 
 
-def hot_epochs(share: float, epochs: int) -> int:
-    """Return how many of a run's epochs train the hot start that a method begins from; at least one is left.
+def warm_up_epochs(share: float, epochs: int) -> int:
+    """Return how many of a run's epochs train the warm-up that a method begins from; at least one is left.
 
     Raises:
-        InputError: a hot start was asked for and there is no epoch for it.
+        InputError: a warm-up was asked for and there is no epoch for it.
     """
     warm_up = min(round(share * epochs), epochs - 1)
     if share > 0 and warm_up == 0:
-        raise InputError(f"--epochs must leave one for the hot start, got {epochs}; or give --hot-share 0")
+        raise InputError(f"--epochs must leave one for the warm-up, got {epochs}; or give --hot-share 0")
     return warm_up
 
 

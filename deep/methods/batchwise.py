@@ -1,4 +1,4 @@
-"""What remedies share that look at the classes of every batch: the means of the classes, and their weights.
+"""What methods share that look at the classes of every batch: the means of the classes, and their weights.
 
 A batch is that of all processes that train together: means and weights are those of one process with the
 whole batch, and so are gradients, once they are averaged. What is not: as in any method, batch norm
@@ -17,7 +17,7 @@ __all__ = ["Batchwise"]
 
 
 class Batchwise(Based):
-    """A remedy whose weights are made from each batch, of the classes that are in it."""
+    """A method whose weights are made from each batch, of the classes that are in it."""
 
     def __init__(self, params: Any, context: Context) -> None:
         """Start with no batch seen."""

@@ -16,7 +16,7 @@ classes. What is not as there:
 - the loss of TRADES is multiplied by 1 + beta, so that a class with lam2 + a_c = 1 has CE + beta KL as in
   TRADES. There it is not (``--literal``): beside one learning rate and weight decay for all methods its
   gradient is 1 + beta times smaller than that of TRADES;
-- the start, epoch 10 of 200 there, is a share of the epochs (``--begin-share``), and until then b_c is
+- the warm-up, 10 of 200 epochs there, is a share of the epochs (``--begin-share``), and until then b_c is
   beta / (1 + beta) and the radius eps;
 - the gate of FAWA looks at the run's validation attack on its validation split; there at PGD-10 on the first
   100 images of each class. What is kept is chosen on validation too, there on the test set;

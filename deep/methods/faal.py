@@ -15,7 +15,7 @@ Deviations from the official code (TrustAI/FAAL):
   and the largest weight goes to what is not there. ``--literal`` does that;
 - a conic solver finds the weights there, for every batch anew;
 - there a robust network is fine-tuned for two epochs at learning rates .01 and .001. Here its base trains the
-  hot start in the same run, as that of FRL, so that a run costs what its rivals cost; --init RUN
+  warm-up in the same run, as that of FRL, so that a run costs what its rivals cost; --init RUN
   --hot-share 0 --epochs 2 --lr 0.01 is closest to what they do;
 - there the checkpoint is chosen on test images.
 """
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deep.methods.base import Context, Epoch
-from deep.methods.based import Based, hot_epochs
+from deep.methods.based import Based, warm_up_epochs
 from deep.methods.batchwise import Batchwise
 from theory.common.inputs import InputError, check_real
 
@@ -85,7 +85,7 @@ class FAAL(Batchwise):
 
         radius: float = field(default=0.5, metadata={"help": "largest KL(uniform || weights)"})
         hot_share: float = field(
-            default=0.5, metadata={"help": "share of the epochs that train the hot start, the base"}
+            default=0.5, metadata={"help": "share of the epochs that train the warm-up, the base"}
         )
         literal: bool = field(
             default=False, metadata={"help": "multiply margins by class counts, as in the authors' code"}
@@ -104,15 +104,15 @@ class FAAL(Batchwise):
         self.hot_epochs, self.hot = 0, False
 
     def setup(self, model: nn.Module, epochs: int) -> None:
-        """Fix the length of the hot start.
+        """Fix the length of the warm-up.
 
         Raises:
             InputError: see `deep.methods.based.hot_epochs`.
         """
-        self.hot_epochs = hot_epochs(self.params.hot_share, epochs)
+        self.hot_epochs = warm_up_epochs(self.params.hot_share, epochs)
 
     def on_epoch_start(self, epoch: Epoch) -> None:
-        """Begin to weigh the classes after the hot start."""
+        """Begin to weigh the classes after the warm-up."""
         super().on_epoch_start(epoch)
         self.hot = epoch.index < self.hot_epochs
 

@@ -2,7 +2,7 @@
 
 min R_nat + R_bndy  such that for each class i  R_nat(i) - R_nat <= tau_nat,  R_bndy(i) - R_bndy <= tau_bndy.
 
-From a robust hot start, each epoch measures both errors of every class on a validation split, ascends the
+From a robust warm-up, each epoch measures both errors of every class on a validation split, ascends the
 multipliers phi of violated constraints, and trains with what they say:
 
 - reweight: both errors by weights, w_i = 1/C + phi_i - sum_j phi_j / C, the coefficient of class i
@@ -23,16 +23,16 @@ for remargin, whose script was deleted later. What is as there, and what is not:
   The remargin script divides both losses by the sum of both weights, half that scale.
 - D7  a log margin stays between the logs of its clip, 0.98 and ``max_margin``; there it winds up beyond.
 - D8  as there, the margin follows R_bndy(i) - R_bndy - tau; with the paper's R_bndy(i) - tau all radii grow.
-- D9  the hot start and the rest share one schedule of epochs and learning rates, so that a run costs what its
-  rivals cost; there the learning rate is 0.001 for all of 40 epochs after a hot start of unknown cost,
+- D9  the warm-up and the rest share one schedule of epochs and learning rates, so that a run costs what its
+  rivals cost; there the learning rate is 0.001 for all of 40 epochs after a warm-up of unknown cost,
   and the natural dual rate is halved every 40 epochs.
 - D11 every random number comes from the seed; there the seed is parsed and not used.
 - D12 a sample that is wrong without an attack counts as wrong under it, so the boundary error is exact.
 - D14 each sample's step is its own radius / 4; there "both" takes the largest of the
   batch, the other variants a fixed 2/255.
-- D15 the hot start is trained here, by TRADES with the same beta on the training split alone
+- D15 the warm-up is trained here, by TRADES with the same beta on the training split alone
   (or is another run, by --init RUN --hot-share 0), and
-  the validation split is drawn by seed; there both are files, and what the hot start has seen is
+  the validation split is drawn by seed; there both are files, and what the warm-up has seen is
   not known.
 - D16 batch norm sees the clean batch once a step; there twice.
 """
@@ -45,7 +45,7 @@ import torch
 from torch import Tensor, nn
 
 from deep.methods.base import Context, Epoch
-from deep.methods.based import hot_epochs
+from deep.methods.based import warm_up_epochs
 from deep.methods.trades import TRADES, surrogates
 from theory.common.inputs import InputError, check_real
 from theory.results.counts import ClassErrors
@@ -90,9 +90,7 @@ class FRL(TRADES):
         cap: float | None = field(default=None, metadata={"help": "largest sum of multipliers"})
         max_margin: float | None = field(default=None, metadata={"help": "largest radius, in units of eps"})
         beta: float | None = field(default=None, metadata={"help": "weight of the KL term"})
-        hot_share: float = field(
-            default=0.5, metadata={"help": "share of the epochs that train the hot start"}
-        )
+        hot_share: float = field(default=0.5, metadata={"help": "share of the epochs that train the warm-up"})
 
         def __post_init__(self) -> None:
             """Take what is None from the variant, and refuse what makes no sense."""
@@ -118,15 +116,15 @@ class FRL(TRADES):
         self.hot_epochs = 0
 
     def setup(self, model: nn.Module, epochs: int) -> None:
-        """Fix the length of the hot start; at least one epoch comes after it.
+        """Fix the length of the warm-up; at least one epoch comes after it.
 
         Raises:
-            InputError: a hot start was asked for and there is no epoch for it.
+            InputError: a warm-up was asked for and there is no epoch for it.
         """
-        self.hot_epochs = hot_epochs(self.params.hot_share, epochs)
+        self.hot_epochs = warm_up_epochs(self.params.hot_share, epochs)
 
     def on_epoch_start(self, epoch: Epoch) -> None:
-        """Move the multipliers, except in the hot start: with all of them at 0 this is TRADES."""
+        """Move the multipliers, except in the warm-up: with all of them at 0 this is TRADES."""
         if epoch.index >= self.hot_epochs:
             self.ascend(epoch.errors())
 

@@ -6,7 +6,7 @@ constraint a class instead of two,
 
 min R_rob such that for each class i  R_rob(i) - R_rob <= tau.
 
-From a robust hot start, each epoch measures the robust error of every class on the validation split and
+From a robust warm-up, each epoch measures the robust error of every class on the validation split and
 ascends the multipliers, phi_i += rate (R_rob(i) - R_rob - tau), clamped at 0 and scaled down to a sum of at
 most ``cap``. The whole loss of a sample, that of the base, is weighted by C w_y with
 w_i = 1/C + phi_i - sum_j phi_j / C. So with the same beta it differs from FRL's reweight by the split alone.
@@ -51,9 +51,7 @@ class Reweight(Based):
         tau: float = field(default=0.05, metadata={"help": "allowed excess of a robust error"})
         rate: float = field(default=0.1, metadata={"help": "dual rate"})
         cap: float = field(default=0.5, metadata={"help": "largest sum of multipliers"})
-        hot_share: float = field(
-            default=0.5, metadata={"help": "share of the epochs that train the hot start"}
-        )
+        hot_share: float = field(default=0.5, metadata={"help": "share of the epochs that train the warm-up"})
 
         def __post_init__(self) -> None:
             """Refuse what makes no sense."""
@@ -72,19 +70,17 @@ class Reweight(Based):
         self.hot_epochs = 0
 
     def setup(self, model: nn.Module, epochs: int) -> None:
-        """Fix the length of the hot start; at least one epoch comes after it.
+        """Fix the length of the warm-up; at least one epoch comes after it.
 
         Raises:
-            InputError: a hot start was asked for and there is no epoch for it.
+            InputError: a warm-up was asked for and there is no epoch for it.
         """
         self.hot_epochs = min(round(self.params.hot_share * epochs), epochs - 1)
         if self.params.hot_share > 0 and self.hot_epochs == 0:
-            raise InputError(
-                f"--epochs must leave one for the hot start, got {epochs}; or give --hot-share 0"
-            )
+            raise InputError(f"--epochs must leave one for the warm-up, got {epochs}; or give --hot-share 0")
 
     def on_epoch_start(self, epoch: Epoch) -> None:
-        """Move the multipliers, except in the hot start."""
+        """Move the multipliers, except in the warm-up."""
         if epoch.index >= self.hot_epochs:
             self.ascend(epoch.errors())
 

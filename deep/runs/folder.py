@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from theory.common.inputs import InputError, parse_object, read_text, usual_radius
-from theory.common.owner import claim_folder
+from theory.common.owner import reserve_folder
 from theory.results.records import setting_id
 from theory.results.run_files import (
     BEST,
@@ -85,7 +85,7 @@ def claim(run: Path, run_id: str) -> Iterator[None]:
     Raises:
         InputError: the folder cannot be written, another process works there, or it belongs to another run.
     """
-    with claim_folder(run, run_id, FILES):
+    with reserve_folder(run, run_id, FILES):
         if is_finished(run, run_id):
             raise InputError(f"{run} was finished by another process just now; there is nothing left to do")
         yield

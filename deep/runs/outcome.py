@@ -26,7 +26,7 @@ __all__ = ["FinalEvaluation", "measure", "report", "save", "write_results"]
 
 
 class FinalEvaluation(NamedTuple):
-    """What is reported of a run: which test samples withstand its attacks, and of which epoch."""
+    """What is reported of a run: which test samples are robust to its attacks, and of which epoch."""
 
     flags: Evaluation
     epoch: int

@@ -138,7 +138,7 @@ def controls_table(margins: RobustMargins, clean: RobustMargins, offsets: Array,
     permuted = [margins.accuracies(rng.permutation(offsets)) for _ in range(PERMUTATIONS)]
     rows = {
         "without offsets": margins.accuracies(zeros),
-        "offsets, cross-fitted": cross_fitted(margins, lambda part: bagged_offsets(part, t)),
+        "offsets, cross-fitted": margins.shares(cross_fitted(margins, lambda part: bagged_offsets(part, t))),
         "control: permuted over classes": np.mean(permuted, axis=0),
         "control: chosen on clean margins": margins.accuracies(bagged_offsets(clean, t)),
         "control: chosen with labels shuffled": margins.accuracies(bagged_offsets(shuffled, t)),

@@ -139,7 +139,7 @@ class Trainer:
         self.method.on_epoch_start(self._seen())
         started = time.perf_counter()
         self._errors = None
-        loss, attacked, passes = self._steps(tick)
+        loss, attacked, forward_passes = self._steps(tick)
         if not math.isfinite(loss):
             raise health.diverged(f"the loss is {loss} in", self.epoch, self.recipe.lr)
         seconds = time.perf_counter() - started
@@ -155,7 +155,7 @@ class Trainer:
         if self.epoch % self.recipe.val_every == 0 or self.epoch == self.recipe.epochs:
             line = self._validate(line | health.commonest(answers), attacked)
         rate = self.steps * self.recipe.batch_size / seconds
-        line |= {"passes": passes, "images_per_second": round(rate, 1)}
+        line |= {"passes": forward_passes, "images_per_second": round(rate, 1)}
         line["seconds"] = round(time.perf_counter() - started, 3)
         self.history.append(line | self.method.state())
         return self.history[-1]
@@ -217,8 +217,8 @@ class Trainer:
             tick(part)
         if self.free:
             self.free.gather()
-        passes = passed * self.world.size * (self.recipe.replays or 1) / self.recipe.batch_size
-        return float(self.world.total(total)) / (self.steps * self.world.size), attacked, passes
+        forward_passes = passed * self.world.size * (self.recipe.replays or 1) / self.recipe.batch_size
+        return float(self.world.total(total)) / (self.steps * self.world.size), attacked, forward_passes
 
     def _set_radius(self, part: float) -> None:
         """Set the radius of the training attack at a part of the epoch."""

@@ -43,7 +43,7 @@ class Recipe:
     """SGD with momentum 0.9, and what goes with it.
 
     Args:
-        epochs: epochs in all, those of a hot start included.
+        epochs: epochs in all, those of a warm-up included.
         lr: largest learning rate.
         batch_size: images a step, over all processes; a last incomplete batch is left out.
         weight_decay: L2 penalty.

@@ -1,7 +1,7 @@
 """Errors of every class under each training method (after Xu et al., 2021, figure 1).
 
-Methods that do not look at classes are bars side by side; each remedy has a row of its own, over the bars of
-the method that it is compared with.
+Methods that do not look at classes are bars side by side; each mitigation has a row of its own, over the bars
+of the method that it is compared with.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ class Bars:
         whiskers: what the intervals are.
         classes: names, then "average" and "worst"; length C + 2.
         heights: for each quantity and method the mean over seeds and its interval, shape (C + 2, 3).
-        base_of: the method that each remedy is compared with, in a row for each; all are side by side
+        base_of: the method that each mitigation is compared with, in a row for each; all are side by side
             where there is none.
     """
 
@@ -47,16 +47,16 @@ class Bars:
 
 
 def compute(archive: Archive) -> list[Bars]:
-    """Return the bars of each protocol: base methods together, then the remedies."""
+    """Return the bars of each protocol: base methods together, then the mitigations."""
     out = []
     for trained in archive.trained:
         base_of = trained.base_of
         if trained.bases:
             out.append(_bars(trained, trained.key, trained.bases, {}))
         if base_of:
-            out.append(_bars(trained, f"{trained.key}_remedies", (*base_of.values(), *base_of), base_of))
-        elif trained.remedies:
-            out.append(_bars(trained, f"{trained.key}_remedies", trained.remedies, {}))
+            out.append(_bars(trained, f"{trained.key}_mitigations", (*base_of.values(), *base_of), base_of))
+        elif trained.mitigations:
+            out.append(_bars(trained, f"{trained.key}_mitigations", trained.mitigations, {}))
     return out
 
 
@@ -71,7 +71,7 @@ def caption(data: Bars) -> str:
     """Return what is seen."""
     what = "Natural and robust error of every class"
     if data.base_of:
-        what += ": each remedy (points) over its base (bars)"
+        what += ": each mitigation (points) over its base (bars)"
     return f"{what}. {data.title}. The worst class is taken within each seed. {data.whiskers}."
 
 
@@ -112,7 +112,7 @@ def _in_rows(data: Bars) -> Figure:
             ax.bar(where, base[:, 0], 0.8, color="0.82", label="its base")
             _whiskers(ax, where - 0.22, base, color="0.55")
             style = {"color": "C0", "marker": "o", "markersize": 4, "linestyle": "none"}
-            ax.plot(where + 0.12, values[:, 0], **style, label="the remedy")
+            ax.plot(where + 0.12, values[:, 0], **style, label="the mitigation")
             _whiskers(ax, where + 0.12, values, color="C0")
             ax.set_ylim(0, _top(data.heights[quantity].values()))
             _divide(ax, where)

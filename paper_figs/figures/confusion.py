@@ -1,4 +1,4 @@
-"""Which classes an attack turns into which, before and after a remedy (after Lee et al., 2024: DAFA)."""
+"""Which classes an attack turns into which, before and after a mitigation (after Lee et al., 2024: DAFA)."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -48,14 +48,14 @@ class Maps:
 
 
 def compute(archive: Archive) -> list[Maps]:
-    """Return the maps of each protocol and remedy whose runs have been linked to theory."""
+    """Return the maps of each protocol and mitigation whose margins have been measured."""
     out = []
     for trained in archive.trained:
-        linked, methods = trained.linked(), trained.comparison.methods
-        pairs = [(base, m) for m, base in trained.base_of.items() if linked[m] and linked[base]]
+        with_margins, methods = trained.with_margins(), trained.comparison.methods
+        pairs = [(base, m) for m, base in trained.base_of.items() if with_margins[m] and with_margins[base]]
         chosen = [(base, m) for base, m in pairs if (methods[m].name, methods[m]["variant"]) in SHOWN]
         chosen = chosen or pairs[:1]
-        out += [_maps(trained, names, (linked[names[0]], linked[names[1]])) for names in chosen]
+        out += [_maps(trained, names, (with_margins[names[0]], with_margins[names[1]])) for names in chosen]
     return out
 
 
@@ -63,7 +63,7 @@ def _maps(
     trained: TrainedNetworks, names: tuple[str, str], runs: tuple[Sequence[RunFiles], Sequence[RunFiles]]
 ) -> Maps:
     classes = trained.comparison.classes
-    counts = [[run.link.confused("attacked") for run in members if run.link] for members in runs]
+    counts = [[run.margins.confused("attacked") for run in members if run.margins] for members in runs]
     shares = [
         100 * np.mean([c / c.sum(axis=1, keepdims=True) for c in members], axis=0) for members in counts
     ]
@@ -92,14 +92,14 @@ def draw(data: Maps) -> Figure:
     off = ~np.eye(len(data.classes), dtype=bool)
     change = data.shares[1] - data.shares[0]
     top = max(float(data.shares[:, off].max()), 1.0)
-    reach = max(float(np.abs(change).max()), 1.0)
+    largest = max(float(np.abs(change).max()), 1.0)
     for ax, name, shares in zip(axes, data.names, data.shares, strict=False):
         image = _map(ax, np.where(off, shares, np.nan), data.classes, cmap="Blues", vmin=0, vmax=top)
         _numbers(ax, shares, "{:.0f}", dark=shares > 0.55 * top)
         ax.set_title(name)
     figure.colorbar(image, ax=axes[:2], label="taken for another class (%)", shrink=0.8, location="bottom")
-    image = _map(axes[2], change, data.classes, cmap="PuOr_r", vmin=-reach, vmax=reach)
-    _numbers(axes[2], change, "{:+.0f}", dark=np.abs(change) > 0.65 * reach)
+    image = _map(axes[2], change, data.classes, cmap="PuOr_r", vmin=-largest, vmax=largest)
+    _numbers(axes[2], change, "{:+.0f}", dark=np.abs(change) > 0.65 * largest)
     axes[2].set_title("change")
     figure.colorbar(image, ax=axes[2], label="percentage points", shrink=0.8, location="bottom")
     axes[0].set_ylabel("true class")

@@ -26,7 +26,7 @@ ROWS = {
 }
 NEUTRAL = {"phi_nat": 0.0, "phi_bndy": 0.0, "radii": 1.0}
 SHOWN = 6
-"""So many classes are told apart; the rest is grey."""
+"""So many classes have a colour; the rest is grey."""
 Array = npt.NDArray[np.float64]
 
 
@@ -51,13 +51,13 @@ class Curves:
     @property
     def moved(self) -> list[int]:
         """Return the classes whose curves move most, at most `SHOWN`, in their own order."""
-        reach = np.zeros(len(self.classes))
+        distance = np.zeros(len(self.classes))
         for row, neutral in NEUTRAL.items():
             away = [np.abs(c[row] - neutral).mean(axis=0).max(axis=0) for c in self.curves.values()]
             scale = max(float(np.max(away)), 1e-12)
-            reach = np.maximum(reach, np.max(away, axis=0) / scale)
-        most = np.argsort(-reach, kind="stable")[:SHOWN]
-        return sorted(int(i) for i in most if reach[i] > 0.1)
+            distance = np.maximum(distance, np.max(away, axis=0) / scale)
+        most = np.argsort(-distance, kind="stable")[:SHOWN]
+        return sorted(int(i) for i in most if distance[i] > 0.1)
 
 
 def compute(archive: Archive) -> list[Curves]:

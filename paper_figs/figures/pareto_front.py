@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 
 from paper_figs.archive import Archive
 from paper_figs.marks import MARKERS, points
-from paper_figs.simulated import REMEDIES, Trained, average, sizes, trained, worst
+from paper_figs.simulated import MITIGATIONS, Trained, average, sizes, trained, worst
 from theory.gaussian.constrained import ParetoFront, pareto_front
 from theory.gaussian.fairness import bias_z_scores
 from theory.gaussian.mixture import GaussianMixture
@@ -45,7 +45,7 @@ class Front:
         front: from the smallest average to equal errors.
         beyond: average and worst error of the biases beyond equal errors, as far as points lie there, shape
             (q, 2).
-        points: counted, for each of `REMEDIES`, (value, low, high) of the average and the worst error, shape
+        points: counted, for each of `MITIGATIONS`, (value, low, high) of average and worst error, shape
             (p, 2, 3), without constant classifiers.
     """
 
@@ -68,7 +68,7 @@ class Data:
 def compute(archive: Archive) -> list[Data]:
     """Return the fronts at the mixtures and radii of the simulation, or at fixed ones where there is none."""
     groups: dict[tuple[int, float, float], dict[tuple[float, float], list[Trained]]] = {}
-    for run in trained(archive.records, REMEDIES):
+    for run in trained(archive.records, MITIGATIONS):
         m = run.mixture
         groups.setdefault((m.dim, m.eta, m.sigma), {}).setdefault((run.eps, m.K), []).append(run)
     if not groups:
@@ -96,7 +96,7 @@ def _front(mixture: GaussianMixture, eps: float, runs: Sequence[Trained]) -> Fro
                 if run.setting["rule"] == rule
             ]
         ).reshape(-1, 2, 3)
-        for rule in REMEDIES
+        for rule in MITIGATIONS
     }
     margin = mixture.dim**0.5 * (mixture.eta - eps)
     front = pareto_front(margin, mixture.sigma, mixture.K, 201)
@@ -144,7 +144,7 @@ def draw(data: Data) -> Figure:
     if data.sizes:
         handles += [
             Line2D([], [], color="0.3", ls="", marker=marker, mfc="white", label=f"{name}, simulated")
-            for name, marker in zip(REMEDIES.values(), MARKERS, strict=False)
+            for name, marker in zip(MITIGATIONS.values(), MARKERS, strict=False)
         ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
@@ -157,6 +157,6 @@ def _front_on(ax: Axes, front: Front, color: str) -> None:
     ax.plot(x, y, color=color, ls=":", lw=1.4)
     ax.plot(x, reached, color=color, lw=2.4)
     ax.annotate(f"K = {front.K:g}", (x[0], y[0]), (0, 7), textcoords="offset points", ha="center", fontsize=8)
-    for rule, marker in zip(REMEDIES, MARKERS, strict=False):
+    for rule, marker in zip(MITIGATIONS, MARKERS, strict=False):
         measured = front.points[rule]
         points(ax, measured[:, 0], measured[:, 1], color=color, marker=marker, mfc="white")

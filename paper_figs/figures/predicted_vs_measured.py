@@ -50,15 +50,15 @@ class Scatter:
 
 
 def compute(archive: Archive) -> list[Scatter]:
-    """Return the points of each protocol whose runs have been linked to theory, some methods at a time."""
+    """Return the points of each protocol whose margins have been measured, some methods at a time."""
     out = []
     for trained in archive.trained:
-        ordered = (*trained.bases, *trained.remedies)
-        linked = trained.linked()
-        labels = [m for m in ordered if linked[m]]
+        ordered = (*trained.bases, *trained.mitigations)
+        with_margins = trained.with_margins()
+        labels = [m for m in ordered if with_margins[m]]
         for start in range(0, len(labels), COLUMNS):
             key = trained.key if start == 0 else f"{trained.key}_{start // COLUMNS + 1}"
-            out.append(_scatter(key, trained, {m: linked[m] for m in labels[start : start + COLUMNS]}))
+            out.append(_scatter(key, trained, {m: with_margins[m] for m in labels[start : start + COLUMNS]}))
     return out
 
 
@@ -66,13 +66,13 @@ def _scatter(key: str, trained: TrainedNetworks, runs: Mapping[str, Sequence[Run
     classes = trained.comparison.classes
     points, fails, ranks = {}, {}, {}
     for label, members in runs.items():
-        links = [run.link for run in members if run.link is not None]
+        reports = [run.margins for run in members if run.margins is not None]
         for quantity in QUANTITIES:
             cell = label, quantity
-            points[cell] = 100 * _points([link.errors(quantity) for link in links])
-            failures = [[c in link.failures[quantity] for c in range(len(classes))] for link in links]
+            points[cell] = 100 * _points([report.errors(quantity) for report in reports])
+            failures = [[c in report.failures[quantity] for c in range(len(classes))] for report in reports]
             fails[cell] = np.mean(failures, axis=0) >= 0.5
-            values = [link.agreement("rank_correlation", quantity).get("value") for link in links]
+            values = [report.agreement("rank_correlation", quantity).get("value") for report in reports]
             ranks[cell] = tuple(float(v) for v in values if v is not None)
     title = f"{trained.comparison.protocol['dataset']}; {trained.comparison.protocol['attack']}"
     return Scatter(key, title, classes, {m: len(r) for m, r in runs.items()}, points, fails, ranks)
@@ -127,8 +127,8 @@ def _panel(ax: Axes, points: Array, fails: npt.NDArray[np.bool_], classes: Seque
     """Draw the classes of one method: predicted to the right, measured upwards."""
     (x, y), (right, up) = points[..., 0], (np.abs(p[:, 1:] - p[:, :1]).T for p in points)
     low, high = float(points[..., 0].min()), float(points[..., 0].max())
-    room = max(0.08 * (high - low), 1.0)
-    ends = low - room, high + room
+    margin = max(0.08 * (high - low), 1.0)
+    ends = low - margin, high + margin
     ax.errorbar(x, y, up, right, fmt="none", elinewidth=0.6, capsize=0, ecolor="0.6")
     for chosen, marker, color, side in ((~fails, "o", "C0", "within"), (fails, "^", "C5", "beyond")):
         style = {"marker": marker, "color": color, "markersize": 4.5, "linestyle": "none"}

@@ -12,7 +12,7 @@ from scipy.special import log_ndtr
 
 from paper_figs.archive import Archive
 from paper_figs.marks import LINES, MARKERS, points
-from paper_figs.simulated import BOTH, REMEDIES, Trained, average, between, sizes, trained
+from paper_figs.simulated import BOTH, MITIGATIONS, Trained, average, between, sizes, trained
 from theory.gaussian.fairness import fair_error, price_of_fairness
 from theory.gaussian.optimal import optimal_z_scores
 
@@ -67,7 +67,7 @@ def limit(K: float) -> float:
 
 def compute(archive: Archive) -> list[Data]:
     """Return the curves at the margins and ratios of the simulation, or at fixed ones where there is none."""
-    runs = trained(archive.records, REMEDIES)
+    runs = trained(archive.records, MITIGATIONS)
     pairs = _pairs(runs)
     counted = np.array([_point(fair, best) for fair, best in pairs]).reshape(-1, 8)
     margins = sorted({*np.round(counted[:, 1], 6).tolist()}) or MARGINS

@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from paper_figs.archive import Archive
 from paper_figs.marks import arms
-from paper_figs.simulated import COUNTED, REMEDIES, Trained, each, sizes, trained
+from paper_figs.simulated import COUNTED, MITIGATIONS, Trained, each, sizes, trained
 from theory.gaussian.fairness import bias_z_scores, reachable_bias
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.optimal import optimal_bias
@@ -86,7 +86,7 @@ def compute(archive: Archive) -> list[Data]:
         InputError: a mixture has K <= 1, where Reweight does not jump.
     """
     groups: dict[tuple[int, float, float], list[Trained]] = {}
-    for run in trained(archive.records, REMEDIES):
+    for run in trained(archive.records, MITIGATIONS):
         groups.setdefault((run.mixture.dim, run.mixture.eta, run.mixture.sigma), []).append(run)
     if not groups:
         return [_data([replace(MIXTURE, K=K) for K in RATIOS], EPS, [])]
@@ -228,7 +228,7 @@ def _handles(simulated: bool) -> list[Line2D]:
     ]
     if simulated:
         handles += [
-            Line2D([], [], **COUNTED_LOOK, marker=marker, label=f"{REMEDIES[rule]}, simulated")
+            Line2D([], [], **COUNTED_LOOK, marker=marker, label=f"{MITIGATIONS[rule]}, simulated")
             for rule, marker in SIMULATED.items()
         ]
     return handles

@@ -53,7 +53,7 @@ def compute(archive: Archive) -> list[Plane]:
             {q: {m: percent(trained.comparison, m, q)[-2:] for m in labels} for q in PANELS},
         )
         for trained in archive.trained
-        for labels in [tuple(m for m in (*trained.bases, *trained.remedies) if m != "natural")]
+        for labels in [tuple(m for m in (*trained.bases, *trained.mitigations) if m != "natural")]
         if len(labels) > 1
     ]
 
@@ -62,7 +62,7 @@ def caption(data: Plane) -> str:
     """Return what is seen."""
     return (
         "Average error against the error of the worst class, taken within each seed; lower and further "
-        "left is better. Filled: methods that do not look at classes; hollow: remedies; on the dashed "
+        "left is better. Filled: methods that do not look at classes; hollow: mitigations; on the dashed "
         "line all classes are equal. Natural training is left out; long intervals leave the frame. "
         f"{data.title}. {data.whiskers}."
     )
@@ -92,8 +92,8 @@ def _frame(ax: Axes, points: npt.NDArray[np.float64]) -> None:
     """Set the limits by the points and what is near of their intervals."""
     for axis, values in (("x", points[:, 0]), ("y", points[:, 1])):
         means = values[:, 0]
-        room = max(0.6 * float(np.ptp(means)), 1.5)
-        low = max(float(means.min()) - room, float(values.min()) - 0.5, 0)
-        high = min(float(means.max()) + room, float(values.max()) + 0.5, 101)
+        margin = max(0.6 * float(np.ptp(means)), 1.5)
+        low = max(float(means.min()) - margin, float(values.min()) - 0.5, 0)
+        high = min(float(means.max()) + margin, float(values.max()) + 0.5, 101)
         ax.set(**{f"{axis}lim": (low, high)})
     ax.axline((0, 0), slope=1, color="0.6", linewidth=0.8, linestyle="--", zorder=1)

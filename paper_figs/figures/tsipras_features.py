@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive
-from paper_figs.leanings import PARTS, TRAININGS, Leanings
+from paper_figs.feature_reliance import PARTS, TRAININGS, FeatureReliance
 from theory.results.counts import exact_interval
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Data", "caption", "compute", "draw"]
@@ -51,10 +51,10 @@ class Data:
 
 def compute(archive: Archive) -> list[Data]:
     """Return the figure of each run."""
-    return [_data(run) for run in archive.leanings]
+    return [_data(run) for run in archive.reliance]
 
 
-def _data(run: Leanings) -> Data:
+def _data(run: FeatureReliance) -> Data:
     varies = run.correlation != 0
     first, second = run.settings["pair"]
     return Data(

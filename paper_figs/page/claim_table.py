@@ -6,11 +6,11 @@ from html import escape
 from pathlib import Path
 
 from theory.common.inputs import InputError, parse_object, read_lines
+from theory.common.verdict_words import VERDICTS, shown
+from theory.results.run_files import VERDICT_LINES
 from theory.theorems import statements
 
 __all__ = ["claim_table", "read_verdicts"]
-
-KINDS = ("agrees", "differs", "cannot tell")
 
 
 def read_verdicts(folders: Iterable[Path]) -> Mapping[str, Counter[str]]:
@@ -25,7 +25,7 @@ def read_verdicts(folders: Iterable[Path]) -> Mapping[str, Counter[str]]:
     tasks: dict[str, str] = {}
     counts: dict[str, Counter[str]] = {}
     for folder in folders:
-        for path in sorted(folder.rglob("verdicts.jsonl")):
+        for path in sorted(folder.rglob(VERDICT_LINES)):
             for study, verdict in _read(path, tasks):
                 counts.setdefault(study, Counter())[verdict] += 1
     return counts
@@ -42,7 +42,9 @@ def _read(path: Path, tasks: dict[str, str]) -> Iterator[tuple[str, str]]:
         verdicts = task.get("verdicts")
         rows = verdicts if isinstance(verdicts, list) else [None]
         for row in rows:
-            good = isinstance(row, dict) and row.get("verdict") in KINDS and isinstance(task.get("task"), str)
+            good = (
+                isinstance(row, dict) and row.get("verdict") in VERDICTS and isinstance(task.get("task"), str)
+            )
             if not good:
                 raise InputError(f"{path}, line {number} is not a verdict of sim.sweep")
             if row.get("claim"):
@@ -66,7 +68,7 @@ def claim_table(verdicts: Mapping[str, Counter[str]], places: Mapping[str, Seque
         cells = {
             "source": escape(s.source),
             "status": f"<span class={s.status}>{s.status}</span>",
-            "simulation": ", ".join(f"{kind} {counts[kind]}" for kind in KINDS if counts[kind]),
+            "simulation": ", ".join(f"{shown(kind)} {counts[kind]}" for kind in VERDICTS if counts[kind]),
             "shown in": ", ".join(
                 f"<a href='#{at}'>{escape(title)}</a>" for at, title in places.get(name, ())
             ),

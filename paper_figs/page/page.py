@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from theory.common.table import Table
+from theory.common.verdict_words import VERDICTS, shown
 from theory.results.records import Record
 
 __all__ = ["Drawn", "Missing", "Section", "commands", "page", "verdict_table"]
@@ -87,15 +88,15 @@ def verdict_table(records: Iterable[Record]) -> Table:
     for record in records:
         if "verdict" in record.extra:
             groups.setdefault(str(record.method), []).append(record)
-    kinds = ("agrees", "differs", "cannot tell")
     rows = []
     for method, members in sorted(groups.items()):
-        counts = [str(sum(r.extra["verdict"] == k for r in members)) for k in kinds]
+        counts = [str(sum(r.extra["verdict"] == k for r in members)) for k in VERDICTS]
         off = max(abs(r.value - r.extra["predicted"]) for r in members)
         seen = [r.extra["detectable"] for r in members]
         sizes = (f"{100 * v:.2f}" for v in (off, np.median(seen), max(seen)))
         rows.append([method, str(len(members)), *counts, *sizes])
-    header = ["training", "comparisons", *kinds, "largest difference", "could have seen: median", "largest"]
+    names = ["largest difference", "minimum detectable: median", "largest"]
+    header = ["training", "comparisons", *map(shown, VERDICTS), *names]
     note = (
         "differences in percentage points of error; each verdict is an exact binomial test whose false-alarm "
         "probability over its whole sweep is 1e-6, with a band for the chance of training"

@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Learnt:
-    """A learnt bias and the law of its distance from theory's, to first order in 1 / n.
+    """A learnt bias and the distribution of its distance from theory's, to first order in 1 / n.
 
     Args:
         bias: b for a unit weight vector; infinite for a constant classifier.
@@ -67,7 +67,7 @@ def learn(training: Training, n: int, rng: np.random.Generator) -> Learnt:
 
 
 def threshold_scale(training: Training, n: int) -> float:
-    """Return the unit of Chernoff's law for the bias with the fewest weighted errors.
+    """Return the unit of Chernoff's distribution for the bias with the fewest weighted errors.
 
     It is (4 s / (n V^2))^(1/3) with the curvature V of the weighted error at the optimum and s = sum of
     omega_y^2 times the density of class y's thresholds there (Kim and Pollard, 1990); 0 for a constant.

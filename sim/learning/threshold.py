@@ -23,8 +23,8 @@ def train_bias(weights: Array, plus: Array, minus: Array, eps: float) -> LinearC
         minus: scores w.x of class -1, shape (n,).
         eps: l-infinity radius at training; 0 trains naturally.
     """
-    reach = eps * np.abs(weights).sum()
-    return LinearClassifier(weights, Thresholds(reach - plus, -reach - minus).best())
+    shift = eps * np.abs(weights).sum()
+    return LinearClassifier(weights, Thresholds(shift - plus, -shift - minus).best())
 
 
 class Thresholds:

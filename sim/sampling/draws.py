@@ -29,7 +29,7 @@ Pair = tuple[Array, Array]
 
 
 class Model(Protocol):
-    """A law of samples for each class."""
+    """A distribution of samples for each class."""
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[Array, ...]:
         """Return n samples of each class, each of shape (n, d); of two classes +1 comes first."""
@@ -143,7 +143,7 @@ def draw(mixture: GaussianMixture, n: int, rng: np.random.Generator) -> Pair:
 def draw_scores(mixture: GaussianMixture, linear: LinearClassifier, n: int, rng: np.random.Generator) -> Pair:
     """Return the scores w.x + b of n samples of class +1 and n of class -1, each of shape (n,).
 
-    The projection of a Gaussian is Gaussian, so the law is that of projected samples, without
+    The projection of a Gaussian is Gaussian, so the distribution is that of projected samples, without
     drawing their other d - 1 coordinates.
     """
     wide, narrow = mixture.scales

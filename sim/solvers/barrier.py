@@ -29,8 +29,8 @@ STEPS = 500
 
 
 @dataclass(frozen=True)
-class _Pull:
-    """What the samples do at scores t and losses r of margin: value, slopes and curvatures in t and r.
+class _SmoothLoss:
+    """The smooth loss at scores t and losses r of margin: value, slopes and curvatures in t and r.
 
     alpha = -d/dt and beta = d/dr of the weighted loss, each of shape (n,).
     """
@@ -67,7 +67,7 @@ class _PathPoint:
     w: Array
     b: float
     value: float
-    pull: _Pull
+    loss: _SmoothLoss
     norm: _Norm
 
 
@@ -126,14 +126,14 @@ def _smooth_max(w: Array, mu: float) -> _Norm:
     return _Norm(value, np.sign(w) * (one - two) / total, diagonal, (-1 / float(diagonal.sum()), across))
 
 
-def pull_of(problem: TrainingProblem, t: Array, r: Array, mu: float) -> _Pull:
+def smooth_loss(problem: TrainingProblem, t: Array, r: Array, mu: float) -> _SmoothLoss:
     """Return the smooth loss at scores t from which an attack takes r."""
     a, loss = problem.a, problem.loss
     if loss.name == "squared":
         # (|1 - t| + r)^2, the largest squared error over the ball, with a smooth absolute value
         size, k, curvature = smooth_abs(1 - t, mu)
         whole = size + r
-        return _Pull(
+        return _SmoothLoss(
             float(a @ whole**2), 2 * a * whole * k, 2 * a * whole, 2 * a * (k**2 + whole * curvature),
             -2 * a * k, 2 * a,
         )  # fmt: skip
@@ -148,7 +148,7 @@ def pull_of(problem: TrainingProblem, t: Array, r: Array, mu: float) -> _Pull:
         p = np.where(
             s < 0, mu * (1 + 2 * mu / (np.hypot(s, 2 * mu) - s)) / (2 * mu + np.hypot(s, 2 * mu)), (1 + k) / 2
         )
-    return _Pull(float(a @ value), a * p, a * p, h, -h, h)
+    return _SmoothLoss(float(a @ value), a * p, a * p, h, -h, h)
 
 
 def solve_barrier(problem: TrainingProblem, w: Array, b: float, gap: float) -> Result:
@@ -198,8 +198,8 @@ def _state(problem: TrainingProblem, rows: Array, w: Array, b: float, mu: float)
     """Return the point (w, b) of the smooth problem."""
     # the barrier of the norm is weighted by the radius in the objective: mu is shared among its d terms
     norm = smooth_norm(w, problem.norm, mu / (len(w) * max(*problem.eps, 1e-3)))
-    pull = pull_of(problem, rows @ np.append(w, b), problem.e * norm.value, mu)
-    return _PathPoint(w, b, pull.value + problem.l2 / 2 * float(w @ w), pull, norm)
+    smooth = smooth_loss(problem, rows @ np.append(w, b), problem.e * norm.value, mu)
+    return _PathPoint(w, b, smooth.value + problem.l2 / 2 * float(w @ w), smooth, norm)
 
 
 def _equations(problem: TrainingProblem, rows: Array, state: _PathPoint) -> tuple[Array, Array]:
@@ -207,14 +207,14 @@ def _equations(problem: TrainingProblem, rows: Array, state: _PathPoint) -> tupl
     # The objective is L(t, r) with scores t = rows (w, b) and losses of margin r = e N(w), N the smooth norm
     # with gradient u. The chain rule gives rows' L_tt rows, the mixed terms rows' (L_tr e) u' and its
     # transpose, (e' L_rr e) u u', and the slope in r, the radius e.beta, times the Hessian of N.
-    pull, e, d = state.pull, problem.e, len(state.w)
-    radius = float(e @ pull.beta)
+    smooth, e, d = state.loss, problem.e, len(state.w)
+    radius = float(e @ smooth.beta)
     u = np.append(state.norm.u, 0.0)
-    gradient = radius * u - rows.T @ pull.alpha
+    gradient = radius * u - rows.T @ smooth.alpha
     gradient[:d] += problem.l2 * state.w
-    half = rows * np.sqrt(pull.tt)[:, None]
-    across = np.outer(rows.T @ (pull.tr * e), u)
-    hessian = half.T @ half + across + across.T + float(e**2 @ pull.rr) * np.outer(u, u)
+    half = rows * np.sqrt(smooth.tt)[:, None]
+    across = np.outer(rows.T @ (smooth.tr * e), u)
+    hessian = half.T @ half + across + across.T + float(e**2 @ smooth.rr) * np.outer(u, u)
     hessian[:d, :d] += state.norm.times(radius)
     diagonal = np.einsum("ii->i", hessian)
     diagonal[:d] += problem.l2
@@ -247,12 +247,12 @@ def _certify(problem: TrainingProblem, rows: Array, state: _PathPoint, x: Array,
     # Slopes at the end of the step, to first order. Newton's equation for b says that sum y alpha is 0 there;
     # the ball and the bounds of the dual hold as long as the step is small. A hinge has its bounds put in by
     # hand.
-    pull, e = state.pull, problem.e
+    smooth, e = state.loss, problem.e
     images, taken = rows @ x, e * float(state.norm.u @ x[:-1])
-    alpha = pull.alpha + pull.tt * images + pull.tr * taken
-    beta = pull.beta - pull.tr * images - pull.rr * taken
+    alpha = smooth.alpha + smooth.tt * images + smooth.tr * taken
+    beta = smooth.beta - smooth.tr * images - smooth.rr * taken
     if problem.loss.curvature is None:
         alpha = beta = np.clip(alpha, 0.0, problem.a)
     w, b = state.w - x[:-1], state.b - float(x[-1])
-    bound = problem.bound(alpha, beta, problem.pulls(alpha), 2 * dual_norm(w, problem.norm))
+    bound = problem.bound(alpha, beta, problem.dual_vectors(alpha), 2 * dual_norm(w, problem.norm))
     return Result(w, b, problem.objective(w, b), bound, steps)

@@ -27,7 +27,7 @@ class Loss:
         value: robust margins m to the loss, each of shape (n,).
         slope: m to p.
         curvature: p to the second derivative of the loss in m; None where it has kinks.
-        dual: (p, q) to the dual value of a sample that is pulled by p at its score and by q >= |p| at what
+        dual: (p, q) to the dual value of a sample with slope p at its score and q >= |p| at what
             the attack takes from it; a margin loss has q = p.
         endless: the loss falls towards 0 for ever, so separable classes have no minimiser.
     """

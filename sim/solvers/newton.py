@@ -25,8 +25,8 @@ TIGHT = 1e-4
 FEW = 40
 """Number of weights up to which the equations are solved by elimination."""
 NEAR, COVER, FULL = 0.95, 0.75, 0.85
-"""Columns pulled by more than a part of the radius are copied with the free ones; a copy is renewed where a
-smaller part of it is free, and is the whole table where it would hold a larger part of that."""
+"""Columns where the dual vector is more than a part of the radius are copied with the free ones; a copy is
+renewed where a smaller part of it is free, and is the whole table where it would hold a larger part."""
 ITERATIONS = 300
 """Steps of conjugate gradients before elimination."""
 REPAIRS = 5
@@ -53,22 +53,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Dual:
-    """Weights alpha of the samples with their pull sum alpha_i x_i of each class, and the radius allowed."""
+    """Weights alpha of the samples, dual vectors sum alpha_i x_i by class and in all, and their radius."""
 
     alpha: Array
-    pulls: tuple[Array, Array]
-    pull: Array
+    class_vectors: tuple[Array, Array]
+    vector: Array
     radius: float
 
     @classmethod
     def of(cls, problem: TrainingProblem, alpha: Array) -> "Dual":
         """Return the point alpha."""
-        plus, minus = problem.pulls(alpha)
+        plus, minus = problem.dual_vectors(alpha)
         return cls(alpha, (plus, minus), plus - minus, float(problem.e @ alpha))
 
     def bound(self, problem: TrainingProblem, w: Array) -> float:
         """Return the lower bound of the objective that the point gives (`TrainingProblem.bound`)."""
-        return problem.bound(self.alpha, self.alpha, self.pulls, 2 * float(np.abs(w).sum()))
+        return problem.bound(self.alpha, self.alpha, self.class_vectors, 2 * float(np.abs(w).sum()))
 
 
 class SampleTable:
@@ -133,19 +133,19 @@ class NewtonStep:
         # On the orthant of these signs ||w||_1 = s.w is linear. A weight at 0 would move against the
         # gradient, to the side of its dual vector; it is free to if |dual_j| > radius, where 0 is not
         # optimal: the subgradient of radius |w_j| at 0 is [-radius, radius].
-        self.signs = np.where(point.w != 0, np.sign(point.w), np.sign(dual.pull)) * self.adversarial
-        self.free = (point.w != 0) | (np.abs(dual.pull) > dual.radius)
-        self.near = np.abs(dual.pull) > NEAR * dual.radius
+        self.signs = np.where(point.w != 0, np.sign(point.w), np.sign(dual.vector)) * self.adversarial
+        self.free = (point.w != 0) | (np.abs(dual.vector) > dual.radius)
+        self.near = np.abs(dual.vector) > NEAR * dual.radius
         self.residual = self.residual_of(dual, point.w)
         self.factor: tuple[Array, bool] | None = None
 
     def residual_of(self, dual: Dual, w: Array) -> Array:
         """Return the gradient at w where the samples have the weights of ``dual``, shape (d + 1,)."""
-        # d/dw of the objective: every sample pulls w towards y x and is held back by e s; the shift keeps a
+        # d/dw of the objective: alpha_i y_i x_i of every sample, less e_i s; the shift keeps a
         # part of the radius in reserve, so that rounding does not leave the dual point infeasible.
         out = np.empty(len(w) + 1)
         radius = (1 - self.shift) * dual.radius
-        out[:-1] = (radius * self.signs - dual.pull + self.problem.l2 * w) * self.free
+        out[:-1] = (radius * self.signs - dual.vector + self.problem.l2 * w) * self.free
         out[-1] = -float(self.problem.y @ dual.alpha)
         return out
 
@@ -179,7 +179,7 @@ class NewtonStep:
             # H x = A'(D A x) + l2 x, by the same code that makes a dual vector of sample weights, here D A x
             image = Dual.of(way, self.h * self.images(x, way))
             rest = self.residual.copy()
-            rest[:-1] -= image.pull - image.radius * self.signs + way.l2 * x[:-1]
+            rest[:-1] -= image.vector - image.radius * self.signs + way.l2 * x[:-1]
             rest[:-1] *= self.free
             rest[-1] -= float(way.y @ image.alpha)
             # what is left is small against the first residual, and is solved as accurately as that was

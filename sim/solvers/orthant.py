@@ -29,7 +29,7 @@ LOOSE = 0.01, 0.1
 SHIFT = 0.3
 """Part of the gap that is spent on keeping the dual point strictly feasible."""
 NEAR, SPARSE = 0.7, 0.6
-"""Columns pulled by less than a part of the radius are left out if less than a part of all are left."""
+"""Columns where the dual vector is less than a part of the radius are left out, if that leaves few enough."""
 STEPS = 60
 """Newton steps that are allowed."""
 
@@ -49,14 +49,14 @@ def solve_orthant(problem: TrainingProblem, w: Array, b: float, gap: float) -> R
     point = Point.of(problem, w, b)
     dual = Dual.of(problem, point.alpha)
     seen, steps = np.zeros(len(w), bool), 0
-    if not np.isfinite(dual.pull).all():
+    if not np.isfinite(dual.vector).all():
         raise InputError("samples must be finite numbers")
     # Working sets: the problem is solved on the columns whose dual vector is near its bound, the largest
     # always among them. The dual point of the few is tried on all columns; those that it violates join, until
     # none does. Most columns of images are never looked at.
     while True:
-        seen |= (point.w != 0) | (np.abs(dual.pull) > NEAR * dual.radius)
-        seen[np.abs(dual.pull).argmax()] = True
+        seen |= (point.w != 0) | (np.abs(dual.vector) > NEAR * dual.radius)
+        seen[np.abs(dual.vector).argmax()] = True
         kept = np.flatnonzero(seen)
         if len(kept) > SPARSE * len(w):
             point, _, bound, count = _newton(problem, point, dual, gap)
@@ -70,7 +70,7 @@ def solve_orthant(problem: TrainingProblem, w: Array, b: float, gap: float) -> R
         w[kept] = found.w
         point, dual = replace(found, w=w), Dual.of(problem, dual.alpha)
         bound = dual.bound(problem, w)
-        if point.objective - bound <= gap or not (np.abs(dual.pull) > dual.radius)[~seen].any():
+        if point.objective - bound <= gap or not (np.abs(dual.vector) > dual.radius)[~seen].any():
             return Result(w, point.b, point.objective, bound, steps)
 
 
@@ -117,7 +117,7 @@ def _newton(
 def _shift(point: Point, dual: Dual, gap: float) -> float:
     """Return the part of the radius that the dual point can do without at the cost of a part of the gap.
 
-    Its weights then pull less than allowed, and rounding does not leave it infeasible.
+    Its dual vector is then shorter than allowed, and rounding does not leave it infeasible.
     """
     cost = float(np.abs(point.w).sum()) * dual.radius
     return min(1e-6, SHIFT * gap / cost) if cost > 0 else 0.0

@@ -35,7 +35,7 @@ BALL = {"linf": "l1", "l2": "l2", "l1": "linf"}
 """For each norm of the adversary, the norm whose dual it is."""
 
 ROUNDING = 1e-9
-"""Part of the pulls of both classes that may be left of their difference where it should be 0."""
+"""Part of the dual vectors of both classes that may be left of their difference where it should be 0."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class TrainingProblem:
         out += b * self.y
         return out
 
-    def pulls(self, alpha: Array) -> tuple[Array, Array]:
-        """Return sum alpha_i x_i of each class, shape (d,)."""
+    def dual_vectors(self, alpha: Array) -> tuple[Array, Array]:
+        """Return the dual vector sum alpha_i x_i of each class, shape (d,)."""
         alpha = alpha.astype(self.plus.dtype, copy=False)
         return alpha[: len(self.plus)] @ self.plus, alpha[len(self.plus) :] @ self.minus
 
@@ -124,36 +124,41 @@ class TrainingProblem:
         """Return the objective."""
         return float(self.a @ self.losses(w, b)) + self.l2 / 2 * float(w @ w)
 
-    def bound(self, alpha: Array, beta: Array, pulls: tuple[Array, Array], reach: float) -> float:
+    def bound(
+        self, alpha: Array, beta: Array, class_vectors: tuple[Array, Array], largest_norm: float
+    ) -> float:
         """Return a number that no objective is below; 0 bounds them all.
 
-        The class with more weight is scaled down to balance the classes. Without a penalty the pull must be
-        in its ball. Natural training shrinks the ball to a point, which rounding misses: the bound then
-        holds for all w with ||w|| <= ``reach`` only.
+        The class with more weight is scaled down to balance the classes. Without a penalty the dual vector
+        must be in its ball. Natural training shrinks the ball to a point, which rounding misses: then the
+        bound holds for all w with ||w|| <= ``largest_norm`` only.
 
         Args:
-            alpha: pulls at the scores, shape (n,).
-            beta: pulls at what the attack takes, shape (n,), >= |alpha|.
-            pulls: `pulls` of alpha.
-            reach: largest ||w|| of interest.
+            alpha: slopes at the scores, shape (n,).
+            beta: slopes at what the attack takes, shape (n,), >= |alpha|.
+            class_vectors: `dual_vectors` of alpha.
+            largest_norm: largest ||w|| of interest.
         """
         k = len(self.plus)
         sums = float(alpha[:k].sum()), float(alpha[k:].sum())
         if min(sums) <= 0:
             return 0.0
         scale = self.spread((min(1.0, sums[1] / sums[0]), min(1.0, sums[0] / sums[1])))
-        pull, radius = scale[0] * pulls[0] - scale[-1] * pulls[1], float(self.e @ (scale * beta))
+        vector, radius = (
+            scale[0] * class_vectors[0] - scale[-1] * class_vectors[1],
+            float(self.e @ (scale * beta)),
+        )
         value = float(self.a @ self.loss.dual(scale * alpha / self.a, scale * beta / self.a))
         if self.l2 > 0:
-            outside = best_direction(pull, radius, self.norm).margin if pull.any() else 0.0
+            outside = best_direction(vector, radius, self.norm).margin if vector.any() else 0.0
             return max(value - max(outside, 0.0) ** 2 / (2 * self.l2), 0.0)
         ball = BALL[self.norm]
-        excess = dual_norm(pull, ball) - radius
+        excess = dual_norm(vector, ball) - radius
         if excess <= 0:
             return max(value, 0.0)
-        if radius > 0 or excess > ROUNDING * max(dual_norm(p, ball) for p in pulls):
+        if radius > 0 or excess > ROUNDING * max(dual_norm(p, ball) for p in class_vectors):
             return 0.0
-        return max(value - excess * reach, 0.0)
+        return max(value - excess * largest_norm, 0.0)
 
     def refuse_separated(self, margins: Array) -> None:
         """Raise where a growing classifier lowers the loss for ever.

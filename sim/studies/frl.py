@@ -117,13 +117,13 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcom
     return StudyOutcome(comparisons)
 
 
-def _near(what: str, predicted: float, ascent: Ascent, reach: float) -> NamedVerdict:
+def _near(what: str, predicted: float, ascent: Ascent, tolerance: float) -> NamedVerdict:
     """Compare the mean of phi in the second half with a prediction, within a numerical reach."""
     measured = float(ascent.phi[ascent.late].mean())
-    verdict = "differs" if abs(measured - predicted) > reach else "agrees"
-    interval = (measured - reach, measured + reach)
+    verdict = "differs" if abs(measured - predicted) > tolerance else "agrees"
+    interval = (measured - tolerance, measured + tolerance)
     return NamedVerdict(
-        what, Verdict(predicted, measured, interval, 0.0 if verdict == "differs" else 1.0, reach, verdict)
+        what, Verdict(predicted, measured, interval, 0.0 if verdict == "differs" else 1.0, tolerance, verdict)
     )
 
 

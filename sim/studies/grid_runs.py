@@ -117,9 +117,9 @@ def train_and_judge(run: GridRun) -> tuple[list[Row], list[Record]]:
 
 def count(classifier: LinearClassifier, scores: Sequence[Array], eps: float) -> ClassErrors:
     """Count errors from scores w.x + b of both classes; the adversary takes exactly eps ||w||_1."""
-    reach = eps * float(np.abs(classifier.weights).sum())
+    shift = eps * float(np.abs(classifier.weights).sum())
     margins = scores[0], -scores[1]
-    natural, robust = (tuple(int((m <= r).sum()) for m in margins) for r in (0.0, reach))
+    natural, robust = (tuple(int((m <= r).sum()) for m in margins) for r in (0.0, shift))
     return ClassErrors(CLASSES, tuple(len(m) for m in margins), natural, robust)
 
 

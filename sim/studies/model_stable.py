@@ -1,7 +1,7 @@
 """Independent coordinates with symmetric stable noise, Cauchy first: Hu et al. (2023).
 
 The optimal weights are w_i ~ S_i^(1 / (alpha - 1)) with S the soft threshold of theta at the radius; for the
-Cauchy law all weight is on the largest coordinate. Gaussian noise is alpha = 2, of variance 2.
+Cauchy distribution all weight is on the largest coordinate. Gaussian noise is alpha = 2, of variance 2.
 """
 
 from typing import Any
@@ -67,8 +67,8 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcom
             plus, minus = (stable_cdf((taken - m - y * b) / scale, index) for y in (1, -1))
             return plus, minus
 
-        reach = float(np.abs(w).sum())
-        predicted = {e: errors((e - radius) * reach) for e in (0.0, eps)} | {radius: optimum.errors}
+        norm = float(np.abs(w).sum())
+        predicted = {e: errors((e - radius) * norm) for e in (0.0, eps)} | {radius: optimum.errors}
         classifier = LinearClassifier(w, optimum.bias)
         found += compare_errors(name, classifier, samples, predicted, norm="linf", alpha=alpha / 2)
     return StudyOutcome(found)

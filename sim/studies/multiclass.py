@@ -93,8 +93,8 @@ def judge_bound(predicted: float, bound: float, sign: int, errors: int, n: int, 
 
     value, sure = sign * (errors / n - bound), slack(1 - alpha)
     verdict = "differs" if p_value < alpha else "agrees" if sure[0] >= 0 else "cannot tell"
-    reach = max(sure[1] - value, value - sure[0])
-    return Verdict(sign * (predicted - bound), value, slack(0.95), p_value, reach, verdict)
+    detectable = max(sure[1] - value, value - sure[0])
+    return Verdict(sign * (predicted - bound), value, slack(0.95), p_value, detectable, verdict)
 
 
 STUDY = SimulationStudy(

@@ -26,7 +26,7 @@ from theory.gaussian.problem import GaussianClassifier, Problem, Uniform
 from theory.results.counts import ClassErrors
 from theory.results.records import records_of
 
-__all__ = ["STUDY", "Mitigation", "remedies"]
+__all__ = ["STUDY", "Mitigation", "mitigations"]
 
 MIXTURE: dict[str, Any] = {"dim": 20, "eta": 0.4, "sigma": 1.0}
 GRID = tuple(product((0.16, 0.08, 0.24), (2.0, 3.0, 1.5)))
@@ -71,7 +71,7 @@ def settings(n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     return [{**MIXTURE, "K": K, "eps": eps, "seed": int(rng.integers(2**31))} for eps, K in cells]
 
 
-def remedies(mixture: GaussianMixture, eps: float) -> Iterator[Mitigation]:
+def mitigations(mixture: GaussianMixture, eps: float) -> Iterator[Mitigation]:
     """Yield every way of training at a radius, with theory's classifier."""
     given: dict[str, Any] = {
         "theta": Uniform(mixture.dim, mixture.eta),
@@ -95,29 +95,30 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcom
     """
     rng = np.random.default_rng(setting["seed"])
     mixture = GaussianMixture(**{k: setting[k] for k in ("dim", "eta", "sigma", "K")})
-    ways = list(remedies(mixture, setting["eps"]))
+    ways = list(mitigations(mixture, setting["eps"]))
     comparisons, records = [], []
-    for remedy in ways:
-        verdicts, counted = _try(remedy, mixture, setting["eps"], rng, alpha / (4 * len(ways)))
-        name = f"{remedy.rule}, odds {remedy.cost_odds:.3g}, radii {remedy.radii[0]:g} {remedy.radii[1]:g}"
+    for mitigation in ways:
+        verdicts, counted = _try(mitigation, mixture, setting["eps"], rng, alpha / (4 * len(ways)))
+        radii = "{:g} {:g}".format(*mitigation.radii)
+        name = f"{mitigation.rule}, odds {mitigation.cost_odds:.3g}, radii {radii}"
         comparisons += [NamedVerdict(f"{q} of {y}, {name}", v) for (q, y), v in verdicts.items()]
-        for record in records_of(counted, **_common(setting, remedy)):
+        for record in records_of(counted, **_common(setting, mitigation)):
             verdict = verdicts.get((record.quantity, record.label))
             records.append(replace(record, extra=asdict(verdict)) if verdict else record)
     return StudyOutcome(comparisons, records)
 
 
 def _try(
-    remedy: Mitigation, mixture: GaussianMixture, eps: float, rng: np.random.Generator, alpha: float
+    mitigation: Mitigation, mixture: GaussianMixture, eps: float, rng: np.random.Generator, alpha: float
 ) -> tuple[dict[tuple[str, str], Verdict], ClassErrors]:
     """Train and count; return the verdict of each quantity and class, each at level alpha, and the counts."""
-    learnt = remedy.learn(mixture, rng)
+    learnt = mitigation.learn(mixture, rng)
     classifier = LinearClassifier(np.full(mixture.dim, mixture.dim**-0.5), learnt.bias)
     counted = count(classifier, draw_scores(mixture, classifier, N, rng), eps)
     verdicts = {}
     for quantity, radius in (("natural_error", 0.0), ("robust_error", eps)):
         errors = counted.counts(quantity).tolist()
-        ends = _ends(remedy.solution, radius, learnt.half_width(alpha / 2))
+        ends = _ends(mitigation.solution, radius, learnt.half_width(alpha / 2))
         for label, k, (low, predicted, high) in zip(CLASSES, errors, ends, strict=True):
             verdicts[quantity, label] = judge(predicted, (low, high), k, N, alpha)
     return verdicts, counted
@@ -132,14 +133,14 @@ def _ends(solution: GaussianClassifier, eps: float, width: float) -> list[list[f
     ]
 
 
-def _common(setting: Setting, remedy: Mitigation) -> Mapping[str, Any]:
+def _common(setting: Setting, mitigation: Mitigation) -> Mapping[str, Any]:
     """Return what the records of one classifier share."""
     shown = {k: setting[k] for k in ("dim", "eta", "sigma", "K", "eps")} | {
         "eps_text": f"{setting['eps']:g}",
-        "train_eps": sum(remedy.radii) / 2,
-        "radii": list(remedy.radii),
-        "cost_odds": remedy.cost_odds,
-        "rule": remedy.rule,
+        "train_eps": sum(mitigation.radii) / 2,
+        "radii": list(mitigation.radii),
+        "cost_odds": mitigation.cost_odds,
+        "rule": mitigation.rule,
         "n_train_per_class": N,
         "n_test_per_class": N,
     }
@@ -147,7 +148,7 @@ def _common(setting: Setting, remedy: Mitigation) -> Mapping[str, Any]:
         "source": "sim",
         "setting": shown,
         "seed": setting["seed"],
-        "method": f"adversarial-{remedy.rule}",
+        "method": f"adversarial-{mitigation.rule}",
         "attack": f"exact inner maximum, l-infinity, eps={setting['eps']:g}",
     }
 

@@ -1,4 +1,4 @@
-"""Trials of statements: train, sample, count, and say what the counts mean for theory and for the claim."""
+"""Simulations of statements: train, sample, count, and what the counts mean for theory and the claim."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ __all__ = ["SIZES", "Sizes", "Tried", "attempt", "settings_to_try"]
 LOWEST = 0.02
 """Smallest predicted rate (and distance from 1) of a setting that is tried: smaller ones show little."""
 
-LARGEST_REACH = 0.015
+LARGEST_WIDTH = 0.015
 """Largest effect of chance on a rate of a setting that is tried."""
 CANDIDATES = 8
 """Settings that are looked at for each one that is tried."""
@@ -42,7 +42,7 @@ SIZES = Sizes()
 
 @dataclass(frozen=True)
 class Tried:
-    """StudyOutcome of one trial.
+    """StudyOutcome of one simulation.
 
     Args:
         rates: verdict of each rate: does theory predict what was counted?
@@ -75,12 +75,14 @@ def settings_to_try(statement: Statement, n: int, rng: np.random.Generator) -> l
 def _power(kind: str, trial: Trial) -> float:
     """Return |lhs - rhs| (1 for an equality) in units of what chance in the rates would do to it."""
     rates = [rate.predicted for rate in trial.rates]
-    boxes = [(p - _reach(rate), p + _reach(rate)) for p, rate in zip(rates, trial.rates, strict=True)]
+    boxes = [
+        (p - _half_width(rate), p + _half_width(rate)) for p, rate in zip(rates, trial.rates, strict=True)
+    ]
     values = [trial.claim(corner) for corner in product(*boxes)]
     return (abs(trial.claim(rates)) if kind == ">=" else 1.0) / (max(values) - min(values))
 
 
-def _reach(rate: Rate) -> float:
+def _half_width(rate: Rate) -> float:
     """Return how far chance may take a rate: counts, and the slow convergence of a threshold."""
     if rate.training is None or rate.law is None or rate.training.rule != "threshold":
         return 0.002
@@ -95,7 +97,7 @@ def _countable(rate: Rate) -> bool:
         errors = [rate.training.law.error(rate.training.bias, y) for y in (1, -1)]
         if not all(LOWEST <= error <= 1 - LOWEST for error in errors):
             return False
-    return _reach(rate) < LARGEST_REACH and (
+    return _half_width(rate) < LARGEST_WIDTH and (
         LOWEST <= rate.predicted <= 1 - LOWEST or rate.sample is not None
     )
 
@@ -107,7 +109,7 @@ def attempt(
 
     Args:
         statement: what to try.
-        setting: in its domain, with a trial.
+        setting: in its domain, with a simulation.
         rng: source of all samples.
         alpha: probability that a true theory, or a true claim, is called wrong here.
         sizes: how much to sample.
@@ -153,8 +155,8 @@ class _Measured:
         if self.deviation is None:
             low, high = (float(v) for v in exact_interval(self.errors, self.n, 1 - alpha / 2))
         else:
-            reach = -float(ndtri(alpha / 4)) * self.deviation
-            low, high = self.mean - reach, self.mean + reach
+            half_width = -float(ndtri(alpha / 4)) * self.deviation
+            low, high = self.mean - half_width, self.mean + half_width
         below, above = self.band(alpha / 2)
         low, high = low - (above - self.rate.predicted), high + (self.rate.predicted - below)
         return (max(low, 1e-12), min(high, 1 - 1e-12)) if self.deviation is None else (low, high)
@@ -199,10 +201,10 @@ def _claim(kind: str, trial: Trial, measured: Sequence[_Measured], alpha: float)
         return bounds[1] < 0 or (kind == "=" and bounds[0] > 0)
 
     p_value = _smallest(wrong)
-    reach = max(high - value, value - low)
-    sure = low >= 0 if kind == ">=" else reach <= RESOLUTION * (1 + abs(predicted))
+    detectable = max(high - value, value - low)
+    sure = low >= 0 if kind == ">=" else detectable <= RESOLUTION * (1 + abs(predicted))
     verdict = "differs" if wrong(alpha) else "agrees" if sure else "cannot tell"
-    return Verdict(predicted, value, span(0.05), p_value, reach, verdict)
+    return Verdict(predicted, value, span(0.05), p_value, detectable, verdict)
 
 
 def _most(measured: _Measured) -> float:

@@ -3,7 +3,7 @@
 A trained classifier is random twice: its parameters depend on the training sample, its measured
 error on the test sample. Theory gives a band that holds the true error of the trained classifier
 except with probability alpha / 2. The count is then tested against every rate in the band with the
-exact binomial law, at level alpha / 2. A true theory is called wrong with probability at most
+exact binomial distribution, at level alpha / 2. A true theory is called wrong with probability at most
 alpha (the band is first order in 1 / n).
 """
 
@@ -82,7 +82,7 @@ def judge(predicted: float, band: Band, errors: int, n: int, alpha: float) -> Ve
 def judge_mean(
     predicted: float, mean: float, deviation: float, alpha: float, resolution: float = RESOLUTION
 ) -> Verdict:
-    """Compare an estimate of normal law with a prediction.
+    """Compare an estimate of normal distribution with a prediction.
 
     Args:
         predicted: its mean in theory.

@@ -44,6 +44,7 @@ class Certificate:
         positive: expressions that must be > 0 all over the box.
         direct: the same inequality in one expression with the error function, which only Arb has: > 0 all
             over the box, without the argument.
+        direct_box: a smaller box for the direct form, so that it takes a minute; ``box`` if None.
     """
 
     argument: str
@@ -51,6 +52,7 @@ class Certificate:
     identities: Callable[[], Sequence[sp.Expr]]
     positive: Callable[[], Sequence[sp.Expr]]
     direct: Callable[[], sp.Expr] | None = None
+    direct_box: Mapping[str, tuple[str, str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def certify(
     Args:
         certificate: what to check.
         arithmetic: "mpmath", or "arb" with the extra ``certify``.
-        direct: also prove the direct form, where there is one; that needs Arb and takes minutes.
+        direct: also prove the direct form, where there is one; that needs Arb and takes up to a minute.
         limit: largest number of sub-boxes of each proof.
 
     Raises:
@@ -105,7 +107,9 @@ def certify(
     out = [Proof(f"{len(certificate.identities())} identities, sympy", "everywhere", 0, seconds, failure)]
     out += [prove(e, certificate.box, arithmetic, limit=limit) for e in certificate.positive()]
     if direct and certificate.direct is not None:
-        proof = prove(certificate.direct(), certificate.box, arithmetic, limit=limit)
+        proof = prove(
+            certificate.direct(), certificate.direct_box or certificate.box, arithmetic, limit=limit
+        )
         out.append(Proof(**(vars(proof) | {"method": f"direct, {proof.method}"})))
     return out
 

@@ -61,7 +61,7 @@ def at_both_margins(s: Setting) -> tuple[tuple[float, float], tuple[float, float
 
 
 def law(s: Setting, more: float = 0.0) -> Law:
-    """Return the law of the scores at margin m + more."""
+    """Return the distribution of the scores at margin m + more."""
     return Law(margin=s["m"] + more, widths=(s["K"] * s["sigma"], s["sigma"]))
 
 
@@ -82,7 +82,7 @@ def rates_at_both(s: Setting) -> tuple[Rate, ...]:
 
 
 def learnt_bias(s: Setting, rule: Literal["exponential", "hinge"], bias: float) -> Trial:
-    """Return the trial of a bias that a loss should lead to, seen in the error of class +1."""
+    """Return the simulation of a bias that a loss should lead to, seen in the error of class +1."""
 
     def claim(p: Sequence[float]) -> float:
         return (-s["K"] * float(ndtri(p[0])) * s["sigma"] - s["m"] - bias) / s["sigma"]

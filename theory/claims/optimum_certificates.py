@@ -10,6 +10,7 @@ import sympy as sp
 
 __all__ = [
     "BOX",
+    "DIRECT_BOX",
     "K",
     "STATIONARY",
     "T",
@@ -39,3 +40,5 @@ STATIONARY = minus**2 - plus**2 - 2 * log_K
 """0: at the optimum phi(z_+) = K phi(z_-)."""
 # K = 1 is the limit where kappa = 0 divides; a = 20 is, near K = 1, an error of 1e-23.
 BOX: Mapping[str, tuple[str, str]] = {"K": ("1.01", "10"), "a": ("0", "20")}
+DIRECT_BOX: Mapping[str, tuple[str, str]] = {"K": ("1.1", "6"), "a": ("0.1", "8")}
+"""Where direct forms are proved within a minute: near K = 1 and in the tails both sides are nearly equal."""

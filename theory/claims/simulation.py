@@ -1,6 +1,6 @@
 """What an experiment must do to try a statement: which classifiers to train, which errors to count.
 
-A statement describes its trial here, without doing it; `sim` trains, samples and counts.
+A statement describes its simulation here, without doing it; `sim` trains, samples and counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ class Law:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A bias learnt from samples of a law.
+    """A bias learnt from samples of a distribution.
 
     Args:
         law: what is sampled.
@@ -92,7 +92,7 @@ class Trial:
 
 
 def rates_of(training: Training, law: Law | None = None) -> tuple[Rate, Rate]:
-    """Return the errors of both classes of a trained classifier, on its own law or on another."""
+    """Return the errors of both classes of a trained classifier, on its own distribution or on another."""
     where = training.law if law is None else law
     plus, minus = (
         Rate(predicted=where.error(training.bias, label), training=training, law=where, label=label)

@@ -1,9 +1,9 @@
-"""Sympy twins of the closed forms, and their derivation with every step checked by sympy.
+"""Symbolic forms of the closed forms, and their derivation with every step checked by sympy.
 
 Those of the paper's setting come first; those with priors, costs, class radii and K = 1 take their symbols as
 arguments and leave the normal distribution function as `Phi`, for code that has an accurate one.
 
-The twins are exact but must not be lambdified for tail numbers: sympy writes the normal
+The symbolic forms are exact but must not be lambdified for tail numbers: sympy writes the normal
 distribution function through erf, which is exactly 0.0 in doubles at z = -10. `theory.gaussian.optimal`
 computes; the tests tie the two together at 50 digits.
 """
@@ -60,18 +60,18 @@ def average_error() -> sp.Expr:
 
 
 def bias() -> sp.Expr:
-    """Return the optimal bias: twin of `theory.gaussian.optimal.optimal_bias` for K > 1."""
+    """Return the optimal bias: symbolic form of `theory.gaussian.optimal.optimal_bias` for K > 1."""
     return ((K**2 + 1) * m - 2 * K * root) / (K**2 - 1)
 
 
 def z_plus() -> sp.Expr:
-    """Return z_+ = -K A + sqrt(A^2 + q): twin of `theory.gaussian.optimal.optimal_z_scores`."""
+    """Return z_+ = -K A + sqrt(A^2 + q): symbolic form of `theory.gaussian.optimal.optimal_z_scores`."""
     A, q = _paper_terms()
     return -K * A + sp.sqrt(A**2 + q)
 
 
 def z_minus() -> sp.Expr:
-    """Return z_- = A - K sqrt(A^2 + q): twin of `theory.gaussian.optimal.optimal_z_scores`."""
+    """Return z_- = A - K sqrt(A^2 + q): symbolic form of `theory.gaussian.optimal.optimal_z_scores`."""
     A, q = _paper_terms()
     return A - K * sp.sqrt(A**2 + q)
 
@@ -81,7 +81,7 @@ def class_errors(shift: sp.Expr = sp.S.Zero) -> tuple[sp.Expr, sp.Expr]:
 
     shift = 0 gives its errors at the radius it is optimal for, -sqrt(d) eps the natural errors of the
     optimal robust classifier, +sqrt(d) eps the robust errors of the optimal natural one (Xu et al., 2021):
-    twin of `theory.gaussian.problem.GaussianClassifier.z_scores`.
+    symbolic form of `theory.gaussian.problem.GaussianClassifier.z_scores`.
     """
     return normal_cdf(z_plus() + shift / (K * sigma)), normal_cdf(z_minus() + shift / sigma)
 
@@ -92,12 +92,12 @@ def normal_density(x: sp.Expr, mean: sp.Expr, scale: sp.Expr) -> sp.Expr:
 
 
 def log_odds(prior: sp.Expr, cost: sp.Expr) -> sp.Expr:
-    """Return ln(omega_+ / omega_-) at prior and cost odds of class +1: twin of `Problem`'s."""
+    """Return ln(omega_+ / omega_-) at prior and cost odds of class +1: symbolic form of `Problem`'s."""
     return sp.log(prior) - sp.log(1 - prior) + sp.log(cost)
 
 
 def uniform_reach(dim: sp.Expr, eta: sp.Expr, radius: sp.Expr) -> sp.Expr:
-    """Return ||w||_1 of the best direction for the mean eta 1: twin of `uniform_direction`.
+    """Return ||w||_1 of the best direction for the mean eta 1: symbolic form of `uniform_direction`.
 
     Its margin is that times eta, and times (eta - eps) under an adversary of radius eps.
     """
@@ -105,17 +105,17 @@ def uniform_reach(dim: sp.Expr, eta: sp.Expr, radius: sp.Expr) -> sp.Expr:
 
 
 def z_scores(bias: sp.Expr, margin: sp.Expr, scale: sp.Expr, ratio: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
-    """Return (z_+, z_-) at a bias: twin of `theory.gaussian.fairness.bias_z_scores`."""
+    """Return (z_+, z_-) at a bias: symbolic form of `theory.gaussian.fairness.bias_z_scores`."""
     return -(bias + margin) / (ratio * scale), (bias - margin) / scale
 
 
 def fair_bias(margin: sp.Expr, ratio: sp.Expr) -> sp.Expr:
-    """Return the bias with equal class errors: twin of `theory.gaussian.fairness.fair_bias`."""
+    """Return the bias with equal class errors: symbolic form of `theory.gaussian.fairness.fair_bias`."""
     return margin * (ratio - 1) / (ratio + 1)
 
 
 def weighted_bias(margin: sp.Expr, scale: sp.Expr, ratio: sp.Expr, odds: sp.Expr) -> sp.Expr:
-    """Return the bias with the smallest weighted error, K >= 1: twin of `optimal_bias`.
+    """Return the bias with the smallest weighted error, K >= 1: symbolic form of `optimal_bias`.
 
     Args:
         margin: m, any sign.

@@ -14,7 +14,7 @@ from theory.common.cli import writable_folder
 from theory.common.files import naming
 from theory.common.inputs import InputError, parse_object, read_text
 
-__all__ = ["claim_folder", "own_folder"]
+__all__ = ["reserve_folder", "own_folder"]
 
 LOCK = ".lock"
 GRACE = 2.0
@@ -81,7 +81,7 @@ def _drop_partial(path: Path) -> None:
 
 
 @contextmanager
-def claim_folder(path: Path, run_id: str, files: Sequence[str]) -> Iterator[Path]:
+def reserve_folder(path: Path, run_id: str, files: Sequence[str]) -> Iterator[Path]:
     """Own a folder for a run; what another run left there is kept.
 
     Args:

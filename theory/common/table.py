@@ -45,7 +45,7 @@ def _markdown_cell(cell: str) -> str:
     return f"**{_inline(cell)}**" if strong else _inline(cell)
 
 
-def _latex_text(text: str) -> str:
+def latex_text(text: str) -> str:
     """Return a text as LaTeX that shows it as it is, and is no option of the end of a row before it."""
     plain = " ".join(text.split()).translate(LATEX)
     return f"{{}}{plain}" if plain.startswith(("[", "*")) else plain
@@ -105,11 +105,11 @@ class Table:
         """Return the table as a LaTeX table environment for the package booktabs."""
 
         def join(cells: Sequence[str]) -> str:
-            return " & ".join(map(_latex_text, cells)) + r" \\"
+            return " & ".join(map(latex_text, cells)) + r" \\"
 
         lines = [
             r"\begin{table}",
-            rf"\caption{{{_latex_text(f'{self.title}. {self.note}')}}}",
+            rf"\caption{{{latex_text(f'{self.title}. {self.note}')}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(self.header) - 1)}}}",
             r"\toprule",
             join(self.header),

@@ -38,7 +38,7 @@ def distant_classes(mixture: GaussianMixture, alpha: float, eps: Radius) -> Dist
     with a surrogate loss.
 
     Args:
-        mixture: laws at alpha = 1.
+        mixture: distributions at alpha = 1.
         alpha: distance of class -1, > -1.
         eps: radius, at most half the distance of a coordinate, eta (1 + alpha) / 2.
 

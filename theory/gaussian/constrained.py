@@ -122,8 +122,8 @@ def natural_constraint(
     )
     for wrong in m[m > mu]:
         raise InputError(f"margin must be at most mu, got {wrong:g}")
-    reach = 40 * K * sigma + mu
-    ends = [_gap_bias(mu, sigma, K, gap, -reach, reach) for gap in (2 * tau, -2 * tau)]
+    bracket = 40 * K * sigma + mu
+    ends = [_gap_bias(mu, sigma, K, gap, -bracket, bracket) for gap in (2 * tau, -2 * tau)]
     best = np.minimum(np.maximum(optimal_bias(m, sigma, K), ends[0]), ends[1])
     candidates = np.stack([best, *ends])  # the average error has one minimum, but falls again far above it
     errors = sum(ndtr(z) for z in bias_z_scores(candidates, m, sigma, K)) / 2

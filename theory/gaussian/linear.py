@@ -66,7 +66,7 @@ class LinearClassifier:
             z_- = (+b - w.mean + eps ||w||_1) / (sigma ||w||_2)
 
         Args:
-            mixture: the class-conditional laws, with d = len(weights).
+            mixture: the class-conditional distributions, with d = len(weights).
             eps: radius, in units of x, a number or a text such as 8/255; 0 gives the natural error.
 
         Raises:

@@ -35,7 +35,7 @@ class LogisticOptimum:
     """Minimiser of the population logistic loss under an l-infinity adversary of radius eps < eta.
 
     Args:
-        mixture: the class-conditional laws.
+        mixture: the class-conditional distributions.
         eps: training radius, in units of x.
         scale: s, where the weights are s 1 / sqrt(d).
         bias: beta, the bias that goes with those weights (not divided by s).
@@ -180,7 +180,7 @@ def logistic_optimum(mixture: GaussianMixture, eps: Radius = 0.0) -> LogisticOpt
     minimiser is w = 0 (Jensen's inequality), which has no direction.
 
     Args:
-        mixture: the class-conditional laws.
+        mixture: the class-conditional distributions.
         eps: l-infinity radius at training, in units of x.
 
     Raises:

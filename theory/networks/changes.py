@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from theory.common.verdict_words import VERDICTS
 from theory.networks.margin_model import MarginModel
 from theory.results.counts import exact_interval
 from theory.results.intervals import mcnemar, paired_interval
@@ -19,7 +20,6 @@ from theory.results.intervals import mcnemar, paired_interval
 __all__ = ["PredictedChange", "bias_shift", "error_change", "judged", "tally"]
 
 Array = npt.NDArray[np.float64]
-VERDICTS = ("agrees", "differs", "cannot tell")
 
 
 def bias_shift(
@@ -87,7 +87,7 @@ class PredictedChange:
 
     @property
     def verdict(self) -> Literal["agrees", "differs", "cannot tell"]:
-        """Say whether both have the same sign; a change within noise (p > 0.05) cannot tell."""
+        """Say whether both have the same sign; it is inconclusive for a change within noise (p > 0.05)."""
         if self.p > 0.05 or self.predicted[0] == 0:
             return "cannot tell"
         return "agrees" if (self.predicted[0] > 0) == (self.measured[0] > 0) else "differs"

@@ -1,4 +1,4 @@
-"""The Gaussian-margin model: class errors of a classifier from the law of its margins.
+"""The Gaussian-margin model: class errors of a classifier from the distribution of its margins.
 
 A sample of class i has the margin f_i - f_j over each other class j. For a linear classifier on Gaussian
 classes these margins are jointly Gaussian, an adversary takes eps times the dual norm of their constant

@@ -1,4 +1,4 @@
-"""Theory's prediction for every remedy beside what was measured."""
+"""Theory's prediction for every method beside what was measured."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from theory.common.digits import exact_mean, percent
 from theory.common.inputs import check_real
 from theory.common.table import Table
-from theory.networks.proxy import ERRORS, Remedy, TwoGroups, fitted, predicted
+from theory.common.verdict_words import shown
+from theory.networks.proxy import ERRORS, MethodAction, TwoGroups, fitted, predicted
 from theory.results.findings import NATURAL, ROBUST, ErrorKind, Finding, found_of, interval
 from theory.results.paired import average_over
 from theory.results.study import Study
@@ -21,30 +22,30 @@ __all__ = ["Prediction", "predictions", "theory_table"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """Theory's counterpart of a method beside what was measured.
+    """Theory's prediction for a method beside what was measured.
 
     Args:
-        remedy: what the method does to hard and easy classes.
+        action: what the method does to hard and easy classes.
         classes: the Gaussians that stand for the base's.
         predicted: change of the error.
         finding: what was measured.
     """
 
-    remedy: Remedy
+    action: MethodAction
     classes: TwoGroups
     predicted: float
     finding: Finding
 
     @property
     def agree(self) -> str:
-        """Return yes, no or cannot tell: a change within noise neither agrees nor contradicts."""
+        """Return yes, no or cannot tell, which is the answer of a change within noise."""
         if not self.finding.resolved:
             return "cannot tell"
         return "yes" if np.sign(self.predicted) == np.sign(self.finding.change.mean) else "no"
 
     def to_json(self) -> dict[str, Any]:
         """Return prediction and measurement."""
-        acts = {"acts_by": self.remedy.kind, "odds": self.remedy.odds, "radii": [*self.remedy.radii]}
+        acts = {"acts_by": self.action.kind, "odds": self.action.odds, "radii": [*self.action.radii]}
         model = {
             "K": self.classes.K,
             "mu": self.classes.mu,
@@ -56,7 +57,7 @@ class Prediction:
 
 
 def predictions(study: Study) -> list[Prediction]:
-    """Return theory's counterpart of every remedy whose base has validation errors.
+    """Return theory's prediction for every method whose base has validation errors.
 
     Hard are the classes whose robust validation error of the base is above the average.
     """
@@ -76,9 +77,9 @@ def predictions(study: Study) -> list[Prediction]:
     for f in found_of(study, kinds, bases_too=False):
         rates = _rates(study, f.base, hard[f.base])
         classes = fitted(rates[NATURAL], rates[ROBUST])
-        remedy = _remedy(study, f.method, hard[f.base], rates)
-        change = predicted(classes, remedy, _train_radius(study.comparison.protocol))[f.name]
-        out.append(Prediction(remedy, classes, change, f))
+        action = _action(study, f.method, hard[f.base], rates)
+        change = predicted(classes, action, _train_radius(study.comparison.protocol))[f.name]
+        out.append(Prediction(action, classes, change, f))
     return out
 
 
@@ -95,9 +96,9 @@ def _rates(study: Study, base: str, hard: npt.NDArray[np.bool_]) -> Mapping[str,
     return {q: (float(r[hard].mean()), float(r[~hard].mean())) for q, r in rates.items()}
 
 
-def _remedy(
+def _action(
     study: Study, method: str, hard: npt.NDArray[np.bool_], rates: Mapping[str, tuple[float, float]]
-) -> Remedy:
+) -> MethodAction:
     """Return the cost odds and radii that a method ended with: means over seeds and hard or easy classes.
 
     Where natural and boundary error have weights of their own, of mean 1 over classes, the cost of a robust
@@ -121,7 +122,7 @@ def _remedy(
         share = np.minimum(np.array(rates[NATURAL]) / robust, 1)
         cost = share * natural + (1 - share) * boundary
     odds = float(cost[0] / cost[1]) if cost is not None and (cost > 0).all() else 1.0
-    return Remedy(odds, (float(radii[0]), float(radii[1])) if radii is not None else (1.0, 1.0))
+    return MethodAction(odds, (float(radii[0]), float(radii[1])) if radii is not None else (1.0, 1.0))
 
 
 def theory_table(predicted: Sequence[Prediction]) -> Table:
@@ -130,15 +131,15 @@ def theory_table(predicted: Sequence[Prediction]) -> Table:
     for p in predicted:
         f = p.finding
         label = f"{f.method} against {f.base}"
-        measured = f"{_direction(f.change.mean)} {f.points}" if f.resolved else "cannot tell"
+        measured = f"{_direction(f.change.mean)} {f.points}" if f.resolved else shown("cannot tell")
         expected = (
             f"{_direction(p.predicted)} {percent(p.predicted, signed=True)}" if p.predicted else "no change"
         )
-        rows.append([label, p.remedy.kind, f.name, expected, measured, interval(f.both), p.agree])
+        rows.append([label, p.action.kind, f.name, expected, measured, interval(f.both), shown(p.agree)])
     header = ["method", "acts by (hard, easy)", "error", "predicted", "measured", "95 % interval", "agree"]
     models = {p.finding.base: p.classes.summary for p in predicted}
     total = Counter(p.agree for p in predicted)
-    totals = ", ".join(f"{answer} {total[answer]}" for answer in ("yes", "no", "cannot tell"))
+    totals = ", ".join(f"{shown(answer)} {total[answer]}" for answer in ("yes", "no", "cannot tell"))
     note = (
         "changes in percentage points. Hard: classes with a robust error of the base above the average in "
         "validation. Predicted: the optimal linear classifier of two Gaussians, hard and easy, with the "
@@ -147,7 +148,7 @@ def theory_table(predicted: Sequence[Prediction]) -> Table:
         + ". Measured: paired, over images and seeds, a direction only if Holm's p over "
         f"{len(predicted)} rows is at most 0.05. Agree: {totals}"
     )
-    return Table("Theory's counterpart", header, rows, note)
+    return Table("Two-group proxy", header, rows, note)
 
 
 def _direction(change: float) -> str:

@@ -1,9 +1,9 @@
-"""Theory's counterpart of a remedy: what its class weights and radii do to the optimal linear classifier.
+"""Theory's prediction for a method: what its class weights and radii do to the optimal linear classifier.
 
 The hard classes of a base method are one Gaussian class, +1, and the easy ones the other, -1: the two
-Gaussians whose errors under one linear classifier are those of the base (`fitted`). A remedy changes the
+Gaussians whose errors under one linear classifier are those of the base (`fitted`). A method changes the
 cost of an error by class, the training radius by class, both, or neither, and then theory predicts no
-change. The prediction is the optimal classifier with the remedy's cost odds and radii
+change. The prediction is the optimal classifier with the method's cost odds and radii
 (`theory.gaussian.problem`, after Xu et al., 2021) against that with equal ones: the direction of each of
 four errors. Ours.
 
@@ -20,7 +20,7 @@ from scipy.special import ndtr, ndtri
 from theory.common.inputs import InputError, check_real
 from theory.gaussian.problem import Problem, Uniform
 
-__all__ = ["ERRORS", "STATED", "TwoGroups", "Remedy", "fitted", "predicted"]
+__all__ = ["ERRORS", "STATED", "TwoGroups", "MethodAction", "fitted", "predicted"]
 
 ERRORS: Mapping[str, tuple[str, str]] = {
     f"{group} {kind}": (group, f"{kind}_error")
@@ -71,7 +71,7 @@ STATED = TwoGroups(2.0, 2.0, 1.0, stated=True)
 
 
 @dataclass(frozen=True)
-class Remedy:
+class MethodAction:
     """What a method does to the hard and the easy classes.
 
     Args:
@@ -123,12 +123,12 @@ def fitted(natural: tuple[float, float], robust: tuple[float, float]) -> TwoGrou
         return STATED
 
 
-def predicted(classes: TwoGroups, remedy: Remedy, train: float = 1.0) -> Mapping[str, float]:
-    """Return the change of each of `ERRORS` that a remedy makes to the optimal robust classifier.
+def predicted(classes: TwoGroups, action: MethodAction, train: float = 1.0) -> Mapping[str, float]:
+    """Return the change of each of `ERRORS` that a method makes to the optimal robust classifier.
 
     Args:
         classes: the two classes.
-        remedy: cost odds and radii.
+        action: cost odds and radii.
         train: radius that the base is trained at, in units of that of the errors.
 
     Returns:
@@ -136,8 +136,8 @@ def predicted(classes: TwoGroups, remedy: Remedy, train: float = 1.0) -> Mapping
     """
     theta, eps = Uniform(1, classes.mu), train * classes.eps
     before = Problem(theta=theta, sigma=1.0, K=classes.K).optimum((eps, eps))
-    weighed = Problem(theta=theta, sigma=1.0, K=classes.K, cost=(remedy.odds, 1.0))
-    after = weighed.optimum((remedy.radii[0] * eps, remedy.radii[1] * eps))
+    weighed = Problem(theta=theta, sigma=1.0, K=classes.K, cost=(action.odds, 1.0))
+    after = weighed.optimum((action.radii[0] * eps, action.radii[1] * eps))
     rates = [[*ndtr(s.z_scores()), *ndtr(s.z_scores(classes.eps))] for s in (before, after)]
     change = np.subtract(rates[1], rates[0])[[0, 2, 1, 3]]
     return {k: float(v) if abs(v) >= NONE else 0.0 for k, v in zip(ERRORS, change, strict=True)}

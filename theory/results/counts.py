@@ -20,17 +20,22 @@ QUANTITIES = ("natural_error", "boundary_error", "robust_error")
 Array = npt.NDArray[np.float64]
 
 
+FEWEST = 3
+"""Values that an interval of their mean needs."""
+
+
 def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
     """Return the mean of independent values and its Student t interval (mean, low, high).
 
-    With fewer than two values there is no interval: its ends are nan.
+    With fewer than three values there is no interval, its ends are nan: that of two is t = 12.7 standard
+    errors, hundreds of points for errors in percent, and says nothing but that they are two.
 
     >>> [round(v, 4) for v in mean_interval([0.30, 0.32, 0.31])]
     [0.31, 0.2852, 0.3348]
     """
     x = np.asarray(values, float)
     mean = exact_mean(x)
-    if len(x) < 2:
+    if len(x) < FEWEST:
         return mean, np.nan, np.nan
     half = float(stdtrit(len(x) - 1, (1 + confidence) / 2) * x.std(ddof=1) / np.sqrt(len(x)))
     return mean, mean - half, mean + half

@@ -1,9 +1,9 @@
-"""What a remedy did, in words: paired with its base on the same images and seeds, and beside theory.
+"""What a method changed: paired with its base on the same images and seeds, and beside theory.
 
 The worst class is fixed in advance: the class in which the base has the largest robust error on the
 validation splits, mean over its seeds. Were it chosen on the test images, where it is the worst partly by
 bad luck, every other method would seem to better it. The largest error of a class, whichever it is in each
-network, is also told.
+network, is also given.
 """
 
 from collections.abc import Callable, Sequence

@@ -87,7 +87,7 @@ class Evaluation:
 
     @property
     def ok_attacked(self) -> npt.NDArray[np.bool_]:
-        """Return whether each sample withstands every attack, shape (n,)."""
+        """Return whether each sample is robust to every attack, shape (n,)."""
         return np.asarray(np.all(self.ok, axis=0))
 
     @property
@@ -106,7 +106,7 @@ class Evaluation:
 
     @property
     def attack(self) -> str:
-        """Return the attacks in words: a sample withstands them if it withstands each."""
+        """Return the attacks in words: a sample is robust to them if it is robust to each."""
         return "; and ".join(self.attacks[1:]) or CLEAN
 
     @property

@@ -145,12 +145,12 @@ def labels_of(methods: Iterable[MethodId]) -> dict[MethodId, str]:
     short = {method: _short_label(method) for method in dict.fromkeys(methods)}
     labels = {}
     for method, label in short.items():
-        twins = [
+        namesakes = [
             _values(other)
             for other, its in short.items()
             if (its, _stage_label(other)) == (label, _stage_label(method))
         ]
-        differing = _differing(twins)
+        differing = _differing(namesakes)
         parts = [label, *(f"{k}={_short(_values(method).get(k))}" for k in differing)]
         labels[method] = " ".join(parts) + _stage_label(method)
     return dict(sorted(labels.items(), key=lambda item: (_place(item[0]), item[1])))
@@ -166,12 +166,12 @@ def _values(method: MethodId) -> dict[str, Value]:
     return dict(method.params) | ({} if method.init is None else {"init": method.init}) | after
 
 
-def _differing(twins: Sequence[Mapping[str, Value]]) -> Sequence[str]:
+def _differing(namesakes: Sequence[Mapping[str, Value]]) -> Sequence[str]:
     """Return the fewest names of hyper-parameters that tell all of several methods of one label apart."""
-    names = sorted({k for t in twins for k in t if any(t.get(k) != other.get(k) for other in twins)})
+    names = sorted({k for t in namesakes for k in t if any(t.get(k) != other.get(k) for other in namesakes)})
     for size in range(len(names) + 1):
         for chosen in itertools.combinations(names, size):
-            if len({tuple(repr(t.get(k)) for k in chosen) for t in twins}) == len(twins):
+            if len({tuple(repr(t.get(k)) for k in chosen) for t in namesakes}) == len(namesakes):
                 return chosen
     return names
 

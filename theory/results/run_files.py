@@ -7,7 +7,7 @@ __all__ = [
     "FLAGS",
     "HISTORY",
     "LAST",
-    "LINK",
+    "MARGIN_REPORT",
     "MARGINS",
     "PORTRAITS",
     "RECORDS",
@@ -15,6 +15,8 @@ __all__ = [
     "RESULT",
     "SHARDS",
     "SPLIT",
+    "SWEEP",
+    "VERDICT_LINES",
     "WEIGHTS",
 ]
 
@@ -42,9 +44,13 @@ RESULT = "result.json"
 """The errors, written last: with it the run is finished."""
 REPORT = "report/evaluation.npz"
 """Whether each test sample is robust to each attack of deep.report."""
-LINK = "link.json"
+MARGIN_REPORT = "link.json"
 """Theory beside measurement, of deep.link: see `theory.results.margin_report`."""
 MARGINS = "link.npz"
 """What deep.link measured of the network."""
+SWEEP = "sweep.json"
+"""The settings of a sweep of sim."""
+VERDICT_LINES = "verdicts.jsonl"
+"""The verdicts of a sweep, a line a setting."""
 PORTRAITS = "portrait*.npz"
 """Names of the files of deep.portrait, which lie anywhere."""

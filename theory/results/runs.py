@@ -17,7 +17,7 @@ from theory.results.margin_report import MarginReport
 from theory.results.methods import MethodId
 from theory.results.protocols import DATA, mixed
 from theory.results.records import Record, read_records
-from theory.results.run_files import CONFIG, FLAGS, HISTORY, LINK, RECORDS, REPORT, RESULT
+from theory.results.run_files import CONFIG, FLAGS, HISTORY, MARGIN_REPORT, RECORDS, REPORT, RESULT
 
 __all__ = ["RunFiles", "left_out", "read_runs", "record_files", "refuse_mixed", "runs_of"]
 
@@ -35,7 +35,7 @@ class RunFiles:
         evaluation: whether each test sample is robust to each attack, where that lies beside the records.
         report: the same under the attacks of deep.report, perhaps of fewer samples, where that lies there.
         history: a line an epoch, empty where there is none.
-        link: predicted class errors beside those counted, where deep.link was run.
+        margins: predicted class errors beside those counted, where deep.link was run.
     """
 
     path: str
@@ -43,7 +43,7 @@ class RunFiles:
     evaluation: Evaluation | None = None
     report: Evaluation | None = None
     history: tuple[Mapping[str, Any], ...] = ()
-    link: MarginReport | None = None
+    margins: MarginReport | None = None
 
     @property
     def name(self) -> str:
@@ -195,7 +195,9 @@ def runs_of(file: Path, records: Iterable[Record]) -> Iterator[RunFiles]:
         return
     (records_of_one,) = groups.values()
     run = RunFiles(str(file.parent), tuple(records_of_one))
-    flags, report, history, link = (file.parent / name for name in (FLAGS, REPORT, HISTORY, LINK))
+    flags, report, history, margin_report = (
+        file.parent / name for name in (FLAGS, REPORT, HISTORY, MARGIN_REPORT)
+    )
     n = sum({r.label: r.n or 0 for r in run.records if r.label in run.classes}.values())
     evaluation = Evaluation.read(flags, n) if flags.is_file() else None
     if evaluation and not _fits(evaluation, run):
@@ -203,9 +205,9 @@ def runs_of(file: Path, records: Iterable[Record]) -> Iterator[RunFiles]:
     left = Evaluation.read(report, n) if report.is_file() else None
     if left and not _belongs(left, run, evaluation):
         raise InputError(f"{report} is not of the run of {file}: its samples are others")
-    margins = MarginReport.read(link) if link.exists() else None
+    margins = MarginReport.read(margin_report) if margin_report.exists() else None
     if margins and margins.classes != run.classes:
-        raise InputError(f"{link} is not of the run of {file}: its classes are others")
+        raise InputError(f"{margin_report} is not of the run of {file}: its classes are others")
     epochs = tuple(_history(history)) if history.exists() else ()
     yield RunFiles(run.path, run.records, evaluation, left, epochs, margins)
 

@@ -20,7 +20,7 @@ from theory.results.runs import RunFiles, read_runs
 __all__ = ["Study", "base_labels", "rho", "read_studies", "study_of"]
 
 Array = npt.NDArray[np.float64]
-COST = {"images a second": "images_per_second", "passes": "passes"}
+COST = {"images a second": "images_per_second", "forward passes per image per epoch": "passes"}
 """What training cost, by its name in the provenance of records."""
 
 
@@ -127,7 +127,7 @@ class Study:
         note = (
             "errors in percent, mean over seeds with its 95 % t interval and, in brackets, the standard "
             "deviation over seeds; worst: the largest of a class within each seed; worst 2 and the like: "
-            "mean of so many classes; passes: how often training shows the network an image in an epoch"
+            "mean of so many classes"
         )
         return Table(f"Methods. {self.comparison.title}", ["method", "seeds", *names, *COST], rows, note)
 

@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 import numpy as np
 
@@ -21,12 +21,23 @@ __all__ = ["check_statement", "statements"]
 def statements() -> Mapping[str, Statement]:
     """Return every statement by the name of its file.
 
+    Raises:
+        InputError: a file has no statement.
+
     Examples:
         >>> statements()["ours_ratio_above_K"].status
         'confirmed'
     """
     names = sorted(m.name for m in pkgutil.iter_modules(__path__))
-    return MappingProxyType({n: importlib.import_module(f"{__name__}.{n}").STATEMENT for n in names})
+    return MappingProxyType({n: _statement(importlib.import_module(f"{__name__}.{n}")) for n in names})
+
+
+def _statement(module: ModuleType) -> Statement:
+    statement = getattr(module, "STATEMENT", None)
+    if not isinstance(statement, Statement):
+        name = f"{module.__name__.replace('.', '/')}.py"
+        raise InputError(f"{name} must define STATEMENT as a Statement, got {statement!r:.60}")
+    return statement
 
 
 def check_statement(name: str, *, settings: int = 300, seed: int = 0) -> Checked:

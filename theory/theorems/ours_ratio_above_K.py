@@ -44,5 +44,7 @@ STATEMENT = Statement(
             c.K * (1 - c.K) / (1 - c.K) - c.K,
         ],
         positive=ours_ratio_falls_with_margin.CERTIFICATE.positive,
+        direct=lambda: symbolic.normal_cdf(c.plus) - c.K * symbolic.normal_cdf(c.minus),
+        direct_box=c.DIRECT_BOX,
     ),
 )

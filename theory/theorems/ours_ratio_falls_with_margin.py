@@ -43,6 +43,7 @@ CERTIFICATE = Certificate(
     direct=lambda: (
         c.K * (c.K - c.t) * symbolic.normal_cdf(c.minus) - (c.K * c.t - 1) * symbolic.normal_cdf(c.plus)
     ),
+    direct_box={"K": ("1.1", "6"), "a": ("0.1", "6")},
 )
 
 STATEMENT = Statement(

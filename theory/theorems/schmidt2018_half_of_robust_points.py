@@ -15,7 +15,7 @@ DIMENSION = 10_000
 
 def variance(s: Setting) -> float:
     """Return v = sigma^2 / n_half."""
-    return (s["c"] * DIMENSION**0.25) ** 2 / schmidt_samples(s["c"], s["eps"], DIMENSION)
+    return float((s["c"] * DIMENSION**0.25) ** 2) / schmidt_samples(s["c"], s["eps"], DIMENSION)
 
 
 def symbolic_residual() -> sp.Expr:

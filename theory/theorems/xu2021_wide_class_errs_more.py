@@ -13,7 +13,10 @@ STATEMENT = Statement(
     claim="R_+ > R_- for the optimal natural and the optimal robust classifier.",
     source="Xu et al., 2021",
     status="confirmed",
-    note="With equal priors, for every K > 1 and every margin.",
+    note=(
+        "With equal priors, for every K > 1 and every margin; among linear classifiers "
+        "(`ours_wide_class_pays_is_linear`)."
+    ),
     kind=">=",
     assumptions=MARGIN,
     draw=draw_margin,
@@ -26,5 +29,7 @@ STATEMENT = Statement(
         box=c.BOX,
         identities=lambda: [c.plus - c.minus - 2 * (c.K + 1) * c.log_K / (c.T + c.a)],
         positive=lambda: [2 * (c.K + 1) * c.log_K / (c.T + c.a)],
+        direct=lambda: symbolic.normal_cdf(c.plus) - symbolic.normal_cdf(c.minus),
+        direct_box=c.DIRECT_BOX,
     ),
 )

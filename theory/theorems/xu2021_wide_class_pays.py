@@ -35,7 +35,8 @@ STATEMENT = Statement(
     status="confirmed",
     note=(
         "For equal priors, K > 1 and eps < eta, without further condition, and increasingly so with eps. "
-        "With prior odds above K it can reverse. loss = sqrt(d) eps."
+        "With prior odds above K it can reverse, and for classifiers that are not linear "
+        "(`ours_wide_class_pays_is_linear`). loss = sqrt(d) eps."
     ),
     kind=">=",
     assumptions=LOSS,

@@ -168,6 +168,10 @@ def average_floor(means: npt.ArrayLike, sigma: npt.ArrayLike, eps: float, norm: 
 
     Raises:
         InputError: an argument is outside its domain.
+
+    Example:
+        >>> round(average_floor([[0, 0], [2, 0], [0, 3], [5, 5]], 1.0, 0.3), 10)
+        0.1251643938
     """
     floors = ndtr(-pair_distances(means, sigma, eps, norm))
     C = len(floors)

@@ -17,6 +17,7 @@ from theory.variants.multiclass import class_error, error_bounds, pair_z_scores
 __all__ = [
     "ClassError",
     "PairGap",
+    "means_of_distances",
     "nearest_mean_errors",
     "nearest_neighbours",
     "orthogonal_neighbours",
@@ -94,6 +95,34 @@ def nearest_neighbours(means: npt.ArrayLike, tolerance: float = 1e-9) -> tuple[A
     distance = np.linalg.norm(mu[:, None] - mu[None], axis=2) + np.diag(np.full(len(mu), np.inf))
     nearest = distance.min(axis=1)
     return nearest, (distance <= nearest[:, None] * (1 + tolerance)).sum(axis=1)
+
+
+def means_of_distances(distances: npt.ArrayLike) -> Array:
+    """Return means with the given distances, centred, by classical scaling (Torgerson, 1952).
+
+    Where no points have these distances, those nearest to them in the sense of their inner products.
+
+    Args:
+        distances: of each pair of classes, symmetric with zeros on the diagonal, shape (C, C).
+
+    Returns:
+        shape (C, C - 1).
+
+    Raises:
+        InputError: the distances are no such table.
+
+    Example:
+        >>> means = means_of_distances([[0, 3, 4], [3, 0, 5], [4, 5, 0]])
+        >>> [round(float(np.linalg.norm(means[0] - means[j])), 10) for j in (1, 2)]
+        [3.0, 4.0]
+    """
+    D = check_array("distances", distances, low=0)
+    if D.ndim != 2 or D.shape[0] != D.shape[1] or len(D) < 2 or not np.allclose(D, D.T) or np.diag(D).any():
+        raise InputError(f"distances must be symmetric, zero on the diagonal, of shape (C, C), got {D.shape}")
+    centre = np.eye(len(D)) - 1 / len(D)
+    values, vectors = np.linalg.eigh(-centre @ D**2 @ centre / 2)
+    largest = slice(None, 0, -1)  # without the smallest, that of the constant vector
+    return np.asarray(vectors[:, largest] * np.sqrt(np.maximum(values[largest], 0)))
 
 
 def row_errors(count: int, distance: float, sigma: float, eps: float = 0.0) -> Array:

@@ -1,4 +1,4 @@
-"""What theory predicts for a remedy."""
+"""What theory predicts for a method."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from theory.common.inputs import InputError
-from theory.networks.proxy import ERRORS, STATED, Remedy, TwoGroups, fitted, predicted
+from theory.networks.proxy import ERRORS, STATED, MethodAction, TwoGroups, fitted, predicted
 
 positive = {"allow_nan": False, "allow_infinity": False}
 CLASSES = TwoGroups(2.0, 2.5, 0.8)
@@ -46,10 +46,10 @@ def test_errors_that_no_gaussians_have_get_the_stated_ones(natural, robust):
 
 
 @pytest.mark.parametrize(
-    "remedy",
-    [Remedy(1.6), Remedy(0.7), Remedy(1.0, (1.4, 0.9)), Remedy(1.3, (0.8, 1.5))],
+    "action",
+    [MethodAction(1.6), MethodAction(0.7), MethodAction(1.0, (1.4, 0.9)), MethodAction(1.3, (0.8, 1.5))],
 )
-def test_the_prediction_is_the_optimum_found_by_search(remedy):
+def test_the_prediction_is_the_optimum_found_by_search(action):
     def best(odds, radii):
         def cost(b):
             robust = [errors(CLASSES, b, r * CLASSES.eps)[i] for i, r in enumerate(radii)]
@@ -58,37 +58,37 @@ def test_the_prediction_is_the_optimum_found_by_search(remedy):
         found = minimize_scalar(cost, bounds=(-4, 4), method="bounded", options={"xatol": 1e-10})
         return np.concatenate([errors(CLASSES, found.x, 0.0), errors(CLASSES, found.x, CLASSES.eps)])
 
-    change = (best(remedy.odds, remedy.radii) - best(1.0, (1.0, 1.0)))[[0, 2, 1, 3]]
-    assert [predicted(CLASSES, remedy)[k] for k in ERRORS] == pytest.approx(change, abs=1e-6)
+    change = (best(action.odds, action.radii) - best(1.0, (1.0, 1.0)))[[0, 2, 1, 3]]
+    assert [predicted(CLASSES, action)[k] for k in ERRORS] == pytest.approx(change, abs=1e-6)
 
 
 @pytest.mark.parametrize("K", [0.7, 1.5, 3.0])
 @pytest.mark.parametrize(
-    "remedy, sign",
+    "action, sign",
     [
-        (Remedy(1.3), [-1, -1, 1, 1]),  # costs for the hard: FRL's Reweight, WAT
-        (Remedy(1.0, (1.2, 0.8)), [-1, -1, 1, 1]),  # larger radii for the hard: DAFA
-        (Remedy(1.0, (0.8, 1.2)), [1, 1, -1, -1]),  # and for the easy: CFA's margins
-        (Remedy(), [0, 0, 0, 0]),  # BAT
+        (MethodAction(1.3), [-1, -1, 1, 1]),  # costs for the hard: FRL's Reweight, WAT
+        (MethodAction(1.0, (1.2, 0.8)), [-1, -1, 1, 1]),  # larger radii for the hard: DAFA
+        (MethodAction(1.0, (0.8, 1.2)), [1, 1, -1, -1]),  # and for the easy: CFA's margins
+        (MethodAction(), [0, 0, 0, 0]),  # BAT
     ],
 )
-def test_directions(K, remedy, sign):
-    change = predicted(TwoGroups(K, 2.0, 0.7), remedy)
+def test_directions(K, action, sign):
+    change = predicted(TwoGroups(K, 2.0, 0.7), action)
     assert [int(np.sign(change[k])) for k in ERRORS] == sign
 
 
 def test_what_it_acts_by_is_said():
-    assert Remedy().kind == "neither" == Remedy(1.0005, (1.0, 0.9995)).kind
-    assert Remedy(1.5).kind == "cost odds 1.50"
-    assert Remedy(1.5, (1.2, 0.9)).kind == "cost odds 1.50, radii 1.20 and 0.90"
+    assert MethodAction().kind == "neither" == MethodAction(1.0005, (1.0, 0.9995)).kind
+    assert MethodAction(1.5).kind == "cost odds 1.50"
+    assert MethodAction(1.5, (1.2, 0.9)).kind == MethodAction(1.5).kind + ", radii 1.20 and 0.90"
     assert "fitted" in CLASSES.summary and "stated" in STATED.summary
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Remedy(0.0),
-        lambda: Remedy(1.0, (-0.1, 1.0)),
+        lambda: MethodAction(0.0),
+        lambda: MethodAction(1.0, (-0.1, 1.0)),
         lambda: TwoGroups(0, 1, 1),
         lambda: TwoGroups(2, 1, 2),
     ],

@@ -26,7 +26,7 @@ from theory.results.flags import Evaluation
 from theory.results.margin_report import ERRORS
 from theory.results.run_files import MARGINS, SPLIT, WEIGHTS
 
-__all__ = ["Link", "link"]
+__all__ = ["FittedMarginModel", "fit_margin_model"]
 
 FEWEST = 20
 """Samples of a class that its margins are fitted to, at least."""
@@ -37,7 +37,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Link:
+class FittedMarginModel:
     """A run, what the theory predicts of it, and what was counted.
 
     Args:
@@ -115,7 +115,9 @@ def _both(samples: MarginSamples, name: str) -> Floats:
     return np.array([PREDICTORS[name](samples, attacked) for attacked in (False, True)])
 
 
-def link(folder: Path, run: Run, label: str, *, eps: str | None, per_class: int, replicates: int) -> Link:
+def fit_margin_model(
+    folder: Path, run: Run, label: str, *, eps: str | None, per_class: int, replicates: int
+) -> FittedMarginModel:
     """Fit the model to a run and count what it predicts.
 
     What was measured of the network is kept in the folder, and not measured again.
@@ -152,7 +154,7 @@ def link(folder: Path, run: Run, label: str, *, eps: str | None, per_class: int,
         raise InputError(f"{folder}: {error}") from None
     labels = run.data.test.labels.cpu().numpy()[held_out]
     names, kinds = (CLEAN, *(a.name for a in attacks)), (CLEAN, *(a.kind for a in attacks))
-    return Link(
+    return FittedMarginModel(
         folder,
         run,
         label,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from theory.common.arrays import read_arrays
 from theory.common.inputs import InputError, check_array, check_real, parse_object, read_text
 
-__all__ = ["PARTS", "TRAININGS", "Leanings", "read_leanings"]
+__all__ = ["PARTS", "TRAININGS", "FeatureReliance", "read_feature_reliance"]
 
 Array = npt.NDArray[np.float64]
 
@@ -21,7 +21,7 @@ PARTS = ("weak", "middle", "strong")
 
 
 @dataclass(frozen=True)
-class Leanings:
+class FeatureReliance:
     """One run; the dictionaries are by training, one of `TRAININGS`.
 
     Args:
@@ -40,7 +40,7 @@ class Leanings:
     errors: Mapping[str, Array]
 
 
-def read_leanings(folder: Path) -> Iterator[Leanings]:
+def read_feature_reliance(folder: Path) -> Iterator[FeatureReliance]:
     """Yield the runs below a folder.
 
     Raises:
@@ -56,7 +56,7 @@ def read_leanings(folder: Path) -> Iterator[Leanings]:
             ) from None
 
 
-def _read(path: Path) -> Leanings:
+def _read(path: Path) -> FeatureReliance:
     numbers = parse_object(read_text(path), "it")
     raw = read_arrays(path.with_name("features.npz"))
     arrays = {name: check_array(name, array.ravel(), low=-np.inf) for name, array in raw.items()}
@@ -65,7 +65,7 @@ def _read(path: Path) -> Leanings:
     for training, values in weights.items():
         if values.shape != correlation.shape or not values.any():
             raise InputError(f"{training}_weights must be {len(correlation)} numbers, not all 0")
-    return Leanings(
+    return FeatureReliance(
         settings=numbers["settings"],
         correlation=correlation,
         weights=weights,

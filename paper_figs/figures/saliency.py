@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figs.archive import Archive, Portrait
+from paper_figs.archive import Archive, Saliency
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Pictures", "caption", "compute", "draw"]
 
@@ -20,27 +20,27 @@ COLUMNS = 12
 
 @dataclass(frozen=True)
 class Pictures:
-    """A portrait.
+    """Saliency maps and large-eps examples of some networks.
 
     Args:
         key: name of the figure among its like.
-        portrait: the pictures.
+        pictures: of every network.
     """
 
     key: str
-    portrait: Portrait
+    pictures: Saliency
 
 
 def compute(archive: Archive) -> list[Pictures]:
-    """Return every portrait."""
-    names = [p.protocol.split(";")[0] for p in archive.portraits]
+    """Return all saliency maps."""
+    names = [p.protocol.split(";")[0] for p in archive.saliency]
     keys = [name if names.count(name) == 1 else f"{name}_{i + 1}" for i, name in enumerate(names)]
-    return [Pictures(key, p) for key, p in zip(keys, archive.portraits, strict=True)]
+    return [Pictures(key, p) for key, p in zip(keys, archive.saliency, strict=True)]
 
 
 def caption(data: Pictures) -> str:
     """Return what is seen."""
-    p = data.portrait
+    p = data.pictures
     runs = ", ".join(f"{n} (run {r})" for n, r in zip(p.networks, p.runs, strict=True))
     return (
         "For each network the gradient of its loss at the image (grey: 0; clipped at 3 root mean squares) "
@@ -52,7 +52,7 @@ def caption(data: Pictures) -> str:
 
 def draw(data: Pictures) -> Figure:
     """Draw a column for each image."""
-    p = data.portrait
+    p = data.pictures
     columns = min(len(p.labels), COLUMNS)
     rows = 1 + 2 * len(p.networks)
     figure = Figure(figsize=(1.3 + 0.72 * columns, 0.2 + 0.86 * rows))

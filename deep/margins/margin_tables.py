@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deep.margins.fitted_link import Link
+from deep.margins.fitted_margin_model import FittedMarginModel
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
+from theory.common.verdict_words import shown
 from theory.networks.agreement import rank_correlation
 from theory.networks.changes import PredictedChange, tally
 from theory.results.counts import exact_interval, mean_interval
@@ -27,18 +28,18 @@ def _plain(value: float, low: float = np.nan, high: float = np.nan) -> str:
     return f"{rounded(value)} [{rounded(low)}, {rounded(high)}]" if np.isfinite(low) else rounded(value)
 
 
-def _title(fit: Link) -> str:
+def _title(fit: FittedMarginModel) -> str:
     return (
         f"{fit.label} on {fit.run.settings.dataset}, seed {fit.run.settings.seed}, eps={fit.attack.eps_text}"
     )
 
 
-def run_tables(fit: Link) -> list[Table]:
+def run_tables(fit: FittedMarginModel) -> list[Table]:
     """Return predicted and measured errors of each class, how they agree, other predictors, and K."""
     return [_classes(fit), _agreement(fit), _pairs(fit)]
 
 
-def _classes(fit: Link) -> Table:
+def _classes(fit: FittedMarginModel) -> Table:
     counted, (low, high) = fit.counted, fit.prediction.interval()
     rows = [[name, str(n)] for name, n in zip(counted.classes, counted.n, strict=True)]
     header = ["class", "n"]
@@ -61,7 +62,7 @@ def _classes(fit: Link) -> Table:
     return Table(_title(fit), header, rows, note)
 
 
-def _agreement(fit: Link) -> Table:
+def _agreement(fit: FittedMarginModel) -> Table:
     agreements = fit.agreements
     rows = []
     for quantity, a in agreements.items():
@@ -84,7 +85,7 @@ def _agreement(fit: Link) -> Table:
     )
 
 
-def _pairs(fit: Link) -> Table:
+def _pairs(fit: FittedMarginModel) -> Table:
     K, low, high = fit.ratios
     fitted, fitted_low, fitted_high = fit.width_ratios
     upper = np.triu_indices(len(K), 1)
@@ -125,13 +126,13 @@ def direction_tables(title: str, predicted: Mapping[str, Sequence[PredictedChang
                 "{} [{}, {}]".format(*(rounded(100 * v, signed=True) for v in c.predicted[:3])),
                 _percent(*c.measured, signed=True),
                 f"{c.p:.2g}",
-                c.verdict,
+                shown(c.verdict),
             ]
             for c in changes
         ]
         note = (
             "in percentage points; predicted to first order by the pairwise theory from the other run, only "
-            "its sign is compared; measured on the same samples, 95 % interval for pairs; cannot tell: "
+            "its sign is compared; measured on the same samples, 95 % interval for pairs; inconclusive: "
             "p > 0.05. " + _tally(changes)
         )
         header = ["class, error", "predicted", "measured change", "p", "verdict"]
@@ -142,24 +143,24 @@ def direction_tables(title: str, predicted: Mapping[str, Sequence[PredictedChang
 def _tally(changes: Sequence[PredictedChange]) -> str:
     counts, interval = tally(list(changes))
     tried = counts["agrees"] + counts["differs"]
-    text = f"{counts['agrees']} of {tried} agree, {counts['cannot tell']} cannot tell"
+    text = f"{counts['agrees']} of {tried} agree, {counts['cannot tell']} inconclusive"
     if interval is None:
         return text
     return f"{text}; 95 % exact interval of the share {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
 
 
 def summary_tables(
-    links: Sequence[Link], predicted: Mapping[int, Mapping[str, Sequence[PredictedChange]]]
+    fits: Sequence[FittedMarginModel], predicted: Mapping[int, Mapping[str, Sequence[PredictedChange]]]
 ) -> list[Table]:
     """Return the agreement of each method over its runs, and of all its directions together."""
     groups: dict[str, list[int]] = {}
-    for i, fit in enumerate(links):
+    for i, fit in enumerate(fits):
         groups.setdefault(fit.label, []).append(i)
     rows = []
     for label, members in groups.items():
         row = [label, str(len(members))]
         for quantity in ERRORS:
-            parts = [links[i].agreements[quantity] for i in members]
+            parts = [fits[i].agreements[quantity] for i in members]
             for values in ([a.rank[0] for a in parts], [a.explained[0] for a in parts]):
                 defined = [v for v in values if np.isfinite(v)]
                 row.append(_plain(*mean_interval(defined)) if defined else "-")
