@@ -9,10 +9,12 @@ from torch import nn
 
 from deep.attacks.ball import Ball
 from deep.audits.any_model import audit
+from deep.audits.audit_page import page
 from deep.audits.ratios import accuracy_ratios
 from deep.audits.sparsity import Masked, sparsity
 from deep.data import Split
 from theory.common.inputs import InputError
+from theory.common.table import Table
 
 QUICK = {"progress": False, "strength": 0, "steps": 8}
 
@@ -115,3 +117,20 @@ def test_an_audit_tells_the_sparsity_of_each_class(tmp_path):
     assert "coordinates" in str(found) and found.as_json()["sparsity"]
     found.save(tmp_path)
     assert audit(model, x, y, 0.2, **QUICK).sparsity == {}
+
+
+@pytest.mark.parametrize("classes, folded", [(20, 0), (21, 2)])
+def test_a_page_of_many_classes_folds_them(classes, folded):
+    names = tuple(f"class {i}" for i in range(classes))
+    rates = ([i / classes for i in range(classes)], [[0.0, 1.0]] * classes)
+    table = Table(
+        "errors", ["class", "error"], [[name, "1.0"] for name in names] + [["all", " ".join(names)]]
+    )
+    matrix = np.eye(classes, classes + 1, dtype=int)
+    found = page(
+        "finding", [], [], names, {"natural_error": rates, "robust_error": rates}, 0.5, {"t": (names, matrix)},
+        [table], {},
+    )  # fmt: skip
+    assert found.count("<details>") == found.count("</details>") == folded
+    assert all(found.count(f">{name}</text>") == 1 for name in names)  # the chart has each
+    assert found.count("<td class=long>") == 1  # what may be broken: the list, and no number
