@@ -34,7 +34,7 @@ def split_of(x, y):
 
 @pytest.mark.parametrize("size, eps", [(16, 0.25), (27, 0.125)])
 def test_sparsity_of_equal_weights_is_exact(size, eps):
-    """With |w_i| = 1, k coordinates take 2 k eps from the margin 2 m, whatever the mask: k = floor(m / eps) + 1."""
+    """With |w_i| = 1, k coordinates take 2 k eps from the margin 2 m: k = floor(m / eps) + 1."""
     model, w = signs(size)
     m = torch.tensor([0.1, 0.3, 0.9, 1.6, size * eps + 0.1, -0.5])
     x = (m / size)[:, None] * w
@@ -127,10 +127,8 @@ def test_a_page_of_many_classes_folds_them(classes, folded):
         "errors", ["class", "error"], [[name, "1.0"] for name in names] + [["all", " ".join(names)]]
     )
     matrix = np.eye(classes, classes + 1, dtype=int)
-    found = page(
-        "finding", [], [], names, {"natural_error": rates, "robust_error": rates}, 0.5, {"t": (names, matrix)},
-        [table], {},
-    )  # fmt: skip
+    both = {"natural_error": rates, "robust_error": rates}
+    found = page("finding", [], [], names, both, 0.5, {"t": (names, matrix)}, [table], {})
     assert found.count("<details>") == found.count("</details>") == folded
     assert all(found.count(f">{name}</text>") == 1 for name in names)  # the chart has each
     assert found.count("<td class=long>") == 1  # what may be broken: the list, and no number
