@@ -122,8 +122,15 @@ def test_bad_input_is_refused(name, base, repaired, invoke):
 
 
 def test_a_network_without_a_last_bias_is_refused():
-    with pytest.raises(InputError, match="head"):
-        shift_head(torch.nn.Linear(4, 3), np.zeros(3))
+    for layer in (torch.nn.Linear(4, 3, bias=False), torch.nn.Linear(4, 2), torch.nn.Flatten()):
+        with pytest.raises(InputError, match="bias of 3 classes"):
+            shift_head(layer, np.zeros(3))
+
+
+def test_offsets_go_to_the_last_linear_layer_where_none_is_called_head():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3))
+    x, offsets = torch.rand(5, 4), np.array([0.5, 0.0, -1.0])
+    assert torch.allclose(shift_head(model, offsets)(x), model(x) + torch.tensor(offsets).float())
 
 
 def test_controls_show_no_gain_where_there_is_none_to_have():
