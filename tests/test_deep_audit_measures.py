@@ -32,7 +32,7 @@ def split_of(x, y):
 
 @pytest.mark.parametrize("size, eps", [(16, 0.25), (27, 0.125)])
 def test_sparsity_of_equal_weights_is_exact(size, eps):
-    """With |w_i| = 1, k coordinates take 2 k eps from the margin 2 m, whatever the mask: k = floor(m / eps) + 1."""
+    """With |w_i| = 1, k coordinates take 2 k eps from the margin 2 m: k = floor(m / eps) + 1."""
     model, w = signs(size)
     m = torch.tensor([0.1, 0.3, 0.9, 1.6, size * eps + 0.1, -0.5])
     x = (m / size)[:, None] * w

@@ -284,7 +284,8 @@ def test_offsets_are_not_put_where_they_do_nothing(own, tmp_path, invoke, refuse
 
 def test_code_that_has_changed_is_told(own, tmp_path, invoke, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    source = "from torch import nn\ndef net(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(48, classes))\n"
+    source = "from torch import nn\ndef net(classes):\n    return "
+    source += "nn.Sequential(nn.Flatten(), nn.Linear(48, classes))\n"
     (tmp_path / "their_network.py").write_text(source)
     words = given(own, "--model", "their_network:net", "--out", tmp_path / "run")
     assert invoke(train.main, *words, "--stop-after", 1)[0] == 0
