@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from paper_figs.feature_reliance import FeatureReliance, read_feature_reliance
-from paper_figs.sampled_errors import SampledErrors, read_sampled_errors
+from paper_figs.readers.feature_reliance import FeatureReliance, read_feature_reliance
+from paper_figs.readers.sampled_errors import SampledErrors, read_sampled_errors
 from theory.common.arrays import read_arrays
 from theory.common.inputs import InputError
 from theory.results.protocols import Comparison, comparisons
