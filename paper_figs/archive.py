@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from paper_figs.feature_reliance import FeatureReliance, read_feature_reliance
+from paper_figs.readers.feature_reliance import FeatureReliance, read_feature_reliance
+from paper_figs.readers.sampled_errors import SampledErrors, read_sampled_errors
 from theory.common.arrays import read_arrays
 from theory.common.inputs import InputError
 from theory.results.protocols import Comparison, comparisons
@@ -118,12 +119,14 @@ class Archive:
         runs: of networks.
         saliency: what networks look at.
         reliance: weights of linear classifiers on real images.
+        sampled: errors of linear classifiers trained on few samples.
     """
 
     records: tuple[Record, ...]
     runs: tuple[RunFiles, ...] = ()
     saliency: tuple[Saliency, ...] = ()
     reliance: tuple[FeatureReliance, ...] = ()
+    sampled: tuple[SampledErrors, ...] = ()
 
     @cached_property
     def trained(self) -> tuple[TrainedNetworks, ...]:
@@ -152,7 +155,8 @@ def read_archive(path: Path) -> Archive:
     """Return what is in or below a folder.
 
     A run is a folder with ``records.jsonl`` of networks, see `theory.results.runs.runs_of`. Saliency maps
-    are in the files ``portrait*.npz``; feature reliance is that of `sim.features`.
+    are in the files ``portrait*.npz``; feature reliance is that of `sim.features`, errors of few samples
+    those of `sim.sweep`.
 
     Args:
         path: the folder, or one file of records.
@@ -170,6 +174,7 @@ def read_archive(path: Path) -> Archive:
         tuple(runs),
         tuple(_saliency(file) for file in pictures),
         tuple(read_feature_reliance(path)) if path.is_dir() else (),
+        tuple(read_sampled_errors(path)) if path.is_dir() else (),
     )
 
 

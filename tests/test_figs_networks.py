@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from xml.etree import ElementTree
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 import matplotlib.style
 import numpy as np
 import pytest
+from scipy.stats import norm
 from test_theory_errors import run_records
 
 import paper_figs
@@ -16,6 +18,7 @@ from paper_figs import __main__ as command
 from paper_figs.archive import Archive, Saliency, read_archive
 from paper_figs.figures import (
     class_errors,
+    class_geometry,
     confusion,
     multipliers,
     predicted_vs_measured,
@@ -25,9 +28,11 @@ from paper_figs.figures import (
 from paper_figs.summary import interval
 from theory.common.inputs import InputError
 from theory.results.counts import exact_interval, mean_interval
+from theory.results.margin_report import MarginReport
 from theory.results.records import to_jsonl
+from theory.variants.many_classes import nearest_mean_errors
 
-MODULES = (class_errors, confusion, multipliers, predicted_vs_measured, saliency, tradeoff)
+MODULES = (class_errors, class_geometry, confusion, multipliers, predicted_vs_measured, saliency, tradeoff)
 STYLE = Path(paper_figs.__file__).with_name("style.mplstyle")
 CLASSES = ["a", "b"]
 
@@ -58,6 +63,7 @@ def link(attacked, predicted=(0.1, 0.5), measured=(0.2, 0.6), failures=(1,)):
         "failures": both,
         "rank_correlation": {"natural_error": {}, "robust_error": {"value": 0.8, "low": 0.5, "high": 0.9}},
         "explained_variance": {"natural_error": {}, "robust_error": {"value": 0.4}},
+        "pairs": {"mean": [[0, 2], [3, 0]], "spread": [[0, 1], [2, 0]], "drop": [[0, 0.5], [0.5, 0]]},
     }
 
 
@@ -237,6 +243,36 @@ def test_predictions_stand_beside_measurements(folder):
     assert axes[0].get_title().endswith("r undefined") and axes[2].get_title().startswith("r = 0.80")
     for lines, xy in zip(axes[3].lines[:2], ([11, 20], [50, 60]), strict=True):
         np.testing.assert_allclose(lines.get_xydata(), [xy])
+
+
+def test_errors_come_from_the_distances_of_the_classes(folder):
+    """The scores of the pair are 2 and 1.5, their sum the distance; the radius is the mean of .5 and .25."""
+    data = only(class_geometry.compute(read_archive(folder)))
+    assert data.title == "d, TRADES beta=6" and data.misfit < 1e-9
+    np.testing.assert_allclose(data.predicted, 100 * norm.cdf(-(3.5 / 2 - 0.375)), rtol=1e-3)
+    np.testing.assert_allclose(data.measured[:, 0], [40, 60])
+
+
+def test_geometry_of_nearest_mean_is_its_own_and_its_errors_are_theorys():
+    """Of margins of nearest-mean the means come back up to turns; other distances give other errors."""
+    means = np.array([[0.0, 0.0], [2.0, 0.3], [0.5, 3.0]])
+    model = class_geometry.nearest_mean_model(means, 0.4)
+    distances, eps = class_geometry.geometry(model.mean, model.spread, model.drop)
+    np.testing.assert_allclose(distances, np.linalg.norm(means[:, None] - means, axis=2), atol=1e-12)
+    exact = [c.R for c in nearest_mean_errors(means, 1.0, 0.4)]
+    assert eps == pytest.approx(0.4)
+    np.testing.assert_allclose(model.errors(attacked=True), exact, atol=3e-4)
+    other = class_geometry.nearest_mean_model(1.1 * means, 0.4).errors(attacked=True)
+    assert np.abs(other - exact).min() > 3e-3
+
+
+@pytest.mark.parametrize(
+    "pairs", [None, {}, {"spread": [[0, 1]]}, {"spread": "x"}, {"spread": [[0, 0], [1, 0]]}]
+)
+def test_pairs_of_other_classes_are_refused(folder, pairs):
+    report = MarginReport.read(folder / "t0" / "link.json")
+    with pytest.raises(InputError, match="pairs must have spread"):
+        replace(report, details={"pairs": pairs}).pairs("spread")
 
 
 def test_few_runs_keep_the_intervals_of_their_own(folder):

@@ -11,16 +11,17 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.special import ndtr, ndtri
 
-from paper_figs import simulated
 from paper_figs.archive import Archive, read_archive
 from paper_figs.figures import (
     class_errors_vs_eps,
     gap_vs_K,
+    gap_vs_samples,
     pareto_front,
     price_of_fairness,
     reachable,
     tsipras_features,
 )
+from paper_figs.readers import simulated
 from sim import features, sweep
 from sim.studies import grid_runs as experiment
 from sim.studies import remedies
@@ -40,6 +41,7 @@ from theory.gaussian.problem import optimal_classifier
 from theory.gaussian.surrogate import logistic_optimum
 from theory.results.counts import exact_interval
 from theory.results.records import Record
+from theory.variants.logistic_limit import logistic_limit
 
 FIGURES = [class_errors_vs_eps, gap_vs_K, pareto_front, price_of_fairness, reachable, tsipras_features]
 MIXTURE = {"dim": 20, "eta": 0.4, "sigma": 1.0}
@@ -155,6 +157,52 @@ def test_the_price_is_the_excess_of_the_fair_classifier(archive):
     (row,) = [r for r in data.points if r[0] == 2 and r[1] == pytest.approx(20**0.5 * 0.24)]
     assert row[2] == pytest.approx((fair[0] - best[0]) / fair[1]) and row[3] < row[2] < row[4]
     assert row[5] == pytest.approx(fair[0] / best[0]) and row[6] < row[5] < row[7]
+
+
+def few_samples_line(**changes):
+    """Return a verdict line of the study of few samples."""
+    setting = {"dim": 300, "alpha": 6.0, "K": 2.0, "norm_theta": 1.5, "sigma": 1.0, "eps": 0.3}
+    errors = {"+1": [0.4, 0.39, 0.42], "-1": [0.2, 0.18, 0.21]}
+    verdicts = [
+        {"what": f"logistic, robust error of {y}", "measured": m, "interval": ends}
+        for y, (m, *ends) in errors.items()
+    ]
+    return json.dumps({"task": "few_samples 0", "setting": setting, "verdicts": verdicts} | changes) + "\n"
+
+
+def test_the_gap_of_few_samples_is_that_of_theory_and_of_the_study(folder, tmp_path):
+    (bare,) = gap_vs_samples.compute(NOTHING)
+    panel = bare.panels[0]
+    assert [p.K for p in bare.panels] == [2, 3] and not any(len(p) for p in panel.points.values())
+    alpha, gap = panel.curves["logistic"][-1]
+    limit = logistic_limit(1.5, 1.0, 2.0, alpha, 0.3)
+    assert gap == pytest.approx(limit.R_rob_plus - limit.R_rob_minus, rel=1e-9)
+    optimum = ndtr(optimal_classifier(GaussianMixture(dim=1, eta=1.5, sigma=1.0, K=2.0), 0.3).z_scores(0.3))
+    assert panel.population == pytest.approx(optimum[0] - optimum[1])
+    best = panel.curves["reoptimised"][:, 1]
+    assert (np.diff(best) < 0).all() and best[-1] > panel.population
+    assert panel.curves["max_margin"][-1, 0] < panel.thresholds[0]
+    assert panel.curves["logistic"][0, 0] > panel.thresholds[1]
+    shutil.copytree(folder / "grid", tmp_path / "grid")
+    (tmp_path / "grid" / "verdicts.jsonl").write_text(few_samples_line())
+    (data,) = gap_vs_samples.compute(read_archive(tmp_path))
+    np.testing.assert_allclose(data.panels[0].points["logistic"], [[6, 0.2, 0.18, 0.24, 300]])
+    assert sum(len(p) for panel in data.panels for p in panel.points.values()) == 1
+    for found, says in ((bare, "sim.sweep"), (data, "d = 300")):
+        assert says in gap_vs_samples.caption(found)
+        gap_vs_samples.draw(found).savefig(io.BytesIO(), format="svg")
+    (looks,) = legend_looks(gap_vs_samples.draw(data))
+    assert len(set(looks)) == len(looks) == 4
+
+
+@pytest.mark.parametrize(
+    "changes", [{"setting": {}}, {"setting": []}, {"verdicts": 3}, {"verdicts": [{"what": "x"}]}]
+)
+def test_damaged_lines_of_few_samples_are_refused(folder, tmp_path, changes):
+    shutil.copytree(folder / "grid", tmp_path / "grid")
+    (tmp_path / "grid" / "verdicts.jsonl").write_text(few_samples_line(**changes))
+    with pytest.raises(InputError, match=r"verdicts\.jsonl, line 1"):
+        read_archive(tmp_path)
 
 
 def test_reachable_sets_are_those_of_theory(archive):

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from sim.studies import few_samples
 from theory.variants import averaging, logistic_limit, max_margin
@@ -14,7 +15,6 @@ ALPHA = 1e-4
 
 @pytest.fixture(autouse=True)
 def of_few_dimensions(monkeypatch):
-    monkeypatch.setattr(few_samples, "FINITE", 2.0)
     monkeypatch.setattr(few_samples, "DRAWS", (20, 20))
 
 
@@ -45,6 +45,28 @@ def test_formulas_of_one_width_are_seen(alpha, method, monkeypatch):
     found = verdicts(alpha)
     assert "differs" in [v for k, v in found.items() if k.startswith(method)]
     assert alpha > 1 or "differs" in [v for k, v in found.items() if k.startswith("averaging")]
+
+
+def test_the_band_of_a_finite_dimension_is_about_twice_the_largest_bias():
+    """That of averaging at n / d = 1/2, class -1; its means are drawn without their samples."""
+    d, n, rng = 40, 10, np.random.default_rng(0)
+    plus, minus = (width * rng.standard_normal((100_000, d)) / n**0.5 for width in (2.0, 1.0))
+    plus[:, 0] += 1.5
+    minus[:, 0] -= 1.5
+    w = (plus - minus) / 2
+    length, bias = np.linalg.norm(w, axis=1), -(w * (plus + minus) / 2).sum(axis=1)
+    errors = ndtr((bias - 1.5 * w[:, 0]) / length + 0.3)
+    predicted = averaging.averaging(1.5, 1.0, 2.0, 0.25, 0.25, 0.3).R_rob_minus
+    assert few_samples.FINITE / 4 < d * abs(errors.mean() - predicted) < few_samples.FINITE / 2
+
+
+def test_the_penalty_is_small_enough_for_max_margin():
+    """Near the threshold of separability every sample is still on its side, by the same margin at least."""
+    plus, minus = few_samples._data(SETTING | {"alpha": 3.0}, np.random.default_rng(3))
+    w, b = few_samples._max_margin(plus, minus, 0.0)
+    margins = np.concatenate([plus @ w + b, -(minus @ w + b)])
+    support = np.sort(margins)[:60]
+    assert support[0] > 0.99 and support[40] < 1.01
 
 
 def test_settings_span_few_and_many_samples():

@@ -27,8 +27,13 @@ Train = Callable[[Array, Array, float], tuple[Array, float]]
 
 DRAWS, FEWEST = (50, 20), 10
 """Data sets of a setting in 300 dimensions, for n <= d and for n > d, and their least number in more."""
-FINITE = 3.0
-"""d times the bias that a finite dimension may leave in a mean class error; seen are up to about 1."""
+FINITE = 1.0
+"""d times the bias that a finite dimension may leave in a mean class error, twice the largest measured.
+
+The error is a smooth function of means over d coordinates and n samples, so that its bias is about c / d.
+At K = 2 and 3, n / d from 0.5 to 30, c is at most 0.45 +- 0.02 for averaging (d from 100 to 1000), 0.4 +- 0.1
+for max-margin training and 0.13 +- 0.05 for logistic training (d = 40).
+"""
 NEAR = (0.8, 1.6)
 """n / d over the threshold of separability between which a finite dimension is far from the limit."""
 
@@ -55,7 +60,8 @@ def _average(plus: Array, minus: Array, eps: float) -> tuple[Array, float]:
 
 
 def _max_margin(plus: Array, minus: Array, eps: float) -> tuple[Array, float]:
-    classifier = solve(plus, minus, loss="hinge", norm="l2", l2=0.005, gap=1e-6).classifier
+    # A penalty of 0.005 moves the errors by 0.01 near `NEAR` in every dimension; a smaller one needs the gap.
+    classifier = solve(plus, minus, loss="hinge", norm="l2", l2=1e-4, gap=1e-9).classifier
     return classifier.weights, classifier.bias
 
 

@@ -115,6 +115,27 @@ class MarginReport:
             raise InputError(f"confusion must have {name}, counts of {size} x {size} classes")
         return counts
 
+    def pairs(self, name: str) -> Array:
+        """Return what was fitted to the margin of each pair of classes, shape (C, C).
+
+        Args:
+            name: "mean", "spread" or "drop", which an adversary takes of it.
+
+        Raises:
+            InputError: it is not there, or a margin has no spread.
+        """
+        size = len(self.classes)
+        try:
+            values = np.array(self.details["pairs"][name], np.float64)
+        except (KeyError, TypeError, ValueError, IndexError):
+            values = np.empty(0)
+        off = ~np.eye(size, dtype=bool)
+        if values.shape != (size, size) or not np.isfinite(values).all():
+            raise InputError(f"pairs must have {name}, numbers of {size} x {size} classes")
+        if name == "spread" and not (values[off] > 0).all():
+            raise InputError("pairs must have spread, > 0 off the diagonal")
+        return values
+
     @classmethod
     def read(cls, path: Path) -> "MarginReport":
         """Return the report of a file.

@@ -73,8 +73,9 @@ def draw(rng: np.random.Generator) -> dict[str, float]:
 
 STATEMENT = Statement(
     claim=(
-        "At equal means, where every linear classifier has average error 1/2, a ball has a smaller robust "
-        "error for eps < (K - 1) sigma sqrt(d) / 2 in enough dimensions."
+        "That the wide class pays is a fact about linear classifiers: at equal means, where each of them has "
+        "average error 1/2, a ball has a smaller robust error for eps < (K - 1) sigma sqrt(d) / 2 in enough "
+        "dimensions."
     ),
     source="ours",
     status="confirmed",
