@@ -61,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             restarts=args.restarts,
             targets=args.targets,
             strength=args.strength,
+            sparsity=args.sparsity,
             batch_size=args.batch_size,
             resume=out / "shards",
             origin={k: str(v) for k, v in origin.items() if v is not None},
@@ -110,6 +111,7 @@ def _parser() -> Parser:
     add("--restarts", type=whole(1), default=1, help="random starts of PGD (1)")
     add("--targets", type=whole(1), default=20, help="most wrong classes that the targeted attack tries (20)")
     add("--strength", type=whole(0), default=10, help="samples of each class to check the attacks on (10)")
+    add("--sparsity", type=whole(0), default=0, help="samples of each class to measure sparsity on (0)")
     add("--seed", type=whole(0), default=0, help="of the draw and of random starts (0)")
     add("--batch-size", type=whole(1), help="samples attacked at once; 100, or 500 on CUDA")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")

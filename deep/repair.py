@@ -19,7 +19,7 @@ from tqdm import tqdm
 from deep.attacks.evaluate import evaluate
 from deep.runs.folder import claim, is_finished, named_data, origin
 from deep.runs.outcome import write_results
-from deep.runs.reload import Run, load_run
+from deep.runs.reload import Run, code_of, load_run
 from deep.runs.settings import Settings
 from deep.stages import STAGES, any_network
 from deep.stages.base import Staged
@@ -63,6 +63,7 @@ def repair_run(
     started, data = time.perf_counter(), base.data
     config = {"id": settings.id, "settings": settings.as_json(), **named_data(data.sha256, data.to_json())}
     config |= {"data_dir": data_dir and str(data_dir.resolve()), "device": data.test.labels.device.type}
+    config |= code_of(settings)
     config["provenance"] = provenance(torch=torch.__version__)
     write_atomic(out / CONFIG, json.dumps(config, indent=1) + "\n")
     write_atomic(out / SPLIT, data.to_json())

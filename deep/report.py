@@ -38,11 +38,13 @@ NAMES = ("pgd", "kl", "margin", "targeted", AUTOATTACK)
 
 def attacks_of(run: Run, names: Sequence[str], **changed: Any) -> list[Attacker]:
     """Return the attacks of some names on the classes of a run, with the settings of its own but for some."""
-    plain = replace(run.attacks[0], **{k: v for k, v in changed.items() if v is not None})
+    given = {k: v for k, v in changed.items() if v is not None}
+    plain, targeted = (replace(attack, **given) for attack in run.attacks)
     classes = len(run.data.classes)
     named: Mapping[str, Attacker] = {
         "pgd": plain,
-        **{name: replace(plain, objective=name) for name in ("kl", "margin", "targeted")},
+        **{name: replace(plain, objective=name) for name in ("kl", "margin")},
+        "targeted": targeted,
         AUTOATTACK: AutoAttack(plain.eps, plain.eps_text, classes, plain.norm),
     }
     return [named[name] for name in dict.fromkeys(names)]

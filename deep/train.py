@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from deep.data import DATASETS, Dataset, load, restore
+from deep.data import Dataset, load, restore
 from deep.data.distributed import World
 from deep.methods import METHODS
 from deep.methods.base import Context
@@ -33,7 +33,7 @@ from deep.runs.folder import (
 )
 from deep.runs.outcome import measure, report, save
 from deep.runs.place import Place
-from deep.runs.reload import network
+from deep.runs.reload import code_of, code_warning, network
 from deep.runs.settings import Settings
 from deep.training import fit as fit_tensors
 from deep.training.checkpoint import fill, load_state, save_state
@@ -81,7 +81,9 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
         label_smoothing=settings.label_smoothing,
     )
     method = METHODS[settings.method](settings.params, context)
-    augment = DATASETS[settings.dataset].augment
+    augment = data.spec.augment
+    if augment is None and settings.crop is not None:
+        raise InputError(f"--crop is for images, got inputs of shape {data.spec.shape}")
     if augment and settings.padding:
         augment = dataclasses.replace(augment, fill=settings.padding)
     if augment and settings.crop is not None:
@@ -107,7 +109,9 @@ def data_of(settings: Settings, place: Place) -> Dataset:
         InputError: a file is missing or damaged, or a class has too few images.
     """
     if (place.out / CHECKPOINT).is_file() and read_config(place.out)["id"] == settings.id:
-        return restore(place.out / SPLIT, place.data_dir, place.device, download=place.download)
+        return restore(
+            place.out / SPLIT, place.data_dir, place.device, download=place.download, scale=settings.scale
+        )
     return load(
         settings.dataset,
         place.data_dir,
@@ -118,6 +122,7 @@ def data_of(settings: Settings, place: Place) -> Dataset:
         device=place.device,
         imbalance=settings.imbalance,
         download=place.download,
+        scale=settings.scale,
     )
 
 
@@ -133,6 +138,8 @@ def begin(settings: Settings, place: Place, trainer: Trainer) -> None:
     if resumes:
         check_data(place.out, data.sha256, data.to_json())
         trainer.load_state_dict(load_state(place.out / CHECKPOINT))
+        if (warning := code_warning(read_config(place.out), settings)) and world.rank == 0:
+            caution(warning)
     elif world.rank == 0 and has_history(place.out):
         raise InputError(f"{place.out} has a history and no checkpoint; empty the folder to start again")
     elif settings.init and not place.init:
@@ -140,6 +147,7 @@ def begin(settings: Settings, place: Place, trainer: Trainer) -> None:
     elif world.rank == 0:
         config = {"id": settings.id, "settings": settings.as_json()}
         config |= named_data(data.sha256, data.to_json())
+        config |= code_of(settings)
         config |= {"data_dir": str(place.data_dir.resolve()) if place.data_dir else None}
         config |= {"device": place.device.type, "provenance": provenance(torch=torch.__version__)}
         write_atomic(place.out / CONFIG, json.dumps(config, indent=1) + "\n")
@@ -158,8 +166,8 @@ def fit(settings: Settings, place: Place, trainer: Trainer) -> bool:
     curves = place.out / "tensorboard" if place.tensorboard else None
     shown = Monitor(settings.epochs, trainer.steps, curves) if trainer.world.rank == 0 else None
     if shown:
-        size = cost(trainer.model, DATASETS[settings.dataset])
-        shown.begin(f"{settings.model}, width {settings.width}: {size}")
+        size = cost(trainer.model, trainer.data.spec)
+        shown.begin(f"{settings.network}: {size}")
     end = settings.epochs if place.stop_after is None else min(place.stop_after, settings.epochs)
     while trainer.epoch < end and not trainer.finished:
         line = trainer.train_epoch(shown.tick if shown else lambda part: None)

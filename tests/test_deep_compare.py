@@ -100,7 +100,7 @@ def test_a_true_change_is_found_and_none_is_called_noise(runs):
     assert worst.error.label == "d" and worst.resolved
     assert worst.both[0] < -0.3 < worst.both[1] < 0 and worst.change.mean == pytest.approx(-0.3, abs=0.04)
     for name in ("worst class", "robust average", "natural average", "largest of a class"):
-        assert not found["TRADES", name].resolved and "within noise" in found["TRADES", name].phrase
+        assert not found["TRADES", name].resolved and "not significant" in found["TRADES", name].phrase
     assert not found["FAIR", "natural average"].resolved
     trades, fair = sentences(study, [*found.values()])
     assert "falls by" not in trades and "rises" not in trades
@@ -124,7 +124,7 @@ def test_what_was_measured_is_what_is_said(runs):
 def test_the_files_and_the_printed_tables(runs, invoke, tmp_path):
     code, out, err = invoke(compare.main, runs, "--out", tmp_path / "out")
     assert (code, err) == (0, "")
-    for word in ("Methods. d: m", "Against TRADES beta=6", "Two-group proxy", "within noise", "Holm"):
+    for word in ("Methods. d: m", "Against TRADES beta=6", "Two-group proxy", "not significant", "Holm"):
         assert word in out
     assert [*re.finditer(r"^class +\|", out, re.M)][-1].start() > out.index(
         "FAIR beta=6 against"

@@ -336,3 +336,30 @@ def test_smooth_norms_have_their_gradients_and_stay_inside_the_ball(seed, norm, 
     np.testing.assert_allclose(slopes, here.u, atol=1e-5)
     second = [(p.u - m.u) / (2 * h) for p, m in around]
     np.testing.assert_allclose(second, here.times(1.0), atol=1e-4 / mu)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "squared"])
+def test_a_barrier_step_solves_newtons_equations(loss):
+    """Along the step the gradient falls at the rate of the gradient itself: H x = g, by differences."""
+    plus, minus = sample(16)
+    n = len(plus) + len(minus)
+    problem = TrainingProblem(plus, minus, LOSSES[loss], "linf", (0.2, 0.5), (1 / n, 1 / n), 0.3)
+    rows = problem.y[:, None] * np.column_stack([np.vstack([plus, minus]), np.ones(n)])
+    w, b = np.random.default_rng(1).standard_normal(plus.shape[1]) / 2, 0.1
+
+    def equations(step):
+        return barrier._equations(
+            problem, rows, barrier._state(problem, rows, w + step[:-1], b + step[-1], 0.1)
+        )
+
+    gradient, x = equations(np.zeros(len(w) + 1))
+    slope = (equations(1e-5 * x)[0] - equations(-1e-5 * x)[0]) / 2e-5
+    np.testing.assert_allclose(slope, gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_the_radius_of_a_dual_point_weighs_the_radii_of_the_classes():
+    plus, minus = sample(17)
+    n, k = len(plus) + len(minus), len(plus)
+    problem = TrainingProblem(plus, minus, LOSSES["logistic"], "linf", (0.2, 0.5), (1 / n, 1 / n), 0.0)
+    dual = Dual.of(problem, np.linspace(0, 1, n))
+    assert dual.radius == pytest.approx(0.2 * dual.alpha[:k].sum() + 0.5 * dual.alpha[k:].sum())

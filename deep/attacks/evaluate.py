@@ -177,13 +177,22 @@ class Attack:
         return {"ce": cross_entropy, "margin": margin}.get(self.objective, lambda _: kl_from(clean))(y)
 
 
-def reported(attack: Attack) -> tuple[Attack, Attack]:
+MOST_TARGETS = 20
+"""Wrong classes that are targets where the name of the attack says how many there are."""
+
+
+def reported(attack: Attack, among: int | None = None) -> tuple[Attack, Attack]:
     """Return the attacks behind the errors of a run: the one given, and the same towards each wrong class.
 
     PGD on the cross-entropy alone is what the field reports, and is not enough: it is not exact even for a
     linear network of more than two classes, and misses most in the worst class.
+
+    Args:
+        attack: plain PGD.
+        among: how many wrong classes there are; the 9 likeliest are targets if None, else the 20 likeliest.
     """
-    return attack, replace(attack, objective="targeted")
+    targets = attack.targets if among is None else min(among, MOST_TARGETS)
+    return attack, replace(attack, objective="targeted", targets=targets, among=among)
 
 
 def evaluate(

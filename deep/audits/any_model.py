@@ -3,30 +3,30 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from deep.attacks.evaluate import Attack
 from deep.attacks.linear_oracle import Linear
-from deep.attacks.pgd import attacking
-from deep.audits.affine import affine_of, from_estimator, is_estimator
 from deep.audits.attacked import logits_of, measure
+from deep.audits.prepared import doubts_of, names_of, notes_of, prepared
 from deep.audits.result import Audit
+from deep.audits.sparsity import sparsity as adversarial_sparsity
 from deep.audits.threats import Effort, Threat, attackers, threats_of
 from deep.data import Split
-from deep.data.samples import Samples, check_labels, samples_of, stratified
-from deep.nets.foreign import Foreign
-from deep.runs.place import to_device
+from deep.data.samples import Samples, check_labels, stratified
 from deep.strength.check_results import Check, Flags
 from deep.strength.checks import CHECKS, Subject, every_check
 from theory.common.inputs import InputError, check_count, check_real
 
-__all__ = ["audit", "prepared"]
+__all__ = ["audit"]
 
 QUERIES = 200
 """Of the square attack in the checks of strength, a fifth of those of ``deep.sanity``: an audit makes
@@ -62,6 +62,7 @@ def audit(
     restarts: int = 1,
     targets: int = 20,
     strength: int = 10,
+    sparsity: int = 0,
     batch_size: int | None = None,
     resume: str | Path | None = None,
     origin: Mapping[str, Any] | None = None,
@@ -97,6 +98,7 @@ def audit(
         strength: samples of each class on which the attacks themselves are checked, as ``deep.sanity`` does;
         0
             for none.
+        sparsity: samples of each class of which `deep.audits.sparsity` is measured under linf; 0 for none.
         batch_size: samples attacked at once; 100, or 500 on CUDA, if None. No number depends on it.
         resume: folder where finished batches are kept; an audit that was interrupted goes on from there.
         origin: what the report says of where the model and samples are from.
@@ -113,6 +115,7 @@ def audit(
         (True, 0.0)
     """
     _check_settings(per_class, seed, steps, restarts, targets, strength, batch_size, bounds, scale)
+    check_count("sparsity", sparsity, low=0)
     samples = Samples.of(x, y)
     samples = Samples(samples.x, samples.y, samples.classes, samples.scale if scale is None else scale)
     with (
@@ -124,14 +127,14 @@ def audit(
         threats = threats_of(eps, norm, bounds, split.images[0].numel())
         count = logits_of(network, split.take(slice(0, 2)), 2).shape[1]
         check_labels(split, count)
-        names = _names(classes or names, count)
-        notes = _notes(model, names, split, per_class)
+        names = names_of(classes or names, count)
+        notes = notes_of(model, names, split, per_class)
         if per_class is not None:
             split = stratified(split, per_class, seed)
         effort, linear = Effort(steps, restarts, targets), isinstance(network, Linear)
         plan = [attackers(attacks, threat, count, effort, linear=linear) for threat in threats]
         clean = logits_of(network, split, batch_size)
-        doubts = _doubts(network, split)
+        doubts = doubts_of(network, split)
         with _bar(progress, split, batch_size) as bar:
             outcome = measure(
                 network,
@@ -146,6 +149,8 @@ def audit(
         warnings = [getattr(attack, "warning", "") for attack in plan[0]]
         doubts += list(dict.fromkeys(filter(None, warnings))) + list(outcome.evaluation().doubts.values())
         result = Audit(names, threats, outcome, linear, tuple(notes), tuple(doubts), (), dict(origin or {}))
+        if sparsity:
+            result = replace(result, sparsity=_sparsity(network, split, threats, sparsity, seed, batch_size))
         if strength:
             result = result.checked(list(_strength(network, split, result, effort, strength, seed, progress)))
         return result
@@ -177,104 +182,18 @@ def _check_settings(
         check_real("the upper bound", bounds[1], low=low, strict=True)
 
 
-@contextmanager
-def prepared(
-    model: Any, samples: Samples, bounds: Any, device: str, output: int | str | None
-) -> Iterator[tuple[nn.Module, Split, Sequence[str] | None]]:
-    """Give the model as a module, the samples as a split, and the names of the classes if they say them.
-
-    A model on another device than the one asked for is moved there, and back when the audit is done.
-    """
-    bounds = None if bounds is None else tuple(map(float, bounds))
-    if is_estimator(model):
-        place = to_device("cpu" if device == "auto" else device)
-        network, names, places = from_estimator(model, _inputs(samples, bounds))
-        known = Samples(samples.x, places(samples.y), None, samples.scale)
-        split = samples_of(known, bounds, dtype=torch.float64, device=place)
-        yield network.to(place), split, samples.classes or names
-        return
-    if not callable(model):
-        raise InputError(f"model must be a callable that returns logits, got {type(model).__name__}")
-    foreign = model if isinstance(model, Linear) else Foreign(model, output)
-    home = next((p.device for p in model.parameters()), None) if isinstance(model, nn.Module) else None
-    place = home or torch.device("cpu") if device == "auto" else to_device(device)
-    try:
-        if home not in (None, place):
-            model.to(place)
-        linear = None
-        if isinstance(model, nn.Module) and output is None:
-            split = samples_of(samples, bounds, dtype=torch.float64, device=place)
-            linear = affine_of(model, tuple(split.images.shape[1:]), place)
-        kind = torch.float64 if linear else getattr(foreign, "input_type", None)
-        yield linear or foreign, samples_of(samples, bounds, dtype=kind, device=place), samples.classes
-    finally:
-        if home not in (None, place):
-            model.to(home)
-
-
-def _inputs(samples: Samples, bounds: Any) -> Tensor:
-    """Return some inputs of samples whose labels may be of any type."""
-    n = len(samples.x)
-    some = Samples(samples.x, np.zeros(n, np.int64), None, samples.scale)
-    return samples_of(some, bounds, dtype=torch.float64, device=torch.device("cpu")).inputs(slice(0, 100))
-
-
-def _names(classes: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    if classes is None:
-        return tuple(map(str, range(count)))
-    names = tuple(map(str, classes))
-    if isinstance(classes, str) or len(names) != count or len(set(names)) < count:
-        raise InputError(
-            f"classes must be {count} different names, one for each logit, got {len(names)}: {names!r:.100}"
+def _sparsity(
+    model: nn.Module, split: Split, threats: Sequence[Threat], per_class: int, seed: int, batch_size: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the sparsity of the first samples of each class under each threat in linf, nan of the others."""
+    chosen, found = split.first(per_class), {}
+    for threat in (t for t in threats if t.norm == "linf"):
+        values = np.full(len(split), np.nan)
+        values[chosen.cpu().numpy()] = adversarial_sparsity(
+            model, split.take(chosen), threat.eps, bounds=threat.bounds, seed=seed, batch_size=batch_size
         )
-    return names
-
-
-def _notes(model: Any, names: Sequence[str], split: Split, per_class: int | None) -> list[str]:
-    """Return what a reader must know of what was audited, a sentence each."""
-    notes = []
-    missing = [name for c, name in enumerate(names) if not (split.labels == c).any()]
-    if missing:
-        notes.append(f"no sample is of class {', '.join(missing)}: left out, so nothing is said of it")
-    if per_class is not None:
-        counts = [int((split.labels == c).sum()) for c in range(len(names))]
-        fewer = [name for name, n in zip(names, counts, strict=True) if 0 < n < per_class]
-        notes.append(
-            f"{per_class} samples of each class were drawn at random of {len(split)}"
-            + (f", and all there are of {', '.join(fewer)}" if fewer else "")
-        )
-    if isinstance(model, nn.Module) and model.training:
-        modes = nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd
-        if any(isinstance(m, modes) for m in model.modules()):
-            notes.append("the model was in training mode; it was audited in evaluation mode")
-    return notes
-
-
-def _doubts(model: nn.Module, split: Split) -> list[str]:
-    """Return what makes a model's errors doubtful: logits that depend on chance, or on the rest of the batch.
-
-    Tolerated is what rounding makes in the type of the model.
-    """
-    x = split.take(slice(None, None, max(1, len(split) // 32))).inputs(slice(0, 32))
-    kind = getattr(model, "own_type", None) or x.dtype
-    with attacking(model), torch.no_grad():
-        first, second = model(x), model(x)
-        alone = torch.cat([model(part) for part in x.flip(0).split(5)]).flip(0)
-    size = first.abs().amax().clamp(min=1e-30)
-    slack = 100 * torch.finfo(kind).eps
-    by_chance, by_batch = (float((other - first).abs().amax() / size) for other in (second, alone))
-    if by_chance > slack:
-        return [
-            f"the model's output depends on chance: twice the same inputs give logits {by_chance:.1e} of the "
-            "largest apart, so errors are of one draw, and attacks may be far too weak"
-        ]
-    if by_batch > slack:
-        return [
-            f"the model's output depends on the rest of the batch: logits change by {by_batch:.1e} of the "
-            f"largest, "
-            "as batch statistics in training mode make them, so no sample has an error of its own"
-        ]
-    return []
+        found[threat.name] = values
+    return found
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """What the command line names: a model by its factory or file, samples by their folder, file or data set."""
 
-import importlib
 import os
-import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +15,8 @@ from torch import nn
 
 from deep.audits.affine import from_coefficients
 from deep.data import DATASETS, load
-from deep.data.samples import Samples, read_folder, read_npz
+from deep.data.samples import Samples, read_samples
+from deep.nets.imported import function_of, is_import_name
 from theory.common.cli import one_line
 from theory.common.inputs import InputError
 
@@ -54,21 +53,17 @@ def load_model(name: str, weights: Path | None) -> Callable[..., Any]:
 
 
 def _made(name: str) -> Callable[..., Any]:
-    module, _, function = name.partition(":")
-    if not module or not function:
+    if not is_import_name(name):
         raise InputError(
             f"--model must be package.module:function or a file {', '.join(FILES)}, got {name!r:.60}"
         )
-    sys.path.insert(0, "")
+    factory = function_of(name)
     try:
-        factory = getattr(importlib.import_module(module), function)
         model = factory()
     except Exception as error:  # whatever somebody else's code raises
         raise InputError(
             f"--model {name} fails: {type(error).__name__}: {one_line(str(error)):.200}"
         ) from error
-    finally:
-        sys.path.remove("")
     if not callable(model):
         raise InputError(f"--model {name} must return a model, got {type(model).__name__}")
     return model  # type: ignore[no-any-return]
@@ -171,13 +166,10 @@ def load_samples(
     path = Path(name)
     if data_dir is not None or download:
         raise InputError(f"--data-dir and --download are for {', '.join(DATASETS)}, got --data {name!r:.60}")
-    if path.is_dir():
-        found = read_folder(path, progress)
-    elif path.suffix == ".npz":
-        found = read_npz(path)
-    else:
+    if not path.is_dir() and path.suffix != ".npz":
         raise InputError(
             f"--data must be a folder of images by class, a file .npz, or one of {', '.join(DATASETS)}, "
             f"got {name!r:.60}"
         )
+    found = read_samples(path, progress)
     return Samples(found.x, found.y, found.classes, scale or found.scale)

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import torch
 
 from deep.audits.attacked import Outcome
 from deep.audits.audit_page import page
+from deep.audits.audit_tables import error_table, every_table
+from deep.audits.ratios import ratios
 from deep.audits.threats import Threat
-from deep.strength.check_results import Check, check_table
+from deep.strength.check_results import Check
 from theory.common.cli import writable_folder
-from theory.common.digits import percent, rounded
+from theory.common.digits import percent
 from theory.common.files import write_atomic
 from theory.common.table import Table
 from theory.results.confidence import calibration, margin_score
@@ -45,6 +47,8 @@ class Audit:
         doubts: why the numbers may not be trusted, a sentence each; mostly none.
         strength: checks of the attacks, with the name of their threat.
         origin: where the model and the samples are from.
+        sparsity: for threats in linf, how many coordinates an attack needs of each sample, see
+            `deep.audits.sparsity`; nan of those that were not tried.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +59,7 @@ class Audit:
     doubts: tuple[str, ...]
     strength: tuple[tuple[str, Check], ...]
     origin: Mapping[str, Any]
+    sparsity: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def checked(self, strength: Sequence[tuple[str, Check]]) -> "Audit":
         """Return the audit with checks of its attacks; one that fails is a doubt."""
@@ -124,6 +129,10 @@ class Audit:
             "interval": [low, high],
         }
 
+    def ratios(self, references: Mapping[str, "Audit"]) -> dict[str, Any]:
+        """Return accuracies as shares of those of networks trained for each threat: `deep.audits.ratios`."""
+        return ratios(self, references)
+
     @property
     def finding(self) -> str:
         """Return what was found in a sentence or two, for somebody who reads nothing else."""
@@ -148,80 +157,11 @@ class Audit:
 
     def table(self) -> Table:
         """Return the errors of every class, with exact 95 % intervals, and of the worst."""
-        title = " and ".join(t.name for t in self.threats) + (", exact" if self.exact else "")
-        table = self.errors().table(title)
-        worst = [self.worst(q) for q in QUANTITIES]
-        cells = [
-            f"{percent(w['error'])} [{percent(w['interval'][0])}, {percent(w['interval'][1])}] ({w['class']})"
-            for w in worst
-        ]
-        spreads = [
-            f"{percent(w['spread']['value'])} ({percent(w['spread']['by_chance'])}, p={w['spread']['p']:.2g})"
-            for w in worst
-        ]
-        replaced = {"worst": ["worst", "", *cells], "spread": ["spread (by chance)", "", *spreads]}
-        rows = [row if row[1] else replaced.get(row[0], row) for row in table.rows]
-        note = table.note + "; the interval of the worst allows for its having been picked"
-        return replace(table, rows=rows, note=note)
+        return error_table(self)
 
     def tables(self) -> list[Table]:
         """Return all tables: errors, each attack alone, each threat, confidence, checks of strength."""
-        made = [self.table(), self._attacks()]
-        if len(self.threats) > 1:
-            made.append(self._threats())
-        made.append(self._confidence())
-        for threat in self.threats:
-            checks = [check for name, check in self.strength if name == threat.name]
-            if checks:
-                made.append(check_table(f"Is the attack strong enough? {threat.name}", checks))
-        return made
-
-    def _attacks(self) -> Table:
-        rows = []
-        for place in range(len(self.threats)):
-            for attack in self.evaluation(place).attacks[bool(place) :]:  # clean once
-                errors = self.errors(place, attack)
-                rates = errors.rates("robust_error")
-                worst = f"{percent(rates.max())} ({errors.classes[rates.argmax()]})"
-                rows.append([attack, percent(errors.average("robust_error")), worst])
-        note = "errors in percent; a sample is robust if it withstands all of them"
-        return Table("Error under each attack alone", ["attack", "average", "worst class"], rows, note)
-
-    def _threats(self) -> Table:
-        """Return the robust errors of each class under each threat and their union."""
-        tables = [*(self.errors(t) for t in range(len(self.threats))), self.errors()]
-        rates = [e.rates("robust_error") for e in tables]
-        rows = [[name, *(percent(r[i]) for r in rates)] for i, name in enumerate(tables[0].classes)]
-        rows.append(["average", *(percent(e.average("robust_error")) for e in tables)])
-        cell = self.worst_cell()
-        low, high = cell["interval"]
-        note = (
-            f"errors in percent; worst cell: {cell['class']} under {cell['threat']}, "
-            f"{percent(cell['error'])} "
-            f"[{percent(low)}, {percent(high)}], a 95 % interval that allows for its having been picked"
-        )
-        return Table("Robust error by threat", ["class", *(t.name for t in self.threats), "any"], rows, note)
-
-    def _confidence(self) -> Table:
-        """Return calibration of each class without and under attack, and its margin score."""
-        header = ["class", "calibration error", "over-confidence", "when wrong", "margin score"]
-        for threat in self.threats:
-            header += [f"{q}, {threat.name}" for q in ("over-confidence", "when wrong")]
-        rows = []
-        for name, found in self.confidence().items():
-            cells = [percent(found[CLEAN][q]) for q in ("ece", "overconfidence", "wrong")]
-            cells.append(rounded(found["margin_score"], 3))
-            for threat in self.threats:
-                cells += [percent(found[threat.name][q]) for q in ("overconfidence", "wrong")]
-            rows.append([name, *(("-" if cell == "nan" else cell) for cell in cells)])
-        note = (
-            "in percent: expected calibration error in 15 bins; mean confidence minus accuracy; mean "
-            "confidence "
-            "where wrong; after the threat's name the same at the attacked inputs. Margin score: mean of "
-            "sqrt(pi/2) "
-            "(p_y - max p_j)_+, from 0 to 1.25, which is a bound of no distance here"
-        )
-        return Table("Confidence", header, rows, note)
+        return every_table(self)
 
     def confidence(self) -> dict[str, dict[str, Any]]:
         """Return calibration and margin score of each class, and of all samples under "average"."""
@@ -264,6 +204,7 @@ class Audit:
                 CLEAN if t is None else self.threats[t].name: self.confusion(t).tolist() for t in places
             },
             "confidence": self.confidence(),
+            "sparsity": {name: values.tolist() for name, values in self.sparsity.items()},
             "strength": [{"threat": name, **check.as_json()} for name, check in self.strength],
             "notes": self.notes,
             "warnings": self.doubts,

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from deep.data.splits import Split
+from deep.data.tensors import Split
 from theory.common.arrays import read_arrays
 from theory.common.inputs import InputError
 
-__all__ = ["Samples", "check_labels", "read_folder", "read_npz", "samples_of", "stratified"]
+__all__ = ["Samples", "check_labels", "read_folder", "read_npz", "read_samples", "samples_of", "stratified"]
 
 MOST_BYTES = 1 << 36
 """Of an npz file of samples, 64 GiB; they are held in memory."""
@@ -64,6 +64,23 @@ class Samples:
         except (RuntimeError, ValueError):
             raise InputError("the batches must have samples of one shape, and a label each") from None
         return cls(inputs, labels)
+
+
+def read_samples(path: Path, progress: Callable[[Iterable[Any]], Iterable[Any]] = iter) -> Samples:
+    """Return the samples of a folder of images by class, or of a npz file.
+
+    Args:
+        path: the folder or file.
+        progress: what shows how many images are read.
+
+    Raises:
+        InputError: it is neither, or damaged.
+    """
+    if path.is_dir():
+        return read_folder(path, progress)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    raise InputError(f"--data must be a folder of images by class or a file .npz, got {str(path)!r:.100}")
 
 
 def read_npz(path: Path) -> Samples:
@@ -220,7 +237,7 @@ def _within(split: Split, bounds: tuple[float, float]) -> Split:
             f"outside by "
             f"{excess:g}; if they are normalised, pass them as they were and normalise inside the model, "
             f"else "
-            "say their bounds=, or scale="
+            "say their scale, or their bounds if those are others"
         )
     if excess > 0:
         return replace(split, images=split.inputs(slice(None)).clamp(low, high), peak=1.0)

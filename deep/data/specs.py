@@ -1,5 +1,6 @@
 """The data sets: how each is read, and the settings that experiments on it use unless told otherwise."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from deep.data.raw_files import Files, Raw, sha256
 from deep.data.sources import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, STL10, SVHN
 from theory.common.inputs import InputError
 
-__all__ = ["DATASETS", "DataSpec"]
+__all__ = ["DATASETS", "OWN", "DataSpec", "is_own", "own_name", "spec_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +23,15 @@ class DataSpec:
     Args:
         classes: name of each class.
         files: where the images are; None for the digits that scikit-learn embeds.
-        side: height and width of an image in pixels.
+        side: height and width of an image in pixels; both, or what else follows the channels of an input, of
+            own data.
         peak: largest pixel value, which becomes 1.
         mean: mean of each channel of the training images in [0, 1].
         std: standard deviation of each channel.
         augment: what is done to training images; nothing if None.
-        held_out: test images of each class, drawn by seed, where nobody published which.
-        val_per_class: validation images of each class.
-        eps: l-infinity radius.
+        held_out: test images of each class, or their share, drawn by seed, where nobody published which.
+        val_per_class: validation images of each class; by share if None.
+        eps: l-infinity radius; None where there is no usual one.
         model: key of `deep.nets.networks.MODELS`.
         epochs: epochs in all.
         batch_size: images a step.
@@ -38,18 +40,28 @@ class DataSpec:
 
     classes: tuple[str, ...]
     files: Files | None = None
-    side: int
-    peak: int = 255
+    side: int | tuple[int, ...]
+    peak: float = 255
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augment: Augment | None = None
-    held_out: int | None = None
-    val_per_class: int
-    eps: str
+    held_out: int | float | None = None
+    val_per_class: int | None
+    eps: str | None
     model: str
     epochs: int
     batch_size: int = 128
     threads: int | None = None
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Return what follows the channels in the shape of an input: height and width of an image."""
+        return (self.side, self.side) if isinstance(self.side, int) else self.side
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of an input, channels first."""
+        return (len(self.mean), *self.sides)
 
     def read(self, name: str, data_dir: Path | None, *, download: bool = False) -> Raw:
         """Return all images of the data set.
@@ -195,3 +207,39 @@ DATASETS: Mapping[str, DataSpec] = {
     ),
 }
 """Every data set by name."""
+OWN = DataSpec(
+    classes=(),
+    side=(),
+    mean=(),
+    std=(),
+    augment=Augment(padding=0, flip=False),  # none, until a crop is asked for
+    held_out=0.2,
+    val_per_class=None,
+    eps=None,
+    model="preact-small",
+    epochs=20,
+    batch_size=64,
+)
+"""What holds of anybody's own data before they are read; `deep.data.own.read_own` says the rest."""
+DIGEST = 12  # hexadecimal digits of a checksum in a name
+
+
+def own_name(sha256: str) -> str:
+    """Return the name of own data: their checksum tells them apart, wherever they lie."""
+    return f"own:{sha256[:DIGEST]}"
+
+
+def is_own(name: str) -> bool:
+    """Return whether this is a name of own data."""
+    return re.fullmatch(f"own:[0-9a-f]{{{DIGEST}}}", name) is not None
+
+
+def spec_of(name: str) -> DataSpec:
+    """Return what is usual of a data set by name.
+
+    Raises:
+        InputError: it is none.
+    """
+    if name not in DATASETS and not is_own(name):
+        raise InputError(f"--dataset must be one of {', '.join(DATASETS)}, got {name!r:.60}")
+    return DATASETS.get(name, OWN)

@@ -1,7 +1,7 @@
 """Which images are trained on, validated on and tested on: drawn by seed and class, and kept in a file."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,53 +9,18 @@ import numpy.typing as npt
 import torch
 
 from deep.data.formats import Arrays, Bytes
+from deep.data.own import channel_statistics, read_own
 from deep.data.raw_files import Raw
-from deep.data.specs import DATASETS
+from deep.data.specs import DATASETS, OWN, DataSpec, is_own, own_name
+from deep.data.tensors import Split
 from theory.common.inputs import InputError, parse_object, read_text
 
 __all__ = ["Dataset", "Split", "load", "restore"]
 
 Index = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images as stored, uint8 of shape (n, c, h, w), and labels of shape (n,); or other inputs.
-
-    Args:
-        images: the images.
-        labels: their classes, int64.
-        peak: largest pixel value; inputs are divided by it.
-        index: position of each image in the order of the files, int64 of shape (n,): the training files one
-            after the other for images to train and validate on, the test files for those to test on.
-            It names an image whatever the batch it comes in.
-        dtype: of the inputs.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    peak: float
-    index: torch.Tensor
-    dtype: torch.dtype = torch.float32
-
-    def inputs(self, index: torch.Tensor | slice) -> torch.Tensor:
-        """Return the chosen images as numbers in [0, 1], shape (len(index), c, h, w)."""
-        return self.images[index].to(self.dtype) / self.peak
-
-    def take(self, chosen: torch.Tensor | slice) -> "Split":
-        """Return the chosen images as a split of their own."""
-        parts = self.images[chosen], self.labels[chosen], self.peak, self.index[chosen]
-        return Split(*parts, self.dtype)
-
-    def first(self, per_class: int) -> torch.Tensor:
-        """Return the places of the first images of each class, or of all that there are, in order."""
-        places = [(self.labels == c).nonzero().squeeze(1)[:per_class] for c in self.labels.unique()]
-        return torch.cat(places).sort().values
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.labels)
+VALIDATION = 0.1
+"""Share of the images of each class of own data, without those to test on, that are validated on."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +28,14 @@ class Dataset:
     """The three splits of a data set; the test split is never used before the end of training.
 
     Args:
-        name: key of `DATASETS`.
+        name: key of `DATASETS`, or "own:" and the checksum of somebody's own data.
         classes: name of each class.
         train: what is trained on.
         val: what hyper-parameters, checkpoints and multipliers are chosen on.
         test: what errors are reported on.
         sha256: checksum of all images and labels of the data set.
         published: whether every file has the published checksum; None where one is not known.
+        spec: shape of the inputs, their mean and standard deviation, and how they are augmented.
     """
 
     name: str
@@ -79,6 +45,7 @@ class Dataset:
     test: Split
     sha256: str
     published: bool | None
+    spec: DataSpec = OWN
 
     @property
     def warning(self) -> str:
@@ -97,20 +64,21 @@ def load(
     data_dir: Path | None,
     *,
     seed: int,
-    val: int,
+    val: int | None,
     train: int | None,
     test: int | None,
     device: torch.device,
     imbalance: float | None = None,
     download: bool = False,
+    scale: float | None = None,
 ) -> Dataset:
     """Read a data set and split it.
 
     Args:
-        name: key of `DATASETS`.
-        data_dir: folder of the files, for data sets that are not embedded.
+        name: key of `DATASETS`, or that of own data.
+        data_dir: folder of the files, for data sets that are not embedded; the path of own data.
         seed: seed of the splits: which images of a class go where.
-        val: validation images of each class, taken from the training pool.
+        val: validation images of each class, taken from the training pool; a tenth of own data if None.
         train: training images of each class; all that remain if None.
         test: test images of each class; all if None.
         device: where the tensors are put.
@@ -119,12 +87,12 @@ def load(
             long-tailed profile of Cui et al. (2019, section 5.1). Validation and test images are as
             without it, and the images that are kept are a part of those without it.
         download: fetch files that are missing into ``data_dir``.
+        scale: what own inputs are divided by.
 
     Raises:
         InputError: the folder or a file is missing or damaged, or a class has too few images.
     """
-    spec = DATASETS[name]
-    raw = spec.read(name, data_dir, download=download)
+    spec, raw = _read(name, data_dir, download=download, scale=scale)
     if raw.held_out is None:
         labels = raw.pool[1]
         chosen_test, pool = _take(labels, spec.held_out, "test", np.random.default_rng([seed, 0]))
@@ -132,29 +100,50 @@ def load(
         labels, pool = raw.held_out[1], np.arange(len(raw.pool[1]))
         chosen_test = np.arange(len(labels))
     rng = np.random.default_rng([seed, 1])
-    chosen_val, rest = _take(raw.pool[1], val, "validation", rng, pool)
+    chosen_val, rest = _take(raw.pool[1], VALIDATION if val is None else val, "validation", rng, pool)
     chosen_train, _ = _take(raw.pool[1], train, "training", rng, rest, imbalance or 1.0)
     chosen_test, _ = _take(labels, test, "test", rng, chosen_test)
-    return _assemble(name, raw, (chosen_train, chosen_val, chosen_test), device)
+    return _assemble(name, spec, raw, (chosen_train, chosen_val, chosen_test), device)
 
 
-def restore(path: Path, data_dir: Path | None, device: torch.device, *, download: bool = False) -> Dataset:
+def _read(name: str, data_dir: Path | None, *, download: bool, scale: float | None) -> tuple[DataSpec, Raw]:
+    """Return a data set, and what networks need to know of it."""
+    if name in DATASETS:
+        return DATASETS[name], DATASETS[name].read(name, data_dir, download=download)
+    if data_dir is None:
+        raise InputError(f"the data {name} need --data-dir, the path that was given as --data")
+    spec, raw = read_own(data_dir, scale)
+    if own_name(raw.sha256) != name:
+        raise InputError(f"{data_dir} has other data than {name}: they are {own_name(raw.sha256)}")
+    return spec, raw
+
+
+def restore(
+    path: Path,
+    data_dir: Path | None,
+    device: torch.device,
+    *,
+    download: bool = False,
+    scale: float | None = None,
+) -> Dataset:
     """Read the splits that an index file names.
 
     Args:
         path: what `Dataset.to_json` returned, in a file.
-        data_dir: folder of the files, for data sets that are not embedded.
+        data_dir: folder of the files, for data sets that are not embedded; the path of own data.
         device: where the tensors are put.
         download: fetch files that are missing into ``data_dir``.
+        scale: what own inputs are divided by.
 
     Raises:
         InputError: the index file or a data file is damaged, or they do not belong together.
     """
     found = parse_object(read_text(path), str(path))
     name = found.get("dataset")
-    if set(found) != {"dataset", "sha256", *PARTS} or not isinstance(name, str) or name not in DATASETS:
+    known = isinstance(name, str) and (name in DATASETS or is_own(name))
+    if set(found) != {"dataset", "sha256", *PARTS} or not known:
         raise InputError(f"{path} must have a known dataset, its sha256, and lists train, val and test")
-    raw = DATASETS[name].read(name, data_dir, download=download)
+    spec, raw = _read(str(name), data_dir, download=download, scale=scale)
     if found["sha256"] != raw.sha256:
         raise InputError(f"{path} was made from other files of {name} than those in {data_dir}")
     among = (raw.pool, raw.pool, raw.held_out or raw.pool)
@@ -162,7 +151,7 @@ def restore(path: Path, data_dir: Path | None, device: torch.device, *, download
     apart = parts if raw.held_out is None else parts[:2]
     if len(np.unique(np.concatenate(apart))) < sum(map(len, apart)):
         raise InputError(f"{path} is damaged: no image may be in two splits, nor twice in one")
-    return _assemble(name, raw, (parts[0], parts[1], parts[2]), device)
+    return _assemble(str(name), spec, raw, (parts[0], parts[1], parts[2]), device)
 
 
 def _checked(path: Path, part: str, given: object, n: int) -> Index:
@@ -174,21 +163,26 @@ def _checked(path: Path, part: str, given: object, n: int) -> Index:
     return np.array(chosen)
 
 
-def _assemble(name: str, raw: Raw, indices: tuple[Index, Index, Index], device: torch.device) -> Dataset:
-    """Put the chosen images on the device."""
+def _assemble(
+    name: str, spec: DataSpec, raw: Raw, indices: tuple[Index, Index, Index], device: torch.device
+) -> Dataset:
+    """Put the chosen images on the device; own data get the statistics of those that are trained on."""
 
     def split(arrays: Arrays, index: Index) -> Split:
         images, labels = (torch.from_numpy(a[index]).to(device) for a in arrays)
-        return Split(images, labels.long(), DATASETS[name].peak, torch.from_numpy(index).to(device))
+        return Split(images, labels.long(), spec.peak, torch.from_numpy(index).to(device))
 
     train, val, test = indices
     parts = (split(raw.pool, train), split(raw.pool, val), split(raw.held_out or raw.pool, test))
-    return Dataset(name, DATASETS[name].classes, *parts, raw.sha256, raw.published)
+    if is_own(name):
+        mean, std = channel_statistics(raw.pool[0], train, spec.peak)
+        spec = replace(spec, mean=mean, std=std)
+    return Dataset(name, spec.classes, *parts, raw.sha256, raw.published, spec)
 
 
 def _take(
     labels: Bytes,
-    per_class: int | None,
+    per_class: int | float | None,
     use: str,
     rng: np.random.Generator,
     among: Index | None = None,
@@ -198,7 +192,7 @@ def _take(
 
     Args:
         labels: the class of each image.
-        per_class: images of each class, all if None.
+        per_class: images of each class, their share if it is below 1, all if None.
         use: what they are for, for messages.
         rng: source of randomness.
         among: the images to choose from, all if None.
@@ -208,17 +202,25 @@ def _take(
     chosen, classes = [], np.unique(labels)
     for c in classes:
         members = rng.permutation(among[labels[among] == c])
-        if per_class is not None and not 1 <= per_class <= len(members):
+        n = _count(per_class, len(members))
+        if n is not None and not 1 <= n <= len(members):
             raise InputError(
                 f"--{'val' if use == 'validation' else use.removesuffix('ing')}-per-class must be from 1 to "
-                f"{len(members)}, the {use} images there are of class {c}, got {per_class}"
+                f"{len(members)}, the {use} images there are of class {c}, got {n}"
             )
         if not len(members):
             raise InputError(f"no {use} image is left of class {c}; take fewer validation images")
         share = ratio ** -(c / (len(classes) - 1))
-        keep = int(share * len(members[:per_class]) + 1e-9)
+        keep = int(share * len(members[:n]) + 1e-9)
         if not keep:
             raise InputError(f"--imbalance {ratio:g} leaves no {use} image of class {c}; lower it")
         chosen.append(members[:keep])
     taken = np.sort(np.concatenate(chosen))
     return taken, np.setdiff1d(among, taken)
+
+
+def _count(per_class: int | float | None, members: int) -> int | None:
+    """Return how many of the images of a class are taken; of a share, at least one."""
+    if per_class is None or per_class >= 1:
+        return None if per_class is None else int(per_class)
+    return max(1, round(per_class * members)) if per_class > 0 else 0

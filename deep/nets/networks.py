@@ -8,6 +8,7 @@ Weights start as torch starts them (He's uniform law with a = sqrt(5); batch nor
 residual networks, which start as published: He's normal law over the fan out, and no bias.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from deep.data import DataSpec
 from deep.nets.blocks import PostActBlock, PreActBlock
+from deep.nets.imported import check_logits, network_of
 from theory.common.inputs import InputError
 
 __all__ = ["MODELS", "LinearNetwork", "PreActResNet", "ResNet", "SmallCNN", "build"]
@@ -29,11 +31,11 @@ class Normalised(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Keep mean and standard deviation of each input channel."""
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], sides: int = 2) -> None:
+        """Keep mean and standard deviation of each channel of inputs with so many sides, 2 of an image."""
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(-1, *[1] * sides))
+        self.register_buffer("std", torch.tensor(std).view(-1, *[1] * sides))
 
     def normalise(self, x: Tensor) -> Tensor:
         """Return inputs in [0, 1], shape (n, c, h, w), with mean 0 and standard deviation 1."""
@@ -143,19 +145,25 @@ class SmallCNN(Normalised):
     Args:
         width: channels of the first convolution; 16 there, and twice as many in the second.
         classes: number of logits.
-        side: height and width of an input.
+        side: height and width of an input, or both if they differ.
         mean: mean of each input channel.
         std: standard deviation of each input channel.
     """
 
     def __init__(
-        self, width: int, classes: int, side: int, mean: tuple[float, ...], std: tuple[float, ...]
+        self,
+        width: int,
+        classes: int,
+        side: int | tuple[int, ...],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
     ) -> None:
         """Make the layers with torch's global generator."""
         super().__init__(mean, std)
         self.conv1 = nn.Conv2d(len(mean), width, 4, 2, 1)
         self.conv2 = nn.Conv2d(width, 2 * width, 4, 2, 1)
-        self.hidden = nn.Linear(2 * width * (side // 2 // 2) ** 2, 100)
+        sides = (side, side) if isinstance(side, int) else side
+        self.hidden = nn.Linear(2 * width * math.prod(s // 2 // 2 for s in sides), 100)
         self.head = nn.Linear(100, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -169,18 +177,20 @@ class LinearNetwork(Normalised):
 
     Args:
         classes: number of logits.
-        side: height and width of an input.
+        sides: what follows the channels of an input: height and width, or nothing.
         mean: mean of each input channel.
         std: standard deviation of each input channel.
     """
 
-    def __init__(self, classes: int, side: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, classes: int, sides: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
         """Make the layer with torch's global generator."""
-        super().__init__(mean, std)
-        self.head = nn.Linear(len(mean) * side**2, classes)
+        super().__init__(mean, std, len(sides))
+        self.head = nn.Linear(len(mean) * math.prod(sides), classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, side, side)."""
+        """Return logits, shape (n, classes), of inputs in [0, 1], shape (n, c, *sides)."""
         return self.head(self.normalise(x).flatten(1))
 
 
@@ -224,7 +234,7 @@ def _small(width: int, classes: int, spec: DataSpec) -> nn.Module:
 def _linear(width: int, classes: int, spec: DataSpec) -> nn.Module:
     if width != 1:
         raise InputError(f"--model linear has no width but 1, got --width {width}")
-    return LinearNetwork(classes, spec.side, spec.mean, spec.std)
+    return LinearNetwork(classes, spec.sides, spec.mean, spec.std)
 
 
 MODELS: Mapping[str, Architecture] = {
@@ -240,16 +250,26 @@ MODELS: Mapping[str, Architecture] = {
 """Every network by name."""
 
 
-def build(name: str, width: int, classes: int, spec: DataSpec) -> nn.Module:
+def build(name: str, width: int | None, classes: int, spec: DataSpec) -> nn.Module:
     """Return a network for a data set, its weights drawn with torch's global generator.
 
     Args:
-        name: key of `MODELS`.
-        width: see the head of this module.
+        name: key of `MODELS`, or package.module:function, see `deep.nets.imported.network_of`.
+        width: see the head of this module; None for a function.
         classes: number of logits.
         spec: the data set, for the shape of its images and their mean and standard deviation.
 
     Raises:
-        InputError: the network has no such width.
+        InputError: the network has no such width, or takes no such inputs.
     """
-    return MODELS[name].make(width, classes, spec)
+    if name not in MODELS or width is None:
+        return network_of(name, classes, spec.shape)
+    if name != "linear" and len(spec.sides) != 2:
+        raise InputError(
+            f"--model {name} takes images, inputs of shape (c, h, w), got {spec.shape}; take --model "
+            "linear or package.module:function"
+        )
+    model = MODELS[name].make(width, classes, spec)
+    if not spec.files and spec.eps is None:  # own data, perhaps of a size that no network was made for
+        check_logits(name, model, classes, spec.shape)
+    return model

@@ -16,7 +16,7 @@ from theory.common.inputs import InputError
 __all__ = ["parse", "parser_of", "words_of"]
 
 HEAD = ("dataset", "model", "width")
-DATA = ("train_per_class", "val_per_class", "test_per_class", "imbalance", "seed")
+DATA = ("scale", "train_per_class", "val_per_class", "test_per_class", "imbalance", "seed")
 TRAINING = (
     *("epochs", "batch_size", "lr", "schedule", "lr_warmup", "nesterov", "weight_decay", "decay"),
     *("label_smoothing", "padding", "crop", "ema", "amp", "channels_last", "compile", "threads"),
@@ -44,6 +44,12 @@ def parser_of(method: str) -> Parser:
         type=one_of(list(PRESETS)),
         help=f"values for flags that are not given: {' or '.join(PRESETS)}; --preset NAME --help shows them",
     )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="data of your own, drawn into splits: a folder with a folder of images for each class, or a npz "
+        "file of x and y; needs --eps",
+    )
     add_fields(parser, Settings, HEAD)
     add_fields(parser, Place, ["init"])
     add_fields(parser, Settings, DATA)
@@ -64,7 +70,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Settings, Place]:
     first.add_argument("--method", type=one_of(list(METHODS)), default="pgd")
     first.add_argument("--preset", type=one_of(list(PRESETS)))
     first.add_argument("--resume", type=Path)
-    for flag in ("--dataset", "--train-attack", "--schedule", "--model"):
+    for flag in ("--data", "--dataset", "--train-attack", "--schedule", "--model"):
         first.add_argument(flag)
     chosen = first.parse_known_args(argv)[0]
     if chosen.resume:
@@ -74,6 +80,8 @@ def parse(argv: Sequence[str] | None) -> tuple[Settings, Place]:
         parser.set_defaults(**values(chosen.preset, vars(chosen)))
     args = vars(parser.parse_args(argv))
     del args["preset"]  # what it says is what is kept
+    if args["data"] and chosen.dataset is None:
+        del args["dataset"]  # its default
     return run_of(args)
 
 

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from deep.attacks.evaluate import Evaluation, evaluate, reported
+from deep.attacks.evaluate import Evaluation, evaluate
 from deep.data import Dataset
 from deep.runs.folder import tidy
 from deep.runs.place import Place
+from deep.runs.reload import attacks_on
 from deep.runs.settings import Settings
 from deep.training.checkpoint import save_weights
 from deep.training.loop import Trainer
@@ -36,7 +37,7 @@ def measure(settings: Settings, place: Place, trainer: Trainer) -> FinalEvaluati
     flags = evaluate(
         trainer.chosen(settings.report),
         trainer.data.test,
-        *reported(trainer.attack),
+        *attacks_on(settings, trainer.data),
         seed=stream(settings.seed, "test"),
         shards=place.out / SHARDS,
     )
@@ -138,7 +139,7 @@ def report(settings: Settings, trainer: Trainer, outcome: FinalEvaluation) -> st
     hard = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order[::-1] if low[i] > average]
     easy = [f"{data.classes[i]} {100 * rates[i]:.0f}" for i in order if high[i] < average]
     title = (
-        f"{settings.method} on {settings.dataset}: {settings.model}, width {settings.width}, "
+        f"{settings.method} on {settings.dataset}: {settings.network}, "
         f"{settings.epochs} epochs on {len(data.train)} images, seed {settings.seed}; {outcome.flags.attack}"
         + (f"; weights of epoch {outcome.epoch}, the best in validation" if settings.report == "best" else "")
     )

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 
 from deep.data import DATASETS
+from deep.data.own import read_own
+from deep.data.specs import is_own, own_name
 from deep.methods import METHODS
 from deep.runs.folder import origin
 from deep.runs.presets import PRESETS, values
 from deep.runs.settings import Settings
 from theory.common.fields import built, check_fields, flag_of, setting
-from theory.common.inputs import InputError
+from theory.common.inputs import InputError, check_real
 from theory.results.run_files import CONFIG
 
 __all__ = ["Place", "resumed", "run_of"]
@@ -59,7 +61,9 @@ class Place:
         InputError: a value is not allowed, or the device is not there.
     """
 
-    data_dir: Path | None = setting(None, "folder of the data files; digits are embedded")
+    data_dir: Path | None = setting(
+        None, "folder of the data files, or the path of --data where a run goes on; digits are embedded"
+    )
     download: bool = setting(False, "fetch data files that are missing into --data-dir")
     device: torch.device = setting("auto", "auto, cpu, cuda or cuda:N", convert=to_device)
     out: Path = setting(None, "folder of the run; runs/deep/<id> if None", completed=True)
@@ -82,12 +86,19 @@ def run_of(flags: Mapping[str, Any]) -> tuple[Settings, Place]:
         InputError: a name is unknown, or a value makes no sense.
     """
     flags = {k: v for k, v in flags.items() if v is not None}
+    own = isinstance(flags.get("dataset"), str) and is_own(flags["dataset"])
     for name, choices in (("method", METHODS), ("dataset", DATASETS), ("preset", PRESETS)):
-        if name in flags and (not isinstance(flags[name], str) or flags[name] not in choices):
+        if (
+            name in flags
+            and not (own and name == "dataset")
+            and (not isinstance(flags[name], str) or flags[name] not in choices)
+        ):
             raise InputError(f"--{name} must be one of {', '.join(choices)}, got {flags[name]!r:.60}")
     if "preset" in flags:
         preset = flags.pop("preset")
         flags = values(preset, flags) | flags
+    if "data" in flags:
+        flags = _with_own(flags)
     places, names = _names(Place), _names(Settings) - {"init", "params", "stage"}
     params = _names(METHODS[flags.get("method", "pgd")].Params)
     for name in flags:
@@ -101,6 +112,23 @@ def run_of(flags: Mapping[str, Any]) -> tuple[Settings, Place]:
         init=origin(place.init) if place.init else None,
     )
     return settings, dataclasses.replace(place, out=place.out or Path("runs/deep") / settings.id)
+
+
+def _with_own(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flags in which the data of ``data`` are a data set by the name of their checksum, and a place.
+
+    Raises:
+        InputError: another data set is asked for too, or the data cannot be read.
+    """
+    for name in ("dataset", "data_dir", "download"):
+        if flags.get(name):
+            raise InputError(f"--data takes no {flag_of(name)}, got {flags[name]}")
+    if not isinstance(flags["data"], str | Path):
+        raise InputError(f"--data must be a path, got {flags['data']!r:.60}")
+    path = Path(flags["data"])
+    scale = None if flags.get("scale") is None else check_real("--scale", flags["scale"], low=0, strict=True)
+    name = own_name(read_own(path, scale)[1].sha256)
+    return {k: v for k, v in flags.items() if k != "data"} | {"dataset": name, "data_dir": path}
 
 
 def _names(cls: type) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deep.data import DATASETS
+from deep.data.specs import OWN
 
 __all__ = ["PRESETS", "values"]
 
@@ -44,7 +45,7 @@ def values(name: str, flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the flags of a preset that apply beside those that are given.
 
     Where another value of an owner is given, what the preset says of its own does not apply, nor does a crop
-    to images that are not cropped.
+    to images that are not cropped, nor a number of validation images to own data.
 
     Args:
         name: key of `PRESETS`.
@@ -52,6 +53,7 @@ def values(name: str, flags: Mapping[str, Any]) -> dict[str, Any]:
     """
     preset = PRESETS[name]
     other = {flag for flag, value in preset.items() if flags.get(flag) not in (None, value)}
-    spec = DATASETS.get(flags.get("dataset") or "digits")
-    uncropped = {"padding", "crop"} if spec is None or spec.augment is None else set()
-    return {k: v for k, v in preset.items() if OWNER.get(k) not in other and k not in uncropped}
+    spec = OWN if flags.get("data") else DATASETS.get(flags.get("dataset") or "digits")
+    left_out = {"padding", "crop"} if spec is None or spec.augment is None else set()
+    left_out |= {"val_per_class"} if spec is OWN else set()
+    return {k: v for k, v in preset.items() if OWNER.get(k) not in other and k not in left_out}

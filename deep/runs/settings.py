@@ -8,10 +8,12 @@ from typing import Any
 
 from deep.attacks.evaluate import Attack
 from deep.attacks.pgd import BATCH_NORM, TRAIN_ATTACKS, BatchNorm, TrainAttack
-from deep.data import DATASETS
+from deep.data import DATASETS, spec_of
 from deep.methods import METHODS
+from deep.nets.imported import is_import_name
 from deep.nets.networks import MODELS
 from deep.runs.folder import settings_id
+from deep.runs.setting_checks import check_data, check_train_attack
 from deep.training.recipe import AMP, CRITERIA, DECAYS, ON_COLLAPSE, SCHEDULES
 from theory.common.fields import built, check_fields, flag_of, setting
 from theory.common.inputs import InputError, parse_radius
@@ -44,11 +46,14 @@ class Settings:
 
     method: str = setting("pgd", f"one of {', '.join(METHODS)}", choices=METHODS)
     params: Any = None
-    dataset: str = setting("digits", f"one of {', '.join(DATASETS)}", choices=DATASETS)
+    dataset: str = setting("digits", f"one of {', '.join(DATASETS)}; or --data")
     model: str = setting(
-        None, f"one of {', '.join(MODELS)}; by data set if None", choices=MODELS, completed=True
+        None,
+        f"one of {', '.join(MODELS)}, or package.module:function, which takes the number of classes as "
+        "classes; by data set if None",
+        completed=True,
     )
-    width: int = setting(
+    width: int | None = setting(
         None, "channels of the first stage; as published if None", low=1, high=1024, completed=True
     )
     epochs: int = setting(None, "epochs in all; by data set if None", low=1, completed=True)
@@ -103,7 +108,7 @@ class Settings:
     init: Mapping[str, str] | None = None
     stage: Mapping[str, Any] | None = None
     train_per_class: int | None = setting(None, "training images of each class; all if None", low=1)
-    val_per_class: int = setting(
+    val_per_class: int | None = setting(
         None, "validation images of each class; by data set if None", low=1, completed=True
     )
     test_per_class: int | None = setting(None, "test images of each class; all if None", low=1)
@@ -180,6 +185,9 @@ class Settings:
     train_eps: str | None = setting(
         None, "l-infinity radius of the training attack; --eps if None", radius=True, later=True
     )
+    scale: float | None = setting(
+        None, "what inputs of --data are divided by, 255 for 8 bits", low=0, strict=True, later=True
+    )
 
     def __post_init__(self) -> None:
         """Check every value, fill in what is by data set and the like, and refuse what makes no sense."""
@@ -191,12 +199,10 @@ class Settings:
                 raise InputError(
                     f"{flag_of(name)} must be from 0 to 1, since inputs lie in [0, 1], got {text}"
                 )
-        for name in ("padding", "crop"):
-            if getattr(self, name) is not None and DATASETS[self.dataset].augment is None:
-                raise InputError(f"--{name} is for images that are cropped, those of {self.dataset} are not")
+        check_data(self)
         if self.lr_warmup is not None and self.schedule != "one-cycle":
             raise InputError(f"--lr-warmup is for --schedule one-cycle, got {self.schedule}")
-        self._check_train_attack()
+        check_train_attack(self)
         init = self.init or dict.fromkeys(ORIGIN, "")
         texts = isinstance(init, dict) and all(isinstance(v, str) for v in init.values())
         if not texts or set(init) != ORIGIN:
@@ -209,7 +215,12 @@ class Settings:
 
     def _complete(self) -> None:
         """Fill in the hyper-parameters, and what is None and by data set, network or training attack."""
-        kind, data = METHODS[self.method].Params, DATASETS[self.dataset]
+        kind, data = METHODS[self.method].Params, spec_of(self.dataset)
+        model = self.model or data.model
+        if model not in MODELS and not is_import_name(model):
+            raise InputError(
+                f"--model must be one of {', '.join(MODELS)}, or package.module:function, got {model!r:.60}"
+            )
         attack, free = TRAIN_ATTACKS[self.train_attack], self.train_attack == "free"
         params = {} if self.params is None else self.params
         if not isinstance(params, kind) and not isinstance(params, Mapping):
@@ -217,7 +228,7 @@ class Settings:
         filled = {
             "params": built(kind, params) if isinstance(params, Mapping) else params,
             **{name: getattr(data, name) for name in BY_DATASET},
-            "width": MODELS[self.model or data.model].width,
+            "width": MODELS[model].width if model in MODELS else None,
             "steps": attack.steps,
             "step_size": attack.step_size,
             "replays": REPLAYS if free else None,
@@ -227,28 +238,16 @@ class Settings:
             if name == "params" or getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         check_fields(self.params)
+        if self.eps is None:
+            raise InputError("--eps must be given: data of your own have no usual radius")
         same = self.train_eps is not None and parse_radius(self.train_eps) == parse_radius(self.eps)
         for name in ["imbalance"] * (self.imbalance == 1) + ["train_eps"] * same:
             object.__setattr__(self, name, None)  # as though it had not been given
 
-    def _check_train_attack(self) -> None:
-        """Refuse a training attack that makes no sense, or is not one for the method."""
-        allowed, free = METHODS[self.method].attacks, self.train_attack == "free"
-        if self.train_attack not in allowed:
-            raise InputError(
-                f"--method {self.method} is trained with --train-attack {' or '.join(allowed)}, "
-                f"got {self.train_attack}"
-            )
-        for name in ("train_noise", "train_reach"):
-            value = getattr(self, name)
-            if value is not None and (free or len(allowed) == 1):
-                what = "--train-attack free" if free else f"--method {self.method}"
-                raise InputError(f"{what} takes no {flag_of(name)}, got {value:g}")
-        if free != (self.replays is not None):
-            raise InputError("--replays is for --train-attack free")
-        if free and (self.steps != 1 or self.attack_batch_norm != "eval"):
-            flag = "--steps but 1" if self.steps != 1 else "--attack-batch-norm"
-            raise InputError(f"--train-attack free takes no {flag}: it ascends by the training step itself")
+    @property
+    def network(self) -> str:
+        """Return the network in words."""
+        return self.model if self.width is None else f"{self.model}, width {self.width}"
 
     @property
     def train_ascent(self) -> TrainAttack:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from deep.attacks.evaluate import Attack
 from deep.attacks.robust_margins import robust_margins
 from deep.audits.affine import is_estimator
-from deep.audits.any_model import audit, prepared
+from deep.audits.any_model import audit
+from deep.audits.prepared import prepared
 from deep.audits.result import Audit
 from deep.audits.threats import Threat, threats_of
 from deep.data import Split

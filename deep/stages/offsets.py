@@ -70,6 +70,7 @@ class Offsets(Stage):
         else:
             offsets, t = offsets_within(margins, self.params.budget / 100)
         model = shift_head(run.model, offsets)
+        _check_shifted(run.model, model, run.data.val.inputs(slice(0, 8)), offsets)
         clean = clean_margins(run.model, run.data.val)
         counts = np.bincount(margins.labels).tolist()
         state = {"offsets": offsets.tolist(), "worst_weight": t, "validation": counts}
@@ -77,22 +78,36 @@ class Offsets(Stage):
 
 
 def shift_head(model: nn.Module, offsets: Array) -> nn.Module:
-    """Return a copy of a network with offsets added to the bias of its last layer, ``head``.
+    """Return a copy of a network with offsets added to the bias of its last layer.
 
     Args:
-        model: has a linear layer ``head`` that returns the logits.
+        model: has a linear layer that returns the logits, ``head`` or else the last linear one.
         offsets: of the classes, shape (C,).
 
     Raises:
         InputError: it has no such layer.
     """
     shifted = copy.deepcopy(model)
-    head = getattr(shifted, "head", None)
+    linear = [layer for layer in shifted.modules() if isinstance(layer, nn.Linear)]
+    head = getattr(shifted, "head", linear[-1] if linear else None)
     if not isinstance(head, nn.Linear) or head.bias is None or head.bias.shape != offsets.shape:
-        raise InputError(f"the network has no last layer `head` with a bias of {len(offsets)} classes")
+        raise InputError(f"the network has no last linear layer with a bias of {len(offsets)} classes")
     with torch.no_grad():
         head.bias += torch.as_tensor(offsets, dtype=head.bias.dtype, device=head.bias.device)
     return shifted
+
+
+def _check_shifted(model: nn.Module, shifted: nn.Module, x: torch.Tensor, offsets: Array) -> None:
+    """Refuse a network whose logits do not come from the layer that was changed.
+
+    Raises:
+        InputError: its logits are not those of before and the offsets.
+    """
+    with attacking(model), attacking(shifted), torch.no_grad():
+        before, after = model(x).double(), shifted(x).double()
+    due = before + torch.as_tensor(offsets, dtype=before.dtype, device=before.device)
+    if not torch.allclose(after, due, atol=1e-3 * float(1 + before.abs().amax())):
+        raise InputError("the logits of the network do not come from its last linear layer")
 
 
 def clean_margins(model: nn.Module, split: Split, batch_size: int = 500) -> RobustMargins:
@@ -123,7 +138,7 @@ def controls_table(margins: RobustMargins, clean: RobustMargins, offsets: Array,
     permuted = [margins.accuracies(rng.permutation(offsets)) for _ in range(PERMUTATIONS)]
     rows = {
         "without offsets": margins.accuracies(zeros),
-        "offsets, cross-fitted": cross_fitted(margins, lambda part: bagged_offsets(part, t)),
+        "offsets, cross-fitted": margins.shares(cross_fitted(margins, lambda part: bagged_offsets(part, t))),
         "control: permuted over classes": np.mean(permuted, axis=0),
         "control: chosen on clean margins": margins.accuracies(bagged_offsets(clean, t)),
         "control: chosen with labels shuffled": margins.accuracies(bagged_offsets(shuffled, t)),

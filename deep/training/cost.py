@@ -40,7 +40,7 @@ def cost(model: nn.Module, spec: DataSpec) -> Cost:
         total += out.numel() * layer.weight[0].numel()  # each output is a sum over the weights of its channel
 
     parameters = [*model.parameters()]
-    image = torch.zeros(1, len(spec.mean), spec.side, spec.side, device=parameters[0].device)
+    image = torch.zeros(1, *spec.shape, device=parameters[0].device)
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     try:

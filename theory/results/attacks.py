@@ -17,7 +17,7 @@ AUTOATTACK, OTHER = "autoattack", "other"
 KINDS = (
     ("clean", re.compile("clean")),
     (AUTOATTACK, re.compile("AutoAttack ")),
-    ("targeted", re.compile(r"PGD-\d+, margin to \d+ wrong classes")),
+    ("targeted", re.compile(r"PGD-\d+, margin to (\d+|each|the) ")),
     ("margin", re.compile(r"PGD-\d+, margin")),
     ("kl", re.compile(r"PGD-\d+, divergence")),
     ("pgd", re.compile(r"PGD-\d+")),

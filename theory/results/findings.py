@@ -96,7 +96,8 @@ class Finding:
         if np.isnan(self.p):
             return f"one seed, {self.points} points, which tells nothing of the method"
         if not self.resolved:
-            return f"within noise ({self.points} points {interval(self.both)})"
+            p = f"p={self.p:.2g} by Holm"
+            return f"{self.points} points {interval(self.both)}, not significant after correction ({p})"
         verb = "falls" if self.change.mean < 0 else "rises"
         return f"{verb} by {self.points[1:]} points {interval(self.both)}"
 

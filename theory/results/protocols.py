@@ -69,10 +69,8 @@ class Comparison:
         data = str(p["dataset"]) + (f" of SHA-256 {p[DATA]:.8}" if DATA in p else "")
         data += "" if self.published else ", files of other checksums than the published"
         pilot = ", a pilot" if "train_per_class" in p else ""
-        return (
-            f"{data}{pilot}: {p['model']} of width {p['width']}, {p['epochs']} epochs on "
-            f"{p['n_train']} images; {p['attack']}"
-        )
+        network = str(p["model"]) + (f" of width {p['width']}" if "width" in p else "")
+        return f"{data}{pilot}: {network}, {p['epochs']} epochs on {p['n_train']} images; {p['attack']}"
 
     def label_of(self, record: Record) -> str | None:
         """Return the label of the method behind a record, or None if that is not of this protocol."""

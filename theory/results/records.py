@@ -61,6 +61,12 @@ def _check_radius(name: str, value: object) -> None:
     check_real(name, value, low=0)
 
 
+def _check_width(name: str, value: object) -> None:
+    """Check the width of a network; one that somebody else wrote has none."""
+    if value is not None:
+        _check_whole(name, value)
+
+
 REQUIRED: Mapping[str, Mapping[str, Callable[[str, object], object]]] = {
     "theory": {},
     "sim": {
@@ -71,7 +77,8 @@ REQUIRED: Mapping[str, Mapping[str, Callable[[str, object], object]]] = {
     },
     "deep": {
         **dict.fromkeys(("dataset", "model"), _check_text),
-        **dict.fromkeys(("width", "epochs", "n_train"), _check_whole),
+        **dict.fromkeys(("epochs", "n_train"), _check_whole),
+        "width": _check_width,
         "params": _check_object,
     },
 }
