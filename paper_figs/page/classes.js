@@ -82,7 +82,11 @@ function startClasses(root) {
   });
   root.addEventListener("input", update);
   root.addEventListener("submit", (event) => event.preventDefault());
-  root.addEventListener("reset", () => setTimeout(() => { means = structuredClone(MEANS); update(); }));
+  root.addEventListener("reset", () => {
+    slider.value = slider.defaultValue; // which the reset itself does only after this
+    means = structuredClone(MEANS);
+    update();
+  });
   update();
 }
 
