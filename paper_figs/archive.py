@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from paper_figs.feature_reliance import FeatureReliance, read_feature_reliance
+from paper_figs.readers.feature_reliance import FeatureReliance, read_feature_reliance
+from paper_figs.readers.sampled_errors import SampledErrors, read_sampled_errors
 from theory.common.arrays import read_arrays
 from theory.common.inputs import InputError
 from theory.results.protocols import Comparison, comparisons
 from theory.results.records import Record, read_records, setting_id
 from theory.results.run_files import PORTRAITS
 from theory.results.runs import RunFiles, record_files, runs_of
-from theory.results.sampled_errors import SampledErrors, read_sampled_errors
 from theory.results.study import base_labels
 
 __all__ = ["Archive", "Saliency", "TrainedNetworks", "read_archive"]

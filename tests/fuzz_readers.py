@@ -37,9 +37,9 @@ from deep.runs.place import resumed, run_of
 from deep.training.checkpoint import fill, load_state, save_state, save_weights
 from paper_figs import tables
 from paper_figs.archive import read_archive
-from paper_figs.feature_reliance import read_feature_reliance
 from paper_figs.figures import confusion, multipliers, predicted_vs_measured
 from paper_figs.page.claim_table import read_verdicts
+from paper_figs.readers.feature_reliance import read_feature_reliance
 from sim import sweep
 from sim.sampling import images
 from theory.common.arrays import packed

@@ -11,7 +11,6 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.special import ndtr, ndtri
 
-from paper_figs import simulated
 from paper_figs.archive import Archive, read_archive
 from paper_figs.figures import (
     class_errors_vs_eps,
@@ -22,6 +21,7 @@ from paper_figs.figures import (
     reachable,
     tsipras_features,
 )
+from paper_figs.readers import simulated
 from sim import features, sweep
 from sim.studies import grid_runs as experiment
 from sim.studies import remedies

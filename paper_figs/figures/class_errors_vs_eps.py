@@ -11,7 +11,17 @@ from matplotlib.lines import Line2D
 
 from paper_figs.archive import Archive
 from paper_figs.marks import points
-from paper_figs.simulated import CHANCE, COUNTED, RULES, Trained, cells, each, sizes, theory_errors, trained
+from paper_figs.readers.simulated import (
+    CHANCE,
+    COUNTED,
+    RULES,
+    Trained,
+    cells,
+    each,
+    sizes,
+    theory_errors,
+    trained,
+)
 from theory.gaussian.mixture import CLASSES
 
 __all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from paper_figs.archive import Archive
 from paper_figs.marks import LINES, MARKERS, points
-from paper_figs.simulated import CHANCE, RULES, Trained, cells, gap, sizes, theory_errors, trained
+from paper_figs.readers.simulated import CHANCE, RULES, Trained, cells, gap, sizes, theory_errors, trained
 from theory.gaussian.mixture import GaussianMixture
 
 __all__ = ["CLAIMS", "COMMAND", "GAPS", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]

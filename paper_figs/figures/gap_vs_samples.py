@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 
 from paper_figs.archive import Archive
 from paper_figs.marks import LINES, MARKERS, arms
-from paper_figs.simulated import between
-from theory.results.sampled_errors import SampledErrors
+from paper_figs.readers.sampled_errors import SampledErrors
+from paper_figs.readers.simulated import between
 from theory.variants.sample_curve import SampleCurve, sample_curve
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]

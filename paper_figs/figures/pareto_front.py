@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 
 from paper_figs.archive import Archive
 from paper_figs.marks import MARKERS, points
-from paper_figs.simulated import MITIGATIONS, Trained, average, sizes, trained, worst
+from paper_figs.readers.simulated import MITIGATIONS, Trained, average, sizes, trained, worst
 from theory.gaussian.constrained import ParetoFront, pareto_front
 from theory.gaussian.fairness import bias_z_scores
 from theory.gaussian.mixture import GaussianMixture

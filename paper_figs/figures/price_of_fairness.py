@@ -12,7 +12,7 @@ from scipy.special import log_ndtr
 
 from paper_figs.archive import Archive
 from paper_figs.marks import LINES, MARKERS, points
-from paper_figs.simulated import BOTH, MITIGATIONS, Trained, average, between, sizes, trained
+from paper_figs.readers.simulated import BOTH, MITIGATIONS, Trained, average, between, sizes, trained
 from theory.gaussian.fairness import fair_error, price_of_fairness
 from theory.gaussian.optimal import optimal_z_scores
 

@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from paper_figs.archive import Archive
 from paper_figs.marks import arms
-from paper_figs.simulated import COUNTED, MITIGATIONS, Trained, each, sizes, trained
+from paper_figs.readers.simulated import COUNTED, MITIGATIONS, Trained, each, sizes, trained
 from theory.gaussian.fairness import bias_z_scores, reachable_bias
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.optimal import optimal_bias

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive
-from paper_figs.feature_reliance import PARTS, TRAININGS, FeatureReliance
+from paper_figs.readers.feature_reliance import PARTS, TRAININGS, FeatureReliance
 from theory.results.counts import exact_interval
 
 __all__ = ["COMMAND", "SECTION", "TITLE", "Data", "caption", "compute", "draw"]

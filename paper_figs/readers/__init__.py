@@ -1,0 +1,1 @@
+"""What figures draw, read from records: simulations, samples and features."""
