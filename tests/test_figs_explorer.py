@@ -14,6 +14,7 @@ from scipy.special import log_ndtr, ndtr
 from paper_figs.page import explorer
 from theory.gaussian.fairness import price_of_fairness
 from theory.gaussian.problem import Problem, Uniform
+from theory.variants.many_classes import nearest_mean_errors
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
@@ -126,6 +127,39 @@ def test_the_start_is_the_model_of_the_paper():
     margin = s["d"] ** 0.5 * (s["eta"] - s["eps"])
     assert now["price"] == pytest.approx(float(price_of_fairness(margin, 1.0, s["K"])), abs=TOLERANCE)
     assert now["fair_robust_plus"] == pytest.approx(now["fair_robust_minus"], abs=TOLERANCE)
+
+
+def plane_settings():
+    """Return random means of three classes, two in a row, and radii up to where a mean is itself lost."""
+    rng = np.random.default_rng(0)
+    random = [
+        {"means": rng.normal(0, 2, (3, 2)).tolist(), "eps": float(rng.uniform(0, 1))} for _ in range(30)
+    ]
+    row = [{"means": [[-2, 0], [0, 0], [2, 0]], "eps": eps} for eps in (0.0, 0.5, 0.9)]
+    return random + row + [{"means": [[0, 0], [1, 0.2], [3, 1]], "eps": eps} for eps in (0.6, 1.4)]
+
+
+def furthest_in_the_plane(script):
+    tried = plane_settings()
+    expected = [[c.R for c in nearest_mean_errors(s["means"], 1.0, s["eps"])] for s in tried]
+    return np.abs(np.array(node(script, "nearestMeanErrors", tried)) - expected).max()
+
+
+@needs_node
+def test_errors_of_classes_in_the_plane_are_those_of_theory():
+    script = explorer.javascript()
+    assert furthest_in_the_plane(script) < 2e-6  # of the trapezoid rule where an interval ends at a kink
+    (error,) = node(
+        script, "(s => nearestMeanErrors(s)[1])", [{"means": [[-2, 0], [0, 0], [2, 0]], "eps": 0.5}]
+    )
+    assert error == pytest.approx(2 * ndtr(-0.5), abs=1e-6)
+    for right, wrong in (
+        ("delta / 2 - eps", "delta / 2 - 1.001 * eps"),
+        ("Math.max(low", "Math.min(low"),
+        ("Math.min(high", "Math.max(high"),
+    ):
+        assert script.count(right) == 1
+        assert furthest_in_the_plane(script.replace(right, wrong)) > 1e-5
 
 
 def test_every_slider_and_number_is_labelled():

@@ -15,6 +15,7 @@ from paper_figs.archive import Archive
 from paper_figs.page import explorer
 from paper_figs.page.page import page
 from theory.__main__ import main as theory_main
+from theory.variants.many_classes import nearest_mean_errors
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -169,6 +170,38 @@ def test_it_works_by_keyboard_and_tells_what_it_does(opened):
         assert float(handle.input_value()) == pytest.approx(s.low)
         assert handle.evaluate("h => h.labels.length == 1 && h.labels[0].textContent.length > 5")
     assert tab.locator("output.summary").get_attribute("aria-live") == "polite"
+
+
+def robust_errors(tab):
+    """Return the robust errors in percent of the classes in the plane."""
+    return [float(t) for t in tab.locator("form.classes tbody td:nth-of-type(2)").all_text_contents()]
+
+
+def test_a_mean_that_is_dragged_or_moved_by_keys_changes_the_errors(opened):
+    tab = opened()
+    start = robust_errors(tab)
+    expected = nearest_mean_errors([[-2.2, -1.2], [0, -1.2], [2.2, -1.2], [0.3, 1.8]], 1.0, 0.5)
+    np.testing.assert_allclose(start, [100 * c.R for c in expected], atol=0.006)
+    mean = tab.locator(".mean").nth(3)
+    mean.scroll_into_view_if_needed()
+    box = mean.locator(".dot").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    tab.mouse.move(x, y + 40, steps=4)
+    tab.mouse.up()
+    dragged = robust_errors(tab)
+    assert dragged[1] > start[1] + 0.5 and dragged[3] > start[3] + 0.5
+    tab.mouse.move(x, y)  # the button is up: nothing follows
+    assert robust_errors(tab) == dragged
+    tab.get_by_role("button", name="First places").click()
+    assert robust_errors(tab) == start
+    tab.locator(".mean").nth(0).focus()
+    tab.keyboard.press("ArrowRight")
+    expected = nearest_mean_errors([[-2.1, -1.2], [0, -1.2], [2.2, -1.2], [0.3, 1.8]], 1.0, 0.5)
+    np.testing.assert_allclose(robust_errors(tab), [100 * c.R for c in expected], atol=0.006)
+    tab.locator("#classes-eps").fill("0")
+    assert tab.locator("output.worst").text_content().startswith("Worst: class 2")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,11 +1,14 @@
 """The study of few samples: theory agrees with exact training, and wrong formulas are seen."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
+import paper_figs
 from sim.studies import few_samples
 from theory.variants import averaging, logistic_limit, max_margin
 
@@ -83,3 +86,15 @@ def test_the_interval_is_neither_too_narrow_nor_too_wide():
     values = 0.3 + 0.01 * rng.standard_normal((4000, 20))
     wrong = np.mean([few_samples._judge(0.3, v, np.inf, 0.1).verdict == "differs" for v in values])
     assert 0.08 < wrong < 0.12
+
+
+def test_the_committed_errors_are_of_the_settings_of_the_study_and_none_differs():
+    folder = Path(paper_figs.__file__).parent / "records" / "sim" / "few_samples"
+    lines = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text().splitlines()]
+    assert [line["setting"] for line in lines] == few_samples.settings(10, np.random.default_rng(0))
+    assert all(v["verdict"] != "differs" for line in lines for v in line["verdicts"])
+    for line in lines:
+        theta, sigma, K, n, eps = (line["setting"][k] for k in ("norm_theta", "sigma", "K", "alpha", "eps"))
+        mean = averaging.averaging(theta, sigma, K, n / 2, n / 2, eps)
+        predicted = [v["predicted"] for v in line["verdicts"][:2]]
+        assert predicted == pytest.approx([mean.R_rob_plus, mean.R_rob_minus], rel=1e-9)

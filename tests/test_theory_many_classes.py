@@ -4,11 +4,14 @@ import mpmath
 import numpy as np
 import pytest
 from golden import agrees, golden
+from scipy.integrate import quad
 from scipy.special import ndtr
+from scipy.stats import norm
 
 from theory.common.inputs import InputError
 from theory.variants import many_classes as m
 from theory.variants.floors import average_floor, worst_class_floor
+from theory.variants.plane_cells import plane_error
 from theory.variants.three_in_a_row import middle_class_radius, min_max_row, three_in_a_row
 
 
@@ -170,3 +173,29 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(InputError):
             call()
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.5, 1.05])
+def test_four_classes_in_a_plane_are_exact(eps):
+    """Class 2 of three in a row and one apart: |x| < 1.1 - eps and a slanted line, an integral over x.
+
+    Its pairs have correlation -1, where scipy's multivariate normal law errs by 1e-4.
+    """
+    means = np.array([[-2.2, 0.0], [0.0, 0.0], [2.2, 0.0], [0.3, 3.0]])
+    length = np.hypot(0.3, 3)
+
+    def kept(x):
+        return norm.pdf(x) * norm.cdf(((length / 2 - eps) * length - 0.3 * x) / 3)
+
+    exact = 1 - quad(kept, eps - 1.1, 1.1 - eps, epsabs=1e-13)[0]
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0][:2]
+    for mu in (means, 2 + means @ turn):
+        assert m.nearest_mean_errors(3 * mu, 3.0, 3 * eps)[1].R == pytest.approx(exact, abs=3e-8)
+    assert m.nearest_mean_errors(1.0001 * means, 1.0, eps)[1].R != pytest.approx(exact, abs=3e-6)
+
+
+def test_a_mean_beyond_its_own_line_is_lost_at_least_half_the_time():
+    """Two lines at a right angle, the first of which takes the mean itself."""
+    across, room = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([-0.3, 0.8])
+    assert plane_error(across, room) == pytest.approx(1 - norm.cdf(-0.3) * norm.cdf(0.8), abs=3e-8)
+    assert plane_error(across[:1], room[:1]) == pytest.approx(norm.cdf(0.3), abs=3e-8)

@@ -1,7 +1,8 @@
 """The explorer of the page: sliders that move the classifiers of theory, in plain JavaScript.
 
 Its formulas are printed from the sympy expressions of `theory.claims.symbolic`; what is written by hand in
-``explorer.js`` is the normal distribution function, accurate in both tails, and the drawing.
+``explorer.js`` is the normal distribution function, accurate in both tails, and the drawing. Many classes in
+the plane, whose means can be dragged, are in ``classes.js``: their exact errors are an integral over angles.
 """
 
 import inspect
@@ -22,6 +23,7 @@ CLASSIFIERS = ("natural", "robust", "fair")
 """Optimal without an adversary, optimal against the training radii, and with equal robust errors."""
 
 CLAIMS = (
+    "dobriban2023_middle_class_errs_twice",
     "folklore_reweighting_always_reaches",
     "folklore_robust_errors_rise",
     "ours_critical_margin",
@@ -138,7 +140,7 @@ def javascript() -> str:
         code += [f"function {name}({', '.join(arguments)}) {{", *_body({"": form}), "}"]
     names = ", ".join(s.name for s in SLIDERS)
     code += ["function evaluate(given) {", f"  const {{{names}}} = given;", *_body(formulas()), "}"]
-    return _read("explorer.js").replace("/* FORMULAS */", "\n".join(code))
+    return _read("explorer.js").replace("/* FORMULAS */", "\n".join(code)) + _read("classes.js")
 
 
 def _body(wanted: Mapping[str, sp.Expr]) -> list[str]:
@@ -160,7 +162,7 @@ def markup() -> str:
     """Return the explorer as HTML, with its script."""
     sliders = "\n".join(_slider(s) for s in SLIDERS)
     html = _read("explorer.html").replace("<!-- SLIDERS -->", sliders).replace("<!-- NUMBERS -->", _numbers())
-    return f"{html}<script type=module>\n{javascript()}</script>\n"
+    return f"{html}{_read('classes.html')}<script type=module>\n{javascript()}</script>\n"
 
 
 def _slider(s: Slider) -> str:

@@ -13,6 +13,7 @@ from scipy.special import log_ndtr, ndtr
 from theory.common.inputs import InputError, check_array, check_count, check_real
 from theory.gaussian.normal import normal_difference
 from theory.variants.multiclass import class_error, error_bounds, pair_z_scores
+from theory.variants.plane_cells import places_in_plane, plane_error
 
 __all__ = [
     "ClassError",
@@ -51,7 +52,8 @@ def nearest_mean_errors(
     """Return the robust error of each class under nearest-mean classification.
 
     Pairwise z-scores are -(delta_kj / 2 - eps) / sigma for l2, delta_kj the distance of two means. Exact up
-    to three classes; beyond, to about 1e-6 (`theory.variants.multiclass.class_error`).
+    to three classes; beyond, to about 1e-8 for means in a plane (`theory.variants.plane_cells`), and else to
+    about 1e-6 (`theory.variants.multiclass.class_error`), or 1e-4 if they span less than C - 1 dimensions.
 
     Args:
         means: mu_k, shape (C, d).
@@ -71,11 +73,17 @@ def nearest_mean_errors(
         raise InputError(f"means must have shape (C, d) with C >= 2, got shape {mu.shape}")
     check_real("sigma", sigma, low=0, strict=True)
     bias = -(mu**2).sum(axis=1) / 2
+    plane = places_in_plane(mu) if norm == "l2" and len(mu) > 3 else None
     out = []
     for k in range(len(mu)):
         z, correlation = pair_z_scores(mu, bias, mu[k], sigma**2, k, eps, norm)
         lower, union = error_bounds(z)
-        out.append(ClassError(class_error(z, correlation), lower, union))
+        if plane is None:
+            error = class_error(z, correlation)
+        else:
+            apart = np.delete(plane - plane[k], k, axis=0)
+            error = plane_error(apart / np.linalg.norm(apart, axis=1, keepdims=True), -z)
+        out.append(ClassError(error, lower, union))
     return out
 
 

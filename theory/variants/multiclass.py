@@ -73,7 +73,8 @@ def class_error(z: npt.ArrayLike, correlation: npt.ArrayLike) -> float:
     """Return the exact class error: the chance that some pairwise margin is lost.
 
     1 - P(all margins kept), a multivariate normal probability: closed for one other class, one integral for
-    two (accurate to about 1e-14), scipy's quasi-Monte Carlo to about 1e-6 for more.
+    two (accurate to about 1e-14), scipy's quasi-Monte Carlo to about 1e-6 for more (1e-4 where
+    the correlation is singular).
 
     Args:
         z: z-scores of `pair_z_scores`, shape (C - 1,).
