@@ -15,7 +15,7 @@ from deep.data.specs import DATASETS, OWN, DataSpec, is_own, own_name
 from deep.data.tensors import Split
 from theory.common.inputs import InputError, parse_object, read_text
 
-__all__ = ["Dataset", "Split", "load", "restore"]
+__all__ = ["Dataset", "load", "restore"]
 
 Index = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test")
