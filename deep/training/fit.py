@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from deep.attacks.evaluate import Attack
 from deep.attacks.pgd import TRAIN_ATTACKS
-from deep.data.splits import Dataset, Split
+from deep.data.splits import Dataset
+from deep.data.tensors import Split
 from deep.methods import METHODS
 from deep.methods.base import Context
 from deep.training.loop import Trainer
