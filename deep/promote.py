@@ -44,6 +44,10 @@ def command(config: Mapping[str, Any], folder: Path) -> list[str]:
         InputError: the settings make no sense, or are not those of the run's id.
     """
     settings, _ = resumed(config, folder, device="cpu")
+    data = [f"--data-dir=data/{Path(config['data_dir']).name}"] if config.get("data_dir") else []
+    if settings.stage:
+        run, stage = f"runs/deep/{settings.stage['of']['run']}", {"stage": settings.stage["name"]}
+        return ["python", "-m", "deep.repair", run, *words_of(stage | settings.stage["params"]), *data]
     settings = dataclasses.replace(settings, init=None)
     flags = settings.as_json()
     flags |= flags.pop("params")
@@ -54,9 +58,7 @@ def command(config: Mapping[str, Any], folder: Path) -> list[str]:
     arguments = ["python", "-m", "deep.train", *words_of(flags)]
     if config["settings"].get("init"):
         arguments.append(f"--init=runs/deep/{config['settings']['init']['run']}")
-    if config.get("data_dir"):
-        arguments.append(f"--data-dir=data/{Path(config['data_dir']).name}")
-    return arguments
+    return arguments + data
 
 
 def _makes(flags: Mapping[str, Any], settings: Settings) -> bool:
@@ -82,10 +84,12 @@ def promoted(folder: Path) -> tuple[str, dict[str, bytes]]:
         dataclasses.replace(r, provenance={**r.provenance, "argv": argv})
         for r in read_records(folder / RECORDS)
     ]
-    history = [
-        parse_object(line, f"{folder / HISTORY}, line {n}") for n, line in read_lines(folder / HISTORY)
-    ]
-    texts = {RECORDS: to_jsonl(records), HISTORY: "".join(json.dumps(line) + "\n" for line in history)}
+    texts = {RECORDS: to_jsonl(records)}
+    if not config["settings"].get("stage"):  # after a stage there is no history, it is that of the run before
+        history = [
+            parse_object(line, f"{folder / HISTORY}, line {n}") for n, line in read_lines(folder / HISTORY)
+        ]
+        texts[HISTORY] = "".join(json.dumps(line) + "\n" for line in history)
     if (folder / MARGIN_REPORT).exists():
         report = MarginReport.read(folder / MARGIN_REPORT)
         made = {**report.provenance, "argv": [*_portable(report.provenance.get("argv", []))]}

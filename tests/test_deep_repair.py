@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import deep
-from deep import compare, train
+from deep import compare, promote, train
 from deep.attacks.evaluate import evaluate
 from deep.repair import main as repair
 from deep.runs.reload import load_run
@@ -73,6 +73,16 @@ def test_its_base_is_the_run(base, repaired, invoke):
     } == {True}
     code, out, _ = invoke(compare.main, str(base), str(repaired))
     assert code == 0 and "PGD + offsets" in out
+
+
+def test_a_repaired_run_is_promoted_with_the_command_that_makes_it(base, repaired, tmp_path):
+    assert promote.main([str(base), str(repaired), "--to", str(tmp_path / "records")]) == 0
+    runs = {len(MethodId.of_record(run.records[0]).stage): run for run in read_runs([tmp_path / "records"])}
+    argv = runs[max(runs)].records[0].provenance["argv"]
+    id_of_base = json.loads((base / "config.json").read_text())["id"]
+    assert argv[:4] == ["python", "-m", "deep.repair", f"runs/deep/{id_of_base}"]
+    assert "--budget=20.0" in argv and "--stage=offsets" in argv
+    assert runs[0].validation is not None and runs[max(runs)].validation is None
 
 
 def test_a_repair_that_is_done_is_not_done_again(base, repaired, invoke):
