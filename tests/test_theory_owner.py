@@ -254,7 +254,7 @@ from pathlib import Path
 from deep import grid
 class Script(grid.Job):
     def command(self, *more):
-        return [sys.executable, "-c", *self.words]
+        return [sys.executable, "-c", *self.arguments]
 grid.run_here([Script("a run", (sys.argv[1],), Path(sys.argv[2]))], 1)
 """
 

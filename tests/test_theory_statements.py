@@ -86,7 +86,6 @@ def test_a_wrong_statement_is_seen(monkeypatch):
     assert check(wrong, np.random.default_rng(0), 50).verdict("confirmed") == "VIOLATED"
     blind = Statement(**(vars(good) | {"control": good.residual}))
     assert check(blind, np.random.default_rng(0), 50).verdict("confirmed") == "BLIND"
-    monkeypatch.setattr("theory.__main__.statements", lambda: {"wrong": wrong})
     monkeypatch.setattr("theory.theorems.statements", lambda: {"wrong": wrong})
     assert main(["check"]) == 1
 
@@ -97,7 +96,6 @@ def test_a_wrong_symbolic_form_is_seen(monkeypatch):
     wrong = dataclasses.replace(good, symbolic=lambda: good.symbolic() * (1 + sp.Rational(1, 10**6)))
     assert check(wrong, np.random.default_rng(0), 50).verdict("confirmed") == "FORMS DIFFER"
     assert check(good, np.random.default_rng(0), 50).verdict("confirmed") == "holds"
-    monkeypatch.setattr("theory.__main__.statements", lambda: {"wrong": wrong})
     monkeypatch.setattr("theory.theorems.statements", lambda: {"wrong": wrong})
     assert main(["check"]) == 1
 

@@ -130,14 +130,15 @@ class Checked:
 
         A statement is blind when its control is never rejected.
         """
-        if self.differ:
-            return "FORMS DIFFER"
         if not self.control_rejected:
             return "BLIND"
+        if bool(self.violated) != (status == "refuted"):
+            return "VIOLATED"
+        if self.differ:
+            return "FORMS DIFFER"
         if status == "refuted":
-            return "fails as it should" if self.counterexample is not None and self.violated else "VIOLATED"
-        good = "no counterexample" if status == "open" else "holds"
-        return "VIOLATED" if self.violated else good
+            return "fails as it should" if self.counterexample is not None else "VIOLATED"
+        return "no counterexample" if status == "open" else "holds"
 
 
 def check(statement: Statement, rng: np.random.Generator, n: int) -> Checked:
