@@ -18,7 +18,7 @@ from theory.results.methods import MethodId
 from theory.results.runs import RunFiles
 from theory.results.study import Study, read_studies
 
-__all__ = ["RECORDS", "auto_attack", "flags", "headline", "summary", "tables", "with_margins"]
+__all__ = ["RECORDS", "auto_attack", "brief", "flags", "headline", "summary", "tables", "with_margins"]
 
 RECORDS = Path(__file__).with_name("records")
 PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu et al. (2021), abstract
@@ -56,6 +56,19 @@ def summary(study: Study) -> Table:
         "that in validation." + (_samples(study) if strong else "")
     )
     return Table(study.comparison.title, header, rows, note)
+
+
+def brief(study: Study) -> Table:
+    """Return the methods with their published hyper-parameters, for the README."""
+    whole = summary(study)
+    columns = ["method", "robust: average, worst", "base", "its worst class: change of robust error"]
+    places = [whole.header.index(name) for name in columns]
+    rows = [[row[i] for i in places] for row in whole.rows if len(str(row[-1]).split()) == 1]
+    seeds = sorted({len(runs) for runs in study.runs.values()})
+    note = (
+        f"Errors and changes in percent, {_range(seeds)} seeds, 95 % intervals; bold: beyond chance by Holm."
+    )
+    return Table(study.comparison.protocol["dataset"], columns, rows, note)
 
 
 def auto_attack(study: Study) -> dict[str, str]:

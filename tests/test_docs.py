@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from paper_figs.archive import read_archive
-from paper_figs.tables import RECORDS, auto_attack, tables
+from paper_figs.tables import RECORDS, auto_attack, brief, tables
 from theory.networks.predictions import predictions
 from theory.results.counts import exact_interval
 from theory.results.findings import LARGEST, WORST, findings
@@ -114,6 +114,13 @@ def test_the_tables_of_the_results_are_those_of_the_records():
     for table in found:
         assert table.markdown() in document, table.title
     assert found[0].markdown().replace("| 2 |", "| 3 |", 1) not in document  # the check can fail
+
+
+def test_the_table_of_the_readme_is_that_of_the_records():
+    (digits,) = (s for s in read_studies(RECORDS) if s.comparison.protocol["dataset"] == "digits")
+    table = brief(digits).markdown().split("\n\n")[1]
+    assert len(table.splitlines()) >= 10 and table in (ROOT / "README.md").read_text()
+    assert table.replace("PGD", "FGSM", 1) not in (ROOT / "README.md").read_text()
 
 
 def results():
