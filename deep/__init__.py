@@ -25,6 +25,7 @@ Example: two classes on a line, class 1 spread three times as far; adversarial t
 
 from typing import TYPE_CHECKING
 
+from theory import __version__ as __version__
 from theory.common.cli import refuse_without_extras
 from theory.common.lazy import front_door
 from theory.common.moved import find_in_rooms

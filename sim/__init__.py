@@ -17,6 +17,7 @@ As a command, ``python -m sim.sweep`` gives every prediction of theory a statist
 
 from typing import TYPE_CHECKING
 
+from theory import __version__ as __version__
 from theory.common.lazy import front_door
 from theory.common.moved import find_in_rooms
 

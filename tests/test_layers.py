@@ -5,6 +5,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -203,3 +204,8 @@ def test_the_front_door_has_each_public_name_with_an_account_of_it(package):
         if inspect.isfunction(value):
             assert ">>>" in value.__doc__, name
         assert name in module.__doc__, name
+
+
+def test_the_three_packages_have_the_version_of_the_project():
+    versions = {importlib.import_module(package).__version__ for package in ("theory", "sim", "deep")}
+    assert versions == {metadata.version("robust-fairness")}
