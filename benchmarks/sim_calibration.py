@@ -42,7 +42,7 @@ def trial(rule: str, K: float, m: float, off: float) -> Statement:
         for r in rates_of(training(rule, K, m))
     ]
     result = Trial(rates=rates, claim=lambda p: 1.0)
-    return replace(statements()["xu2021_stationarity"], trial=lambda s: result)
+    return replace(statements()["xu2021_stationarity"], simulation=lambda s: result)
 
 
 def measure(rule: str, settings: int, off: float, seed: int = 0) -> tuple[int, int]:

@@ -11,12 +11,12 @@ from scipy.optimize import linprog
 from torch import nn
 from torch.nn import functional as F
 
-from deep.attacks.ball import Ball, water_level
+from deep.attacks.ball import Ball, water_filling_threshold
 from deep.attacks.deepfool import minimal_distance
 from deep.attacks.evaluate import Attack, evaluate
 from deep.attacks.linear_oracle import Linear, worst_margins
 from deep.attacks.noise import Noise
-from deep.attacks.pgd import cross_entropy, kl_from, margin, near_start, pgd, towards
+from deep.attacks.pgd import cross_entropy, kl_from, margin, perturbed_start, pgd, targeted_margin
 from deep.data import load
 from deep.nets.networks import PreActResNet
 
@@ -166,7 +166,7 @@ def test_radii_are_never_exceeded(norm, bounds):
     eps = torch.linspace(0, 0.9, 10)[y]  # a radius for each class
     ball = Ball(x, eps, norm, bounds)
     noise = Noise.of(0, torch.arange(len(y)))
-    for start in (ball.uniform(noise), near_start(x, noise), x + 10, x):
+    for start in (ball.uniform(noise), perturbed_start(x, noise), x + 10, x):
         adv = pgd(model, ball, start, eps / 2, 5, cross_entropy(y))
         shift = (adv - x).flatten(1)
         length = shift.norm(dim=1, p={"linf": math.inf, "l2": 2, "l1": 1}[norm])
@@ -235,19 +235,19 @@ def test_water_level_solves_its_equation():
     weight, slope, room = (torch.rand((50, 30), generator=generator, dtype=torch.float64) for _ in range(3))
     slope[:, 0], room[:, 1], weight[:, 2] = 0, torch.inf, 0
     total = torch.linspace(0, 9, 50, dtype=torch.float64)
-    level = water_level(weight, slope, room, total)
+    level = water_filling_threshold(weight, slope, room, total)
     reached = (weight * torch.minimum(level[:, None] * slope, room)).sum(1)
     torch.testing.assert_close(reached, total)
     room[:, 1] = 0.5
     most = torch.where(slope > 0, weight * room, 0).sum(1)
-    assert (water_level(weight, slope, room, most + 0.1) == torch.inf).all()
+    assert (water_filling_threshold(weight, slope, room, most + 0.1) == torch.inf).all()
 
 
 def test_objectives_are_what_they_say():
     logits, y = torch.tensor([[1.0, 3.0, 2.0], [4.0, 1.0, 0.0]]), torch.tensor([0, 0])
     clean = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     assert float(margin(y)(logits)) == (3 - 1) + (1 - 4)
-    assert float(towards(y, torch.tensor([2, 1]))(logits)) == (2 - 1) + (1 - 4)
+    assert float(targeted_margin(y, torch.tensor([2, 1]))(logits)) == (2 - 1) + (1 - 4)
     assert float(cross_entropy(y)(logits)) == pytest.approx(-float(F.log_softmax(logits, 1)[:, 0].sum()))
     p, q = F.softmax(clean, 1), F.softmax(logits, 1)
     assert float(kl_from(clean)(logits)) == pytest.approx(float((p * (p / q).log()).sum()), rel=1e-5)

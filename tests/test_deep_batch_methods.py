@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from deep import train
 from deep.attacks.ball import Ball
-from deep.attacks.pgd import kl_from, near_start, pgd
+from deep.attacks.pgd import kl_from, perturbed_start, pgd
 from deep.data.distributed import World
 from deep.methods.base import Context, Epoch, Method
 from deep.methods.bat import BAT, from_uniform, last_and_first
@@ -312,7 +312,7 @@ def test_bat_attacks_up_to_both_sides_of_the_boundary():
     last, first = method.attack(model, x, y)
     noise = context(eps=0.06).noise(200)
     ball, step = Ball(x, torch.full((200,), 0.06)), torch.full((200,), 0.015)
-    paths = [pgd(model, ball, near_start(x, noise), step, t, kl_from(model(x))) for t in range(7)]
+    paths = [pgd(model, ball, perturbed_start(x, noise), step, t, kl_from(model(x))) for t in range(7)]
     bad = torch.stack([model(v).argmax(1) != y for v in paths[:-1]])
     torch.testing.assert_close(last, last_and_first(torch.stack(paths), bad)[0])
     torch.testing.assert_close(first, last_and_first(torch.stack(paths), bad)[1])
@@ -398,7 +398,7 @@ def test_two_processes_have_the_gradient_and_weights_of_one(kind, base):
 @pytest.mark.parametrize("kind", [FAT, FAAL, CODAT])
 def test_the_weights_told_are_the_mean_of_the_epoch(kind):
     """Over the batches that have the class; they go into a checkpoint, and the next epoch begins anew."""
-    method, twin = (kind(kind.Params(), context()) for _ in range(2))
+    method, symbolic_form = (kind(kind.Params(), context()) for _ in range(2))
     model, seen = Net(), []
     assert method.state() == {"weights": [1.0] * C}
     for y in ([0, 0, 1, 2, 3, 3], [0, 1, 1, 4, 4, 4]):
@@ -413,8 +413,8 @@ def test_the_weights_told_are_the_mean_of_the_epoch(kind):
     a, b = np.array(seen)
     mean = [*(a[:2] + b[:2]) / 2, *a[2:4], b[4], *[1.0] * 5]
     assert method.state()["weights"] == pytest.approx(mean) and a[0] != b[0]
-    twin.load_state_dict(method.state_dict())
-    assert twin.state() == method.state()
+    symbolic_form.load_state_dict(method.state_dict())
+    assert symbolic_form.state() == method.state()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from deep.attacks.deepfool import minimal_distance
 from deep.attacks.evaluate import Attack, evaluate, reported
 from deep.attacks.linear_oracle import Linear
 from deep.attacks.noise import Noise
-from deep.attacks.pgd import cross_entropy, margin, pgd, predicted, towards
+from deep.attacks.pgd import cross_entropy, margin, pgd, predicted, targeted_margin
 from deep.data import load
 from deep.margins.measure import losses, measured, predictions
 from deep.methods import METHODS
@@ -129,7 +129,7 @@ def test_an_attack_keeps_its_last_finite_iterate(digits, norm):
     model, data = digits
     x, y = data.test.inputs(slice(0, 40)), data.test.labels[:40]
     ball, step = Ball(x, torch.full(y.shape, 0.1), norm), torch.full(y.shape, 0.05)
-    for objective in (cross_entropy(y), margin(y), towards(y, (y + 1) % 10)):
+    for objective in (cross_entropy(y), margin(y), targeted_margin(y, (y + 1) % 10)):
         adv = pgd(Rooted(model), ball, x, step, 3, objective)
         assert adv.isfinite().all() and ((adv - x).abs() <= 0.1 + 1e-6).all()
         if norm == "linf":  # pixels that have a gradient move on

@@ -105,39 +105,39 @@ def test_the_schedule_divides_by_ten_at_half_and_three_quarters():
 
 def test_the_optimiser_is_sgd_with_momentum_and_weight_decay():
     """Two steps of one batch, against the update written out."""
-    data, model, twin = digits(), network(), network()
+    data, model, symbolic_form = digits(), network(), network()
     spy = Spy()
     fit(model, spy, data, recipe(epochs=1, batch_size=200, lr=0.05), ATTACK)
-    velocity = [torch.zeros_like(p) for p in twin.parameters()]
-    twin.train()
+    velocity = [torch.zeros_like(p) for p in symbolic_form.parameters()]
+    symbolic_form.train()
     for x, y in spy.batches:
-        twin.zero_grad()
-        F.cross_entropy(twin(x), y).backward()
+        symbolic_form.zero_grad()
+        F.cross_entropy(symbolic_form(x), y).backward()
         with torch.no_grad():
-            for p, v in zip(twin.parameters(), velocity, strict=True):
+            for p, v in zip(symbolic_form.parameters(), velocity, strict=True):
                 v.mul_(0.9).add_(p.grad + 5e-4 * p)
                 p.sub_(0.05 * v)
     assert len(spy.batches) == 2
-    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+    for a, b in zip(model.parameters(), symbolic_form.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_norms_and_biases_may_be_without_weight_decay_and_the_momentum_nesterovs():
     """Two steps of one batch, against the update written out."""
-    data, model, twin = digits(), network(), network()
+    data, model, symbolic_form = digits(), network(), network()
     spy, made = Spy(), recipe(epochs=1, batch_size=200, lr=0.05, decay="matrices", nesterov=True)
     fit(model, spy, data, made, ATTACK)
-    velocity = [torch.zeros_like(p) for p in twin.parameters()]
-    twin.train()
+    velocity = [torch.zeros_like(p) for p in symbolic_form.parameters()]
+    symbolic_form.train()
     for x, y in spy.batches:
-        twin.zero_grad()
-        F.cross_entropy(twin(x), y).backward()
+        symbolic_form.zero_grad()
+        F.cross_entropy(symbolic_form(x), y).backward()
         with torch.no_grad():
-            for p, v in zip(twin.parameters(), velocity, strict=True):
+            for p, v in zip(symbolic_form.parameters(), velocity, strict=True):
                 gradient = p.grad + 5e-4 * p * (p.dim() > 1)
                 v.mul_(0.9).add_(gradient)
                 p.sub_(0.05 * (gradient + 0.9 * v))
-    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+    for a, b in zip(model.parameters(), symbolic_form.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 

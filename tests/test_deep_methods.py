@@ -224,19 +224,19 @@ def test_the_warm_up_is_trades_and_costs_no_extra_epoch():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_state_survives_a_checkpoint(name, tmp_path):
     """After the round trip a method goes on as it would have; the state of another method is refused."""
-    method, twin = (METHODS[name](METHODS[name].Params(), context()) for _ in range(2))
-    for m in (method, twin):
+    method, symbolic_form = (METHODS[name](METHODS[name].Params(), context()) for _ in range(2))
+    for m in (method, symbolic_form):
         m.setup(network(), 2)
     for index in range(2):
         method.on_epoch_start(epoch(index))
     save_state(tmp_path / "state", {"method": method.state_dict()})
-    twin.load_state_dict(load_state(tmp_path / "state")["method"])
-    assert twin.state() == method.state()
-    for m in (method, twin):
+    symbolic_form.load_state_dict(load_state(tmp_path / "state")["method"])
+    assert symbolic_form.state() == method.state()
+    for m in (method, symbolic_form):
         m.on_epoch_start(epoch(2))
-    assert twin.state() == method.state()
+    assert symbolic_form.state() == method.state()
     with pytest.raises(InputError, match="state"):
-        twin.load_state_dict({"another": 1})
+        symbolic_form.load_state_dict({"another": 1})
 
 
 def test_a_state_of_another_shape_or_kind_is_refused():

@@ -7,7 +7,7 @@ from scipy import stats
 from sim.learning.biases import chernoff_quantile, threshold_scale
 from sim.testing.bands import BUDGET, RESOLUTION, bias_bands, judge, judge_mean, logistic_bands
 from sim.testing.counting import compare_errors
-from theory.claims.simulation import Law, Training
+from theory.claims.simulation import Distribution, Training
 from theory.gaussian.linear import LinearClassifier
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.problem import optimal_classifier
@@ -77,8 +77,8 @@ def test_bands_of_training_leave_half_of_alpha():
         width = stats.norm.ppf(1 - alpha / 4) * sd
         assert stats.norm.ppf(band) == pytest.approx((z - width, z + width), rel=1e-9)
     best = optimal_classifier(MIXTURE, 0.1)
-    law = Law(margin=best.margin, widths=best.scales)
-    unit = threshold_scale(Training(law=law, rule="threshold", bias=best.bias), n // 2)
+    law = Distribution(margin=best.margin, widths=best.scales)
+    unit = threshold_scale(Training(distribution=law, rule="threshold", bias=best.bias), n // 2)
     width = unit * chernoff_quantile(alpha / 2)
     verdicts = zip(bias_bands(best, n, 0.2, alpha), best.z_scores(0.2), best.scales, strict=True)
     for band, z, scale in verdicts:

@@ -20,7 +20,7 @@ from sim.studies import (
 )
 from sim.testing import counting
 from sim.testing.counting import attack, compare_errors
-from theory.claims.simulation import Law
+from theory.claims.simulation import Distribution
 from theory.gaussian.adversary import NORMS, dual_norm
 from theory.gaussian.linear import LinearClassifier
 from theory.gaussian.mixture import GaussianMixture
@@ -171,7 +171,7 @@ def test_stable_noise_has_the_law_of_scipy(alpha):
 
 def test_scores_and_samples_share_the_stable_noise():
     """One generator of noise: the scores of one coordinate are its samples."""
-    law = Law(margin=0.5, widths=(2.0, 2.0), alpha=1.5)
+    law = Distribution(margin=0.5, widths=(2.0, 2.0), alpha=1.5)
     scores = [draw_scores(law, y, 100, rng) for rng in [np.random.default_rng(6)] for y in (1, -1)]
     samples = Stable(np.array([0.5]), 2.0, 1.5).draw(np.random.default_rng(6), 100)
     np.testing.assert_allclose(np.stack(scores), np.stack(samples)[..., 0])

@@ -8,7 +8,7 @@ from scipy.special import ndtri
 
 from sim.learning.biases import draw_scores, learn
 from sim.studies.simulations import Sizes, attempt, settings_to_try
-from theory.claims.simulation import Law, Training, Trial, rates_of
+from theory.claims.simulation import Distribution, Simulation, Training, rates_of
 from theory.gaussian.optimal import optimal_bias
 from theory.gaussian.surrogate import hinge_optimum
 from theory.theorems import statements
@@ -17,7 +17,7 @@ from theory.variants.stable import stable_cdf
 NAMES = sorted(statements())
 SMALL = Sizes(threshold=200_000, loss=20_000, test=200_000, values=20_000)
 ALPHA = 1e-8
-LAW = Law(margin=1.0, widths=(2.0, 1.0))
+LAW = Distribution(margin=1.0, widths=(2.0, 1.0))
 
 
 def tried(name, statement=None, n=2, sizes=SMALL):
@@ -40,14 +40,14 @@ def test_wrong_predictions_are_seen(name):
     good = statements()[name]
 
     def bent(setting):
-        trial = good.trial(setting)
+        trial = good.simulation(setting)
         rates = [
             dataclasses.replace(r, predicted=r.predicted + (0.15 if r.predicted < 0.5 else -0.15))
             for r in trial.rates
         ]
         return dataclasses.replace(trial, rates=rates)
 
-    outcomes = tried(name, dataclasses.replace(good, trial=bent))
+    outcomes = tried(name, dataclasses.replace(good, simulation=bent))
     assert any(rate.verdict == "differs" for o in outcomes for rate in o.rates)
 
 
@@ -64,17 +64,19 @@ def test_the_reverse_of_a_true_claim_is_seen_to_fail(name):
     good = statements()[name]
 
     def reversed_(setting):
-        trial = good.trial(setting)
+        trial = good.simulation(setting)
         return dataclasses.replace(trial, claim=lambda p: -trial.claim(p))
 
-    assert any(o.claim.verdict == "differs" for o in tried(name, dataclasses.replace(good, trial=reversed_)))
+    assert any(
+        o.claim.verdict == "differs" for o in tried(name, dataclasses.replace(good, simulation=reversed_))
+    )
 
 
 def test_rates_of_learning_are_those_of_theory():
     """The 0/1 threshold converges like n^(-1/3) after Kim and Pollard, equal errors like n^(-1/2)."""
     rng = np.random.default_rng(0)
-    best = Training(law=LAW, rule="threshold", bias=float(optimal_bias(1.0, 1.0, 2.0)))
-    even = Training(law=LAW, rule="equal", bias=1 / 3)
+    best = Training(distribution=LAW, rule="threshold", bias=float(optimal_bias(1.0, 1.0, 2.0)))
+    even = Training(distribution=LAW, rule="equal", bias=1 / 3)
     _, hinge_bias, _ = hinge_optimum(1.0, 1.0, 2.0)
     for training, rate in ((best, -1 / 3), (even, -1 / 2)):
         spreads = []
@@ -86,7 +88,7 @@ def test_rates_of_learning_are_those_of_theory():
             assert away.std() / (unit * learnt[0].scale) == pytest.approx(1, abs=0.25)
             spreads.append(away.std())
         assert np.log(spreads[1] / spreads[0]) / np.log(64) == pytest.approx(rate, abs=0.05)
-    hinge = Training(law=LAW, rule="hinge", bias=float(hinge_bias))
+    hinge = Training(distribution=LAW, rule="hinge", bias=float(hinge_bias))
     z = [(one.bias - hinge.bias) / one.scale for one in (learn(hinge, 4000, rng) for _ in range(60))]
     assert 0.7 < np.std(z) < 1.35 and abs(np.mean(z)) < 0.6
 
@@ -95,16 +97,16 @@ def test_weighted_thresholds_and_constants():
     rng = np.random.default_rng(1)
     for odds in (0.5, 2.0):
         bias = float(optimal_bias(1.0, 1.0, 2.0, np.log(odds)))
-        training = Training(law=LAW, rule="threshold", bias=bias, log_odds=float(np.log(odds)))
+        training = Training(distribution=LAW, rule="threshold", bias=bias, log_odds=float(np.log(odds)))
         learnt = learn(training, 500_000, rng)
         assert abs(learnt.bias - bias) < learnt.half_width(1e-6)
-    always = Training(law=LAW, rule="threshold", bias=np.inf, log_odds=float(np.log(50)))
+    always = Training(distribution=LAW, rule="threshold", bias=np.inf, log_odds=float(np.log(50)))
     assert learn(always, 10_000, rng).bias == np.inf
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])
 def test_stable_scores_have_the_law_of_theory(alpha):
-    law = Law(margin=0.5, widths=(1.0, 2.0), alpha=alpha)
+    law = Distribution(margin=0.5, widths=(1.0, 2.0), alpha=alpha)
     rng = np.random.default_rng(2)
     for label, width in ((1, 1.0), (-1, 2.0)):
         scores = draw_scores(law, label, 200_000, rng)
@@ -118,12 +120,12 @@ def test_stable_scores_have_the_law_of_theory(alpha):
 
 def test_interval_of_a_claim_holds_as_often_as_it_says():
     """95 % intervals of a z-score difference, over true settings: rarely wrong, and not always right."""
-    fixed = Training(law=LAW, rule="fixed", bias=0.2)
+    fixed = Training(distribution=LAW, rule="fixed", bias=0.2)
     wrong = 0
     truth = ndtri(LAW.error(0.2, 1)) - ndtri(LAW.error(0.2, -1))
-    trial = Trial(rates=rates_of(fixed), claim=lambda p: float(ndtri(p[0]) - ndtri(p[1])) - truth)
+    trial = Simulation(rates=rates_of(fixed), claim=lambda p: float(ndtri(p[0]) - ndtri(p[1])) - truth)
     statement = dataclasses.replace(
-        statements()["xu2021_stationarity"], trial=lambda s: trial, counterexample=None
+        statements()["xu2021_stationarity"], simulation=lambda s: trial, counterexample=None
     )
     rng = np.random.default_rng(3)
     for _ in range(400):

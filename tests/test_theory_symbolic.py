@@ -34,8 +34,8 @@ def test_twins_agree_with_the_numbers(K, margin):
     mixture = GaussianMixture(dim=1, eta=margin, sigma=sigma, K=K)
     for eps, shift in ((0.0, 0), (margin / 3, sp.Float(margin / 3, 60))):
         z = optimal_classifier(mixture).z_scores(eps)
-        for number, twin in zip(z, symbolic.class_errors(shift), strict=True):
-            argument = sp.sqrt(2) * twin.args[1].args[1].args[0] if twin.is_Add else None
+        for number, symbolic_form in zip(z, symbolic.class_errors(shift), strict=True):
+            argument = sp.sqrt(2) * symbolic_form.args[1].args[1].args[0] if symbolic_form.is_Add else None
             assert argument is not None
             assert number == pytest.approx(float(argument.subs(values).evalf(50)), rel=1e-12)
 
@@ -51,25 +51,28 @@ def weighted_twin():
     """Return `theory.claims.symbolic.weighted_bias` as a function of (m, sigma, K, ln r) at 50 digits."""
     arguments = sp.symbols("m sigma K lambda", real=True)
     modules = [{"LogPhi": log_cdf}, "mpmath"]
-    twin = sp.lambdify(arguments, symbolic.weighted_bias(*arguments), modules)
+    symbolic_form = sp.lambdify(arguments, symbolic.weighted_bias(*arguments), modules)
 
     def call(*values):
         with mpmath.workdps(50):
-            return float(twin(*map(mpmath.mpf, values)))
+            return float(symbolic_form(*map(mpmath.mpf, values)))
 
     return call
 
 
 @pytest.mark.parametrize("wrong", [0.0, 1e-6])
 def test_weighted_twin_agrees_with_the_numbers(wrong):
-    rng, twin, same = np.random.default_rng(0), weighted_twin(), []
+    rng, symbolic_form, same = np.random.default_rng(0), weighted_twin(), []
     for K in (1.0, 1.001, 1.05, 2.0, 8.0):
         for margin, odds in [(0.0, 0.0), (-2.0, 0.0), *rng.uniform((-3, -4), (6, 4), (40, 2))]:
-            exact, number = twin(margin, 0.7, K, odds + wrong), float(optimal_bias(margin, 0.7, K, odds))
+            exact, number = (
+                symbolic_form(margin, 0.7, K, odds + wrong),
+                float(optimal_bias(margin, 0.7, K, odds)),
+            )
             same.append(number == pytest.approx(exact, rel=1e-12, abs=1e-12))
     assert all(same) == (not wrong)
 
 
 def test_weighted_twin_contains_the_bias_of_the_paper():
-    twin = symbolic.weighted_bias(symbolic.m, symbolic.sigma, symbolic.K, sp.S.Zero)
-    assert sp.simplify(twin - symbolic.bias()) == 0
+    symbolic_form = symbolic.weighted_bias(symbolic.m, symbolic.sigma, symbolic.K, sp.S.Zero)
+    assert sp.simplify(symbolic_form - symbolic.bias()) == 0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deep.attacks.noise import Noise
 
-__all__ = ["UNIT", "Ball", "Bounds", "Norm", "each", "water_level"]
+__all__ = ["UNIT", "Ball", "Bounds", "Norm", "each", "water_filling_threshold"]
 
 Norm = Literal["linf", "l2", "l1"]
 Bounds = tuple[float, float] | None
@@ -28,7 +28,7 @@ def each(value: Tensor, x: Tensor) -> Tensor:
     return value.view(-1, *[1] * (x.dim() - 1))
 
 
-def water_level(weight: Tensor, slope: Tensor, room: Tensor, total: Tensor) -> Tensor:
+def water_filling_threshold(weight: Tensor, slope: Tensor, room: Tensor, total: Tensor) -> Tensor:
     """Return the smallest t >= 0 with sum_i weight_i min(t slope_i, room_i) = total, shape (n,).
 
     The sum is concave and piecewise linear in t: Newton's steps from 0 never overshoot, and end on the piece
@@ -139,7 +139,7 @@ class Ball:
     def _sparse(self, z: Tensor, gradient: Tensor) -> Tensor:
         """Return the signs of the largest `SPARSE` share of a gradient, of which the sizes sum to 1."""
         flat = gradient.flatten(1)
-        free = self._room(flat, z.flatten(1)) > 0
+        free = self._distance_to_bounds(flat, z.flatten(1)) > 0
         count = max(1, round(SPARSE * flat.shape[1]))
         value, place = (flat.abs() * free).topk(count, dim=1)
         kept = torch.zeros_like(flat).scatter(1, place, (value > 0).to(flat.dtype))
@@ -153,7 +153,7 @@ class Ball:
         eps at most (Croce and Hein, 2021, "Mind the box", proposition 2.1). The sum falls in t: bisection.
         """
         flat = shift.flatten(1)
-        size, room = flat.abs(), self._room(flat).clamp(min=0)
+        size, room = flat.abs(), self._distance_to_bounds(flat).clamp(min=0)
         low, high = torch.zeros_like(self.eps), size.amax(1)
 
         def moved(t: Tensor) -> Tensor:
@@ -176,7 +176,12 @@ class Ball:
         """
         flat = gradient.flatten(1)
         order = flat.abs().argsort(dim=1, descending=True, stable=True)
-        room = self._room(flat).masked_fill(flat == 0, 0).clamp(max=self.eps[:, None]).gather(1, order)
+        room = (
+            self._distance_to_bounds(flat)
+            .masked_fill(flat == 0, 0)
+            .clamp(max=self.eps[:, None])
+            .gather(1, order)
+        )
         used = room.cumsum(1) - room
         move = room.minimum((self.eps[:, None] - used).clamp(min=0))
         shift = torch.zeros_like(flat).scatter(1, order, move) * flat.sign()
@@ -187,10 +192,12 @@ class Ball:
         flat = shift.flatten(1)
         largest = flat.abs().amax(1, keepdim=True).clamp(min=1e-30)
         slope = (flat / largest).square()
-        level = water_level(torch.ones_like(slope), slope, self._room(flat).square(), self.eps.square())
+        level = water_filling_threshold(
+            torch.ones_like(slope), slope, self._distance_to_bounds(flat).square(), self.eps.square()
+        )
         return level.sqrt() / largest.squeeze(1)
 
-    def _room(self, shift: Tensor, x: Tensor | None = None) -> Tensor:
+    def _distance_to_bounds(self, shift: Tensor, x: Tensor | None = None) -> Tensor:
         """Return how far the bounds let each coordinate of x, shape (n, d), go the way of the shift."""
         if self.bounds is None:
             return torch.full_like(shift, math.inf)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from deep.attacks.ball import UNIT, Bounds, Norm, each, water_level
+from deep.attacks.ball import UNIT, Bounds, Norm, each, water_filling_threshold
 from deep.attacks.pgd import attacking, gradient_of, predicted
 
 __all__ = ["minimal_distance"]
@@ -93,7 +93,7 @@ def _shortest(gradient: Tensor, rise: Tensor, at: Tensor, norm: Norm, bounds: Bo
     if bounds is not None:
         room = torch.where(gradient > 0, bounds[1] - flat, flat - bounds[0])
     slope = (size > 0).to(size.dtype) if norm == "linf" else size
-    level = water_level(size, slope, room, rise)
+    level = water_filling_threshold(size, slope, room, rise)
     shift = torch.minimum(level[:, None] * slope, room) * gradient.sign()
     return torch.where(level.isfinite()[:, None], shift, torch.nan)
 

@@ -22,7 +22,7 @@ from deep.attacks.pgd import (
     margin,
     pgd,
     predicted,
-    towards,
+    targeted_margin,
     without_gradient,
 )
 from deep.data import Split
@@ -173,7 +173,7 @@ class Attack:
     def _objective(self, attempt: int, y: Tensor, clean: Tensor) -> Objective:
         if self.objective == "targeted":
             wrong = clean.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
-            return towards(y, wrong[:, attempt % self._targets(clean)])
+            return targeted_margin(y, wrong[:, attempt % self._targets(clean)])
         return {"ce": cross_entropy, "margin": margin}.get(self.objective, lambda _: kl_from(clean))(y)
 
 

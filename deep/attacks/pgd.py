@@ -26,10 +26,10 @@ __all__ = [
     "gradient_of",
     "kl_from",
     "margin",
-    "near_start",
+    "perturbed_start",
     "pgd",
     "predicted",
-    "towards",
+    "targeted_margin",
     "without_gradient",
 ]
 
@@ -177,7 +177,7 @@ def pgd(
     return adv.detach()
 
 
-def near_start(x: Tensor, noise: Noise) -> Tensor:
+def perturbed_start(x: Tensor, noise: Noise) -> Tensor:
     """Return x with Gaussian noise of 0.001, off the point where the KL gradient is zero (TRADES)."""
     return x + 0.001 * noise.normal(x.shape[1:])
 
@@ -204,6 +204,6 @@ def margin(y: Tensor) -> Objective:
     return objective
 
 
-def towards(y: Tensor, target: Tensor) -> Objective:
+def targeted_margin(y: Tensor, target: Tensor) -> Objective:
     """Return the summed logit of a target class minus that of the label y, shape (n,) each."""
     return lambda logits: (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).sum()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from deep.attacks.ball import Ball
 from deep.attacks.evaluate import Attack
 from deep.attacks.noise import Noise
-from deep.attacks.pgd import attacking, cross_entropy, gradient_of, pgd, predicted, towards
+from deep.attacks.pgd import attacking, cross_entropy, gradient_of, pgd, predicted, targeted_margin
 from deep.data import Split
 from deep.nets.folded import folded
 from theory.common.inputs import InputError
@@ -174,7 +174,7 @@ def _fallen(model: nn.Module, ball: Ball, noise: Noise, attack: Attack, y: Tenso
         still = (~fallen).nonzero().squeeze(1)
         if len(still) == 0:
             break
-        towards_it = towards(y[still], torch.full_like(y[still], other))
+        towards_it = targeted_margin(y[still], torch.full_like(y[still], other))
         steps = min(quarter, attack.steps - done)
         adv[still] = pgd(model, ball[still], adv[still], attack.step * ball.eps[still], steps, towards_it)
         fallen[still] = _lost(_logits(model, adv[still]), y[still])[:, other]

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deep.attacks.ball import Ball
-from deep.attacks.pgd import attacking, kl_from, near_start, predicted
+from deep.attacks.pgd import attacking, kl_from, perturbed_start, predicted
 from deep.methods.trades import TRADES, divergence, smoothed
 from deep.nets.folded import folded
 from theory.common.inputs import check_real
@@ -77,7 +77,7 @@ class BAT(TRADES):
         """Return x_last and x_first, stacked, shape (2, n, ...)."""
         eps = self.eps(y)
         ball, step = Ball(x, eps), self.step(y, eps)
-        iterates, wrong = [ball.project(near_start(x, self.context.noise(len(y))))], []
+        iterates, wrong = [ball.project(perturbed_start(x, self.context.noise(len(y))))], []
         with attacking(model, self.context.batch_norm):
             network = folded(model)
             with torch.no_grad():

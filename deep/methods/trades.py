@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deep.attacks.noise import Noise
-from deep.attacks.pgd import attacking, kl_from, near_start
+from deep.attacks.pgd import attacking, kl_from, perturbed_start
 from deep.methods.base import Method
 from theory.common.inputs import check_real
 
@@ -66,7 +66,7 @@ class TRADES(Method):
         """Return them, of given random numbers."""
         with attacking(model, self.context.batch_norm), torch.no_grad():
             clean = model(x)
-        return self.maximise(model, x, y, kl_from(clean), noise, partial(near_start, x))
+        return self.maximise(model, x, y, kl_from(clean), noise, partial(perturbed_start, x))
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, adv: Tensor) -> Tensor:
         """Return CE + beta KL, averaged over the batch."""

@@ -37,10 +37,10 @@ def folded(model: nn.Module) -> nn.Module:
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     if type(model) not in (PreActResNet, ResNet) or any(norm.running_var is None for norm in norms):
         return model
-    twin = _twin(model)
-    twin.stem.weight = twin.stem.weight / model.std.view(1, -1, 1, 1)
-    twin.normalise = lambda x: x - model.mean
-    return twin
+    symbolic_form = _twin(model)
+    symbolic_form.stem.weight = symbolic_form.stem.weight / model.std.view(1, -1, 1, 1)
+    symbolic_form.normalise = lambda x: x - model.mean
+    return symbolic_form
 
 
 def _twin(module: nn.Module) -> nn.Module:
@@ -57,9 +57,9 @@ def _twin(module: nn.Module) -> nn.Module:
             twins[name] = nn.Identity() if name in pairs.values() else _Affine(child)
         else:
             twins[name] = _twin(child)
-    twin = copy.copy(module)
-    twin._modules = {**module._modules, **twins}
-    return twin
+    symbolic_form = copy.copy(module)
+    symbolic_form._modules = {**module._modules, **twins}
+    return symbolic_form
 
 
 def _foldable(children: Mapping[str, nn.Module], conv: str, norm: str) -> bool:

@@ -13,7 +13,7 @@ from scipy.special import expit, ndtr, ndtri
 
 from sim.learning.threshold import Thresholds
 from sim.sampling.draws import stable_noise
-from theory.claims.simulation import Law, Training
+from theory.claims.simulation import Distribution, Training
 
 __all__ = ["Learnt", "chernoff_quantile", "draw_scores", "learn", "threshold_scale"]
 
@@ -40,10 +40,10 @@ class Learnt:
         return self.scale * quantile
 
 
-def draw_scores(law: Law, label: int, n: int, rng: np.random.Generator) -> Array:
+def draw_scores(distribution: Distribution, label: int, n: int, rng: np.random.Generator) -> Array:
     """Return n scores of a class, shape (n,)."""
-    noise = rng.standard_normal(n) if law.alpha == 2 else stable_noise(law.alpha, n, rng)
-    return label * law.margin + law.widths[0 if label > 0 else 1] * noise
+    noise = rng.standard_normal(n) if distribution.alpha == 2 else stable_noise(distribution.alpha, n, rng)
+    return label * distribution.margin + distribution.widths[0 if label > 0 else 1] * noise
 
 
 def learn(training: Training, n: int, rng: np.random.Generator) -> Learnt:
@@ -56,7 +56,7 @@ def learn(training: Training, n: int, rng: np.random.Generator) -> Learnt:
     """
     if training.rule == "fixed":
         return Learnt(training.bias, 0.0)
-    plus, minus = (draw_scores(training.law, label, n, rng) for label in (1, -1))
+    plus, minus = (draw_scores(training.distribution, label, n, rng) for label in (1, -1))
     if training.rule == "threshold":
         return Learnt(
             Thresholds(-plus, -minus).best(training.log_odds), threshold_scale(training, n), "chernoff"
@@ -76,13 +76,13 @@ def threshold_scale(training: Training, n: int) -> float:
         return 0.0
     weights = expit(np.array([1.0, -1.0]) * training.log_odds)
     z, densities = _densities(training)
-    curvature = float((-weights * densities * z / np.array(training.law.widths)).sum())
+    curvature = float((-weights * densities * z / np.array(training.distribution.widths)).sum())
     return float((4 * (weights**2 * densities).sum() / (n * curvature**2)) ** (1 / 3))
 
 
 def _densities(training: Training) -> tuple[Array, Array]:
     """Return z-scores at theory's bias, and the density of the thresholds of each class there."""
-    widths, m, b = np.array(training.law.widths), training.law.margin, training.bias
+    widths, m, b = np.array(training.distribution.widths), training.distribution.margin, training.bias
     z = np.array([-b - m, b - m]) / widths
     return z, np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / widths
 
@@ -109,7 +109,7 @@ def _fit(plus: Array, minus: Array, training: Training) -> Learnt:
         values, slopes, _ = _loss(features @ theta, training.rule)
         return float(values.mean()), features.T @ slopes / len(features)
 
-    start = np.array([1 / (training.law.margin + max(training.law.widths)), 0.0])
+    start = np.array([1 / (training.distribution.margin + max(training.distribution.widths)), 0.0])
     if training.rule == "hinge":  # piecewise linear: no gradient at its minimum
         found = minimize(lambda t: mean_loss(t)[0], start, method="Nelder-Mead",
                          options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 2000})  # fmt: skip
@@ -141,9 +141,9 @@ def _sandwich(features: Array, theta: Array, training: Training) -> Array:
     H = (features * curvatures[:, None]).T @ features / n
     if training.rule == "hinge":  # the curvature sits at the margin 1, with the density of t there
         s, beta = theta
-        for sign, width in zip((1, -1), training.law.widths, strict=True):
+        for sign, width in zip((1, -1), training.distribution.widths, strict=True):
             score = (1 - sign * beta) / s
-            z = (score - training.law.margin) / width
+            z = (score - training.distribution.margin) / width
             density = float(np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / (s * width))
             H = H + density / 2 * np.outer([score, sign], [score, sign])
     inverse = np.linalg.inv(H)

@@ -20,7 +20,7 @@ from sim.learning.biases import Learnt, draw_scores, threshold_scale
 from sim.learning.threshold import Thresholds
 from sim.studies.study import Setting, SimulationStudy, StudyOutcome
 from sim.testing.bands import NamedVerdict, Verdict, judge
-from theory.claims.simulation import Law, Training
+from theory.claims.simulation import Distribution, Training
 from theory.gaussian.constrained import frl
 from theory.gaussian.fairness import reachable_bias, reweight_odds
 
@@ -64,12 +64,12 @@ class Ascent:
         return int((np.abs(np.diff(self.minus[self.late])) > JUMP).sum())
 
 
-def ascend(train: Train, law: Law, tau: float, rate: float, epochs: int = EPOCHS) -> Ascent:
+def ascend(train: Train, distribution: Distribution, tau: float, rate: float, epochs: int = EPOCHS) -> Ascent:
     """Run the paper's dual ascent with exact training.
 
     Args:
         train: the inner problem.
-        law: of the scores, for the errors of a bias.
+        distribution: of the scores, for the errors of a bias.
         tau: allowed excess of a class error over the average.
         rate: dual rate.
         epochs: number of steps.
@@ -79,7 +79,7 @@ def ascend(train: Train, law: Law, tau: float, rate: float, epochs: int = EPOCHS
     for _ in range(epochs):
         net = float(phi[0] - phi[1])
         bias = train(float(2 * np.arctanh(net)))
-        errors = np.array([law.error(bias, 1), law.error(bias, -1)])
+        errors = np.array([distribution.error(bias, 1), distribution.error(bias, -1)])
         rows.append((net, bias, *errors))
         phi = np.clip(phi + rate * (errors - errors.mean() - tau), 0, 0.99)
     return Ascent(*np.array(rows).T)
@@ -88,12 +88,14 @@ def ascend(train: Train, law: Law, tau: float, rate: float, epochs: int = EPOCHS
 def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcome:
     """Ascend, and compare where it ends with theory."""
     K, m, tau = setting["K"], setting["m"], setting["tau"]
-    law = Law(margin=m, widths=(K, 1.0))
-    plus, minus = (draw_scores(law, label, N, rng) for label in (1, -1))
+    distribution = Distribution(margin=m, widths=(K, 1.0))
+    plus, minus = (draw_scores(distribution, label, N, rng) for label in (1, -1))
     if setting["loss"] == "logistic":
-        ascent = ascend(_logistic(plus[:20_000], minus[:20_000]), law, tau, setting["rate"], epochs=60)
+        ascent = ascend(
+            _logistic(plus[:20_000], minus[:20_000]), distribution, tau, setting["rate"], epochs=60
+        )
         return StudyOutcome([_counted("jumps of logistic training", 0, ascent.jumps)])
-    ascent = ascend(Thresholds(-plus, -minus).best, law, tau, setting["rate"])
+    ascent = ascend(Thresholds(-plus, -minus).best, distribution, tau, setting["rate"])
     solution = frl(m, 1.0, K, tau)
     if solution.duality_gap:
         odds = float(reachable_bias(m, 1.0, K)[1])
@@ -102,14 +104,16 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcom
             _counted("settled", 0, int(ascent.jumps < 3)),
         ])  # fmt: skip
     log_odds = float(reweight_odds(solution.bias, m, 1.0, K))
-    training = Training(law=law, rule="threshold", bias=float(solution.bias), log_odds=log_odds)
+    training = Training(
+        distribution=distribution, rule="threshold", bias=float(solution.bias), log_odds=log_odds
+    )
     width = Learnt(0.0, threshold_scale(training, N), "chernoff").half_width(alpha / 6)
     bias = float(ascent.bias[ascent.late].mean())
     comparisons = [_counted("jumps", 0, ascent.jumps)]
     for name, label in (("+1", 1), ("-1", -1)):
-        ends = sorted(law.error(training.bias + shift, label) for shift in (-width, width))
-        errors = int((label * (draw_scores(law, label, N, rng) + bias) <= 0).sum())
-        predicted = law.error(training.bias, label)
+        ends = sorted(distribution.error(training.bias + shift, label) for shift in (-width, width))
+        errors = int((label * (draw_scores(distribution, label, N, rng) + bias) <= 0).sum())
+        predicted = distribution.error(training.bias, label)
         verdict = judge(predicted, (ends[0], ends[1]), errors, N, alpha / 3)
         comparisons.append(NamedVerdict(f"error of {name}", verdict))
     slope = np.diff([float(reweight_odds(training.bias + s, m, 1.0, K)) for s in (-width, width)])[0]

@@ -19,7 +19,7 @@ from sim.sampling.draws import draw
 from sim.solvers.solve import solve
 from sim.studies.study import Setting, SimulationStudy, StudyOutcome
 from sim.testing.bands import NamedVerdict, Verdict, judge_mean
-from theory.claims.simulation import Law, Training
+from theory.claims.simulation import Distribution, Training
 from theory.gaussian.linear import LinearClassifier
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.optimal import optimal_bias
@@ -64,7 +64,7 @@ def run(setting: Setting, rng: np.random.Generator, alpha: float) -> StudyOutcom
 def _bias_rate(setting: Setting, rng: np.random.Generator, alpha: float) -> list[NamedVerdict]:
     kind, K, m = setting["kind"], setting["K"], setting["margin"]
     bias = float(optimal_bias(m, 1.0, K)) if kind == "threshold" else m * (K - 1) / (K + 1)
-    training = Training(law=Law(margin=m, widths=(K, 1.0)), rule=kind, bias=bias)
+    training = Training(distribution=Distribution(margin=m, widths=(K, 1.0)), rule=kind, bias=bias)
     away = [np.array([learn(training, n, rng).bias - bias for _ in range(REPEATS[kind])]) for n in BIAS_SIZES]
     exponent = -1 / 3 if kind == "threshold" else -1 / 2
     verdict = slope(BIAS_SIZES, away, _size, exponent, rng, alpha, RESOLUTION["bias"])

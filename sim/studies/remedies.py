@@ -19,7 +19,7 @@ from sim.sampling.draws import draw_scores
 from sim.studies.grid_runs import count
 from sim.studies.study import Setting, SimulationStudy, StudyOutcome
 from sim.testing.bands import NamedVerdict, Verdict, judge
-from theory.claims.simulation import Law, Training
+from theory.claims.simulation import Distribution, Training
 from theory.gaussian.linear import LinearClassifier
 from theory.gaussian.mixture import CLASSES, GaussianMixture
 from theory.gaussian.problem import GaussianClassifier, Problem, Uniform
@@ -58,10 +58,10 @@ class Mitigation:
     def learn(self, mixture: GaussianMixture, rng: np.random.Generator) -> Learnt:
         """Learn the bias from fresh samples, each attacked at the radius of its class."""
         shift = (self.radii[0] - self.radii[1]) * self.solution.rho / 2
-        law = Law(margin=self.solution.margin, widths=mixture.scales)
+        law = Distribution(margin=self.solution.margin, widths=mixture.scales)
         rule: Any = "equal" if self.rule == "equal" else "threshold"
         bias, log_odds = self.solution.bias - shift, float(np.log(self.cost_odds))
-        found = learn(Training(law=law, rule=rule, bias=bias, log_odds=log_odds), N, rng)
+        found = learn(Training(distribution=law, rule=rule, bias=bias, log_odds=log_odds), N, rng)
         return Learnt(found.bias + shift, found.scale, found.tail)
 
 

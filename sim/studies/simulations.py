@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from sim.learning.biases import Learnt, draw_scores, learn, threshold_scale
 from sim.studies.study import SimulationStudy, StudyOutcome
 from sim.testing.bands import RESOLUTION, Band, NamedVerdict, Verdict, judge, judge_mean
-from theory.claims.simulation import Law, Rate, Training, Trial
+from theory.claims.simulation import Distribution, Rate, Simulation, Training
 from theory.claims.statement import Setting, Statement
 from theory.results.counts import exact_interval
 
@@ -62,9 +62,9 @@ def settings_to_try(statement: Statement, n: int, rng: np.random.Generator) -> l
     found: list[tuple[float, dict[str, float]]] = []
     for _ in range(1000 * n):
         setting = statement.draw(rng)
-        trial = statement.trial(setting)
-        if trial and all(_countable(rate) for rate in trial.rates):
-            found.append((_power(statement.kind, trial), setting))
+        simulation = statement.simulation(setting)
+        if simulation and all(_countable(rate) for rate in simulation.rates):
+            found.append((_power(statement.kind, simulation), setting))
         if len(found) == CANDIDATES * n:
             break
     best = [setting for _, setting in sorted(found, key=lambda pair: -pair[0])]
@@ -72,29 +72,30 @@ def settings_to_try(statement: Statement, n: int, rng: np.random.Generator) -> l
     return [*first, *best][:n]
 
 
-def _power(kind: str, trial: Trial) -> float:
+def _power(kind: str, simulation: Simulation) -> float:
     """Return |lhs - rhs| (1 for an equality) in units of what chance in the rates would do to it."""
-    rates = [rate.predicted for rate in trial.rates]
+    rates = [rate.predicted for rate in simulation.rates]
     boxes = [
-        (p - _half_width(rate), p + _half_width(rate)) for p, rate in zip(rates, trial.rates, strict=True)
+        (p - _half_width(rate), p + _half_width(rate))
+        for p, rate in zip(rates, simulation.rates, strict=True)
     ]
-    values = [trial.claim(corner) for corner in product(*boxes)]
-    return (abs(trial.claim(rates)) if kind == ">=" else 1.0) / (max(values) - min(values))
+    values = [simulation.claim(corner) for corner in product(*boxes)]
+    return (abs(simulation.claim(rates)) if kind == ">=" else 1.0) / (max(values) - min(values))
 
 
 def _half_width(rate: Rate) -> float:
     """Return how far chance may take a rate: counts, and the slow convergence of a threshold."""
-    if rate.training is None or rate.law is None or rate.training.rule != "threshold":
+    if rate.training is None or rate.distribution is None or rate.training.rule != "threshold":
         return 0.002
     shift = 2 * threshold_scale(rate.training, SIZES.threshold)
-    ends = [rate.law.error(rate.training.bias + s, rate.label) for s in (-shift, shift)]
+    ends = [rate.distribution.error(rate.training.bias + s, rate.label) for s in (-shift, shift)]
     return 0.002 + abs(ends[1] - ends[0]) / 2
 
 
 def _countable(rate: Rate) -> bool:
     """Say whether the classifier is no constant one, and chance far smaller than the rate."""
     if rate.training is not None:
-        errors = [rate.training.law.error(rate.training.bias, y) for y in (1, -1)]
+        errors = [rate.training.distribution.error(rate.training.bias, y) for y in (1, -1)]
         if not all(LOWEST <= error <= 1 - LOWEST for error in errors):
             return False
     return _half_width(rate) < LARGEST_WIDTH and (
@@ -114,18 +115,18 @@ def attempt(
         alpha: probability that a true theory, or a true claim, is called wrong here.
         sizes: how much to sample.
     """
-    trial = statement.trial(setting)
-    assert trial is not None, setting
-    budget = alpha / (len(trial.rates) + 1)
+    simulation = statement.simulation(setting)
+    assert simulation is not None, setting
+    budget = alpha / (len(simulation.rates) + 1)
     learnt: dict[Training, Learnt] = {}
     measured = []
-    for rate in trial.rates:
+    for rate in simulation.rates:
         if rate.training is not None and rate.training not in learnt:
             smooth = rate.training.rule in ("logistic", "exponential", "hinge")
             learnt[rate.training] = learn(rate.training, sizes.loss if smooth else sizes.threshold, rng)
         measured.append(_measure(rate, learnt, rng, sizes))
     verdicts = tuple(m.verdict(budget) for m in measured)
-    return Tried(verdicts, _claim(statement.kind, trial, measured, budget))
+    return Tried(verdicts, _claim(statement.kind, simulation, measured, budget))
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,11 @@ class _Measured:
     def band(self, alpha: float) -> Band:
         """Return the rates that training may leave, except with probability alpha."""
         rate = self.rate
-        if rate.training is None or rate.law is None or self.learnt is None or not self.learnt.scale:
+        if rate.training is None or rate.distribution is None or self.learnt is None or not self.learnt.scale:
             return rate.predicted, rate.predicted
         width = self.learnt.half_width(alpha)
         low, middle, high = sorted(
-            rate.law.error(rate.training.bias + shift, rate.label) for shift in (-width, 0.0, width)
+            rate.distribution.error(rate.training.bias + shift, rate.label) for shift in (-width, 0.0, width)
         )
         return max(0.0, rate.predicted + low - middle), min(1.0, rate.predicted + high - middle)
 
@@ -178,22 +179,22 @@ def _measure(
             return _Measured(rate, None, int(values.sum()), len(values), float(values.mean()))
         deviation = float(values.std(ddof=1)) / len(values) ** 0.5
         return _Measured(rate, None, 0, len(values), float(values.mean()), deviation)
-    assert rate.training is not None and rate.law is not None
+    assert rate.training is not None and rate.distribution is not None
     result = learnt[rate.training]
-    errors = _errors(rate.law, result.bias, rate.label, sizes.test, rng)
+    errors = _errors(rate.distribution, result.bias, rate.label, sizes.test, rng)
     return _Measured(rate, result, errors, sizes.test, errors / sizes.test)
 
 
-def _errors(law: Law, bias: float, label: int, n: int, rng: np.random.Generator) -> int:
+def _errors(distribution: Distribution, bias: float, label: int, n: int, rng: np.random.Generator) -> int:
     """Count the errors of sign(score + bias) among n fresh samples of a class."""
-    return int((label * (draw_scores(law, label, n, rng) + bias) <= 0).sum())
+    return int((label * (draw_scores(distribution, label, n, rng) + bias) <= 0).sum())
 
 
-def _claim(kind: str, trial: Trial, measured: Sequence[_Measured], alpha: float) -> Verdict:
+def _claim(kind: str, simulation: Simulation, measured: Sequence[_Measured], alpha: float) -> Verdict:
     """Judge lhs - rhs by its range over the intervals of its rates; the claim is monotone in each."""
-    predicted = trial.claim([r.predicted for r in trial.rates])
-    value = trial.claim([min(max(m.mean, 1e-12), _most(m)) for m in measured])
-    span = partial(_range, trial, measured)
+    predicted = simulation.claim([r.predicted for r in simulation.rates])
+    value = simulation.claim([min(max(m.mean, 1e-12), _most(m)) for m in measured])
+    span = partial(_range, simulation, measured)
     low, high = span(alpha)
 
     def wrong(a: float) -> bool:
@@ -211,9 +212,9 @@ def _most(measured: _Measured) -> float:
     return 1 - 1e-12 if measured.deviation is None else np.inf
 
 
-def _range(trial: Trial, measured: Sequence[_Measured], alpha: float) -> Band:
+def _range(simulation: Simulation, measured: Sequence[_Measured], alpha: float) -> Band:
     boxes = [m.interval(alpha / len(measured)) for m in measured]
-    values = [trial.claim(corner) for corner in product(*boxes)]
+    values = [simulation.claim(corner) for corner in product(*boxes)]
     return min(values), max(values)
 
 

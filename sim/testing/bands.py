@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import bdtr, bdtrc, ndtr, ndtri
 
 from sim.learning.biases import chernoff_quantile, threshold_scale
-from theory.claims.simulation import Law, Training
+from theory.claims.simulation import Distribution, Training
 from theory.gaussian.problem import GaussianClassifier
 from theory.gaussian.surrogate import LogisticOptimum
 from theory.results.counts import exact_interval
@@ -130,8 +130,8 @@ def bias_bands(classifier: GaussianClassifier, n: int, eps: float, alpha: float)
         eps: radius at evaluation.
         alpha: as in `judge`.
     """
-    law = Law(margin=classifier.margin, widths=classifier.scales)
-    training = Training(law=law, rule="threshold", bias=classifier.bias)
+    law = Distribution(margin=classifier.margin, widths=classifier.scales)
+    training = Training(distribution=law, rule="threshold", bias=classifier.bias)
     width = threshold_scale(training, n // 2) * chernoff_quantile(alpha / 2)
     scales, evaluated = np.array(classifier.scales), np.array(classifier.z_scores(eps))
     low, high = (ndtr(evaluated - width / scales), ndtr(evaluated + width / scales))

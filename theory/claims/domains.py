@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtri
 
-from theory.claims.simulation import Law, Rate, Training, Trial, rates_of
+from theory.claims.simulation import Distribution, Rate, Simulation, Training, rates_of
 from theory.claims.statement import Setting, log_uniform
 from theory.gaussian.fairness import fair_bias
 from theory.gaussian.optimal import optimal_bias, optimal_z_scores
@@ -60,20 +60,20 @@ def at_both_margins(s: Setting) -> tuple[tuple[float, float], tuple[float, float
     return z_scores(s), z_scores(s, s["loss"])
 
 
-def law(s: Setting, more: float = 0.0) -> Law:
+def law(s: Setting, more: float = 0.0) -> Distribution:
     """Return the distribution of the scores at margin m + more."""
-    return Law(margin=s["m"] + more, widths=(s["K"] * s["sigma"], s["sigma"]))
+    return Distribution(margin=s["m"] + more, widths=(s["K"] * s["sigma"], s["sigma"]))
 
 
 def optimum(s: Setting, more: float = 0.0, log_odds: float = 0.0) -> Training:
     """Return the training of the 0/1 optimum at margin m + more."""
     bias = float(optimal_bias(s["m"] + more, s["sigma"], s["K"], log_odds))
-    return Training(law=law(s, more), rule="threshold", bias=bias, log_odds=log_odds)
+    return Training(distribution=law(s, more), rule="threshold", bias=bias, log_odds=log_odds)
 
 
 def fair(s: Setting, more: float = 0.0) -> Training:
     """Return the training of equal class errors at margin m + more."""
-    return Training(law=law(s, more), rule="equal", bias=float(fair_bias(s["m"] + more, s["K"])))
+    return Training(distribution=law(s, more), rule="equal", bias=float(fair_bias(s["m"] + more, s["K"])))
 
 
 def rates_at_both(s: Setting) -> tuple[Rate, ...]:
@@ -81,10 +81,10 @@ def rates_at_both(s: Setting) -> tuple[Rate, ...]:
     return *rates_of(optimum(s)), *rates_of(optimum(s, s["loss"]))
 
 
-def learnt_bias(s: Setting, rule: Literal["exponential", "hinge"], bias: float) -> Trial:
+def learnt_bias(s: Setting, rule: Literal["exponential", "hinge"], bias: float) -> Simulation:
     """Return the simulation of a bias that a loss should lead to, seen in the error of class +1."""
 
     def claim(p: Sequence[float]) -> float:
         return (-s["K"] * float(ndtri(p[0])) * s["sigma"] - s["m"] - bias) / s["sigma"]
 
-    return Trial(rates=rates_of(Training(law=law(s), rule=rule, bias=bias))[:1], claim=claim)
+    return Simulation(rates=rates_of(Training(distribution=law(s), rule=rule, bias=bias))[:1], claim=claim)

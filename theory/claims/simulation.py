@@ -13,13 +13,13 @@ from scipy.special import ndtr
 
 from theory.variants.stable import stable_cdf
 
-__all__ = ["Law", "Rate", "Training", "Trial", "counted", "rates_of"]
+__all__ = ["Distribution", "Rate", "Training", "Simulation", "counted", "rates_of"]
 
 Sampler = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Law:
+class Distribution:
     """The scores w.x of two classes under an adversary: y (margin + width_y noise) for y = +1, -1.
 
     Args:
@@ -43,14 +43,14 @@ class Training:
     """A bias learnt from samples of a distribution.
 
     Args:
-        law: what is sampled.
+        distribution: what is sampled.
         rule: "threshold" minimises the weighted 0/1 error, "equal" makes the class errors equal, the others
             minimise the loss of that name over scale and bias; "fixed" learns nothing.
         bias: what theory says it converges to, for a unit weight vector.
         log_odds: of the class weights (+1 over -1), for "threshold".
     """
 
-    law: Law
+    distribution: Distribution
     rule: Literal["threshold", "equal", "logistic", "exponential", "hinge", "fixed"]
     bias: float
     log_odds: float = 0.0
@@ -60,26 +60,26 @@ class Training:
 class Rate:
     """A probability, or the mean of a variable, that theory predicts and that samples estimate.
 
-    Either the error of ``label`` of what ``training`` gives on samples of ``law``, or the mean of what
-    ``sample`` draws.
+    Either the error of ``label`` of what ``training`` gives on samples of ``distribution``, or the mean of
+    what ``sample`` draws.
 
     Args:
         predicted: by theory.
         training: how the classifier is made.
-        law: where its error is counted.
+        distribution: where its error is counted.
         label: of which class.
         sample: draws n independent values from a generator.
     """
 
     predicted: float
     training: Training | None = None
-    law: Law | None = None
+    distribution: Distribution | None = None
     label: int = 1
     sample: Sampler | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Simulation:
     """Rates, and what a statement says of them.
 
     Args:
@@ -91,11 +91,11 @@ class Trial:
     claim: Callable[[Sequence[float]], float]
 
 
-def rates_of(training: Training, law: Law | None = None) -> tuple[Rate, Rate]:
+def rates_of(training: Training, distribution: Distribution | None = None) -> tuple[Rate, Rate]:
     """Return the errors of both classes of a trained classifier, on its own distribution or on another."""
-    where = training.law if law is None else law
+    where = training.distribution if distribution is None else distribution
     plus, minus = (
-        Rate(predicted=where.error(training.bias, label), training=training, law=where, label=label)
+        Rate(predicted=where.error(training.bias, label), training=training, distribution=where, label=label)
         for label in (1, -1)
     )
     return plus, minus

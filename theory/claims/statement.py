@@ -13,7 +13,7 @@ import sympy as sp
 
 from theory.claims import symbolic
 from theory.claims.certificates import Certificate
-from theory.claims.simulation import Trial
+from theory.claims.simulation import Simulation
 from theory.common.inputs import InputError
 from theory.common.table import Table
 
@@ -46,7 +46,7 @@ class Statement:
         symbolic: lhs - rhs as a sympy expression in `symbol`.
         control: the residual of a wrong version, which must be rejected.
         counterexample: of a refuted claim, a setting inside its domain where it fails.
-        trial: at a setting, the experiment that tries the statement; None where it would see nothing.
+        simulation: at a setting, the experiment that tries the statement; None where it would see nothing.
         certificate: a proof over a box of parameters, which `theory.claims.certificates` checks.
     """
 
@@ -60,7 +60,7 @@ class Statement:
     residual: Callable[[Setting], float]
     symbolic: Callable[[], sp.Expr]
     control: Callable[[Setting], float]
-    trial: Callable[[Setting], Trial | None]
+    simulation: Callable[[Setting], Simulation | None]
     counterexample: Setting | None = None
     certificate: Certificate | None = None
 

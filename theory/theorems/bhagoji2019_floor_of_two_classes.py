@@ -4,7 +4,7 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtr
 
-from theory.claims.simulation import Law, Training, Trial, rates_of
+from theory.claims.simulation import Distribution, Simulation, Training, rates_of
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import normal_cdf
 from theory.variants.floors import Floor, two_class_floor
@@ -60,12 +60,12 @@ def symbolic_residual() -> sp.Expr:
     )  # fmt: skip
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: count the errors of the classifier."""
-    law = Law(margin=margin(s), widths=(s["sigma"], s["sigma"]))
+    law = Distribution(margin=margin(s), widths=(s["sigma"], s["sigma"]))
     least = floor(s).R
-    return Trial(
-        rates=rates_of(Training(law=law, rule="fixed", bias=s["bias"])),
+    return Simulation(
+        rates=rates_of(Training(distribution=law, rule="fixed", bias=s["bias"])),
         claim=lambda p: s["prior"] * p[0] + (1 - s["prior"]) * p[1] - least,
     )
 
@@ -93,5 +93,5 @@ STATEMENT = Statement(
     residual=lambda s: error(s) - floor(s).R,
     symbolic=symbolic_residual,
     control=lambda s: error(s) - 2 * floor(s).R,
-    trial=trial,
+    simulation=simulation,
 )

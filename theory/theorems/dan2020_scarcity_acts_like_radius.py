@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.variants.averaging import averaging
 
@@ -65,10 +65,10 @@ def symbolic_residual() -> sp.Expr:
     return theta / W + V / (W * (W + theta)) - 1
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: the margins of averages."""
     limit = averaging(s["theta"], s["sigma"], s["K"], s["alpha_plus"], s["alpha_minus"], 0.0)
-    return Trial(
+    return Simulation(
         rates=[
             Rate(predicted=limit.cosine, sample=lambda rng, n: sample_means(s, rng, n)[0] / s["theta"]),
         ],
@@ -94,5 +94,5 @@ STATEMENT = Statement(
     residual=residual,
     symbolic=symbolic_residual,
     control=lambda s: residual(s, 0.5),
-    trial=trial,
+    simulation=simulation,
 )

@@ -7,7 +7,7 @@ from scipy.special import ndtr
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, symbol
 from theory.gaussian.fairness import fair_bias
 from theory.gaussian.optimal import optimal_bias
@@ -36,7 +36,7 @@ def at_fair_bias(s: Setting) -> float:
     return float((minus**2 - plus**2) / 2 - np.log(s["K"]))
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: the excess of both classes over draws of averages, times n / (d - 1)."""
     theta, b = s["m"] + s["eps"], float(optimal_bias(s["m"], s["sigma"], s["K"]))
     plus, minus, _ = excess_coefficients(theta, s["sigma"], s["K"], s["eps"])
@@ -53,7 +53,7 @@ def trial(s: Setting) -> Trial:
 
         return Rate(predicted=plus if label > 0 else minus, sample=sample)
 
-    return Trial(
+    return Simulation(
         rates=[excess(1, s["K"] * s["sigma"]), excess(-1, s["sigma"])],
         claim=lambda p: (p[0] - p[1]) / plus,
     )
@@ -76,5 +76,5 @@ STATEMENT = Statement(
     residual=residual,
     symbolic=symbolic_residual,
     control=at_fair_bias,
-    trial=trial,
+    simulation=simulation,
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import sympy as sp
 
-from theory.claims.simulation import Trial, counted
+from theory.claims.simulation import Simulation, counted
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import normal_cdf
 from theory.variants.three_in_a_row import ThreeInARow, middle_class_radius, three_in_a_row
@@ -36,11 +36,11 @@ def symbolic_residual() -> sp.Expr:
     return sp.log(ratio) - sp.log(2)
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: count the points of the middle and of an outer class."""
     rule = best(s)
     inner, outer = (rule.t - s["eps"]) / s["sigma"], (s["theta"] - rule.t - s["eps"]) / s["sigma"]
-    return Trial(
+    return Simulation(
         rates=[counted(rule.R_middle, lambda x: abs(x) > inner), counted(rule.R_outer, lambda x: x < -outer)],
         claim=lambda p: float(np.log(p[0] / p[1] / 2)),
     )
@@ -64,5 +64,5 @@ STATEMENT = Statement(
     residual=lambda s: float(np.log(best(s).R_middle / best(s).R_outer) - np.log(2)),
     symbolic=symbolic_residual,
     control=lambda s: float(np.log(best(s, 0.34).R_middle / best(s, 0.34).R_outer) - np.log(2)),
-    trial=trial,
+    simulation=simulation,
 )

@@ -6,7 +6,7 @@ from scipy.special import ndtri
 
 from theory.claims import symbolic
 from theory.claims.domains import law
-from theory.claims.simulation import Training, Trial, rates_of
+from theory.claims.simulation import Simulation, Training, rates_of
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.gaussian.mixture import GaussianMixture
 from theory.gaussian.surrogate import logistic_optimum
@@ -33,7 +33,7 @@ def stationarity(s: Setting, b: float) -> float:
     return float(np.log(s["K"]) + (plus**2 - minus**2) / 2)
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return the same symbolically."""
     b, m, K, sigma = symbol("b"), symbolic.m, symbolic.K, symbolic.sigma
     return sp.log(K) + (((b + m) / (K * sigma)) ** 2 - ((b - m) / sigma) ** 2) / 2
@@ -54,10 +54,10 @@ STATEMENT = Statement(
     },
     draw=draw,
     residual=lambda s: stationarity(s, s["b"]),
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: stationarity(s, 1.1 * s["b"] + 0.1),
-    trial=lambda s: Trial(
-        rates=rates_of(Training(law=law(s), rule="logistic", bias=s["b"])),
+    simulation=lambda s: Simulation(
+        rates=rates_of(Training(distribution=law(s), rule="logistic", bias=s["b"])),
         claim=lambda p: float(np.log(s["K"]) + (ndtri(p[0]) ** 2 - ndtri(p[1]) ** 2) / 2),
     ),
     counterexample=draw(np.random.default_rng(0)),

@@ -5,7 +5,7 @@ import sympy as sp
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, fair
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Statement
 from theory.gaussian.fairness import fair_error
 
@@ -28,7 +28,7 @@ STATEMENT = Statement(
         - sp.log(symbolic.normal_cdf(-2 * symbolic.m / ((symbolic.K + 1) * symbolic.sigma)))
     ),
     control=lambda s: np.log1p(s["K"]) - 1 + float(fair_error(s["m"], s["sigma"], s["K"], log=True)),
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=rates_of(fair(s)), claim=lambda p: float(-np.log1p(s["K"]) - np.log((p[0] + p[1]) / 2))
     ),
     counterexample={"m": 0.5, "sigma": 1.0, "K": 2.0},

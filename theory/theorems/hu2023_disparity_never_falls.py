@@ -4,7 +4,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claims import symbolic
-from theory.claims.simulation import Law, Rate, Training, Trial, rates_of
+from theory.claims.simulation import Distribution, Rate, Simulation, Training, rates_of
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.variants.imbalance import accuracy_disparity
 
@@ -25,7 +25,7 @@ def change(s: Setting) -> float:
     )
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return the same symbolically."""
     half = sp.log(symbol("R")) / 2
 
@@ -38,12 +38,12 @@ def twin() -> sp.Expr:
 def rates(mu: float, margin: float, R: float) -> tuple[Rate, Rate]:
     """Return the natural errors of training at a robust margin, with R samples of class -1 for one of +1."""
     training = Training(
-        law=Law(margin=margin, widths=(1.0, 1.0)),
+        distribution=Distribution(margin=margin, widths=(1.0, 1.0)),
         rule="threshold",
         bias=-float(np.log(R)) / (2 * margin),
         log_odds=-float(np.log(R)),
     )
-    return rates_of(training, Law(margin=mu, widths=(1.0, 1.0)))
+    return rates_of(training, Distribution(margin=mu, widths=(1.0, 1.0)))
 
 
 STATEMENT = Statement(
@@ -61,9 +61,9 @@ STATEMENT = Statement(
     },
     draw=draw,
     residual=change,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: -change(s),
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=[r for mu, m in ((s["mu"], s["m"]), (s["best"], s["best"])) for r in rates(mu, m, s["R"])],
         claim=lambda p: (p[0] - p[1]) - (p[2] - p[3]),
     ),

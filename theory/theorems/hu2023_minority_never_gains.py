@@ -4,7 +4,7 @@ import numpy as np
 import sympy as sp
 
 from theory.claims import symbolic
-from theory.claims.simulation import Trial
+from theory.claims.simulation import Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.theorems.hu2023_disparity_never_falls import rates
 from theory.variants.imbalance import effects
@@ -24,7 +24,7 @@ def slack(s: Setting) -> float:
     return -effects(s["best"], s["mu"], s["m"], s["R"]).imbalance[0]
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return the same symbolically."""
     half, mu, best = sp.log(symbol("R")) / 2, symbol("mu"), symbol("best")
     cdf = symbolic.normal_cdf
@@ -47,9 +47,9 @@ STATEMENT = Statement(
     },
     draw=draw,
     residual=slack,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: slack(s) - 0.5,
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=[
             rates(mu, m, R)[0] for R in (s["R"], 1.0) for mu, m in ((s["best"], s["best"]), (s["mu"], s["m"]))
         ],

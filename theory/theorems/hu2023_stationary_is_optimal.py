@@ -3,7 +3,7 @@
 import numpy as np
 import sympy as sp
 
-from theory.claims.simulation import Law, Training, Trial, rates_of
+from theory.claims.simulation import Distribution, Simulation, Training, rates_of
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.variants.stable import cauchy_rootless_ratio, stable_cdf
 
@@ -28,7 +28,7 @@ def slack(s: Setting) -> float:
     return 1 - stable_cdf(-b - m, 1) - R * stable_cdf(b - m, 1)
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return the same symbolically."""
     m, R = symbol("m"), symbol("R")
     b = -(R - 1) * (1 + m**2) / (m * (R + 1) + sp.sqrt(4 * R * m**2 - (R - 1) ** 2))
@@ -51,12 +51,12 @@ STATEMENT = Statement(
     },
     draw=draw,
     residual=slack,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: slack(s) - 0.5,
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=rates_of(
             Training(
-                law=Law(margin=s["m"], widths=(1.0, 1.0), alpha=1.0),
+                distribution=Distribution(margin=s["m"], widths=(1.0, 1.0), alpha=1.0),
                 rule="fixed",
                 bias=stationary(s["m"], s["R"]),
             )

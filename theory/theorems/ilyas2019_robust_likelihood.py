@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import sigma as sigma_symbol
 from theory.variants.robust_likelihood import robust_likelihood
@@ -27,7 +27,7 @@ def symbolic_residual() -> sp.Expr:
     )
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: the mean square of what the adversary makes of samples of one class."""
     sigma, eps = s["sigma"], s["eps"]
 
@@ -35,7 +35,7 @@ def trial(s: Setting) -> Trial:
         x = sigma * rng.standard_normal(n)
         return np.asarray(((x + eps * x / sigma) / (sigma + eps)) ** 2)  # |delta| proportional to |x|
 
-    return Trial(rates=[Rate(predicted=1.0, sample=squares)], claim=lambda p: float(np.log(p[0])))
+    return Simulation(rates=[Rate(predicted=1.0, sample=squares)], claim=lambda p: float(np.log(p[0])))
 
 
 STATEMENT = Statement(
@@ -55,5 +55,5 @@ STATEMENT = Statement(
     ),
     symbolic=symbolic_residual,
     control=lambda s: float(np.log(variance(s))) - float(np.log(s["sigma"] ** 2 + s["eps"] ** 2)),
-    trial=trial,
+    simulation=simulation,
 )

@@ -8,7 +8,7 @@ from theory.claims import optimum_certificates as c
 from theory.claims import symbolic
 from theory.claims.certificates import Certificate
 from theory.claims.domains import LOSS, draw_loss, law, optimum
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.gaussian.optimal import optimal_z_scores
 
@@ -31,7 +31,7 @@ def gap(s: Setting) -> float:
     return gaps[0] - gaps[1]
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return the same symbolically."""
     plus, minus = symbolic.class_errors(-symbol("shift"))
     return (plus - minus) - (plus - minus).subs(symbolic.m, symbolic.m + symbol("loss"))
@@ -46,9 +46,9 @@ STATEMENT = Statement(
     assumptions=LOSS,
     draw=draw,
     residual=gap,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: -gap(s),
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=[r for more in (0.0, s["loss"]) for r in rates_of(optimum(s, more), law(s, more + s["shift"]))],
         claim=lambda p: (p[0] - p[1]) - (p[2] - p[3]),
     ),

@@ -3,7 +3,7 @@
 from theory.claims.domains import LOSS, draw_loss
 from theory.claims.statement import Statement
 from theory.theorems import ours_robust_gap_grows
-from theory.theorems.ours_robust_gap_grows import gap, twin
+from theory.theorems.ours_robust_gap_grows import gap, symbolic_form
 
 __all__ = ["STATEMENT"]
 
@@ -19,8 +19,8 @@ STATEMENT = Statement(
     assumptions=LOSS,
     draw=draw_loss,
     residual=gap,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: -gap(s),
-    trial=ours_robust_gap_grows.STATEMENT.trial,
+    simulation=ours_robust_gap_grows.STATEMENT.simulation,
     certificate=ours_robust_gap_grows.STATEMENT.certificate,
 )

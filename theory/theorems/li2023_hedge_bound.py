@@ -7,7 +7,7 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtri
 
-from theory.claims.simulation import Trial, counted
+from theory.claims.simulation import Simulation, counted
 from theory.claims.statement import Setting, Statement, symbol
 from theory.variants.class_weights import hedge_bound
 
@@ -49,9 +49,9 @@ def symbolic_residual() -> sp.Expr:
     return sp.sqrt(sp.log(2) / (2 * ROUNDS)) - worst + weighted
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: count an error of each class in each round."""
-    return Trial(
+    return Simulation(
         rates=[counted(error, partial(np.greater, float(ndtri(error)))) for error in values(s)],
         claim=lambda p: hedge_bound(2, ROUNDS) - excess(p),
     )
@@ -75,5 +75,5 @@ STATEMENT = Statement(
     residual=lambda s: hedge_bound(2, ROUNDS) - excess(values(s)),
     symbolic=symbolic_residual,
     control=lambda s: hedge_bound(2, ROUNDS) - last(values(s)),
-    trial=trial,
+    simulation=simulation,
 )

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import normal_cdf
 from theory.variants.linear_loss import linear_loss, most_useful_samples
@@ -33,7 +33,7 @@ def symbolic_residual() -> sp.Expr:
     return P(sigma**2 * sp.log((eps + eta) / (eps - eta)) / (2 * eps * eta)) - P(n)
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: what sample means of either size say of a coordinate."""
 
     def signs(n: float) -> Rate:
@@ -45,7 +45,7 @@ def trial(s: Setting) -> Trial:
 
         return Rate(predicted=gain(s, n), sample=sample)
 
-    return Trial(rates=[signs(star(s)), signs(s["n"])], claim=lambda p: p[0] - p[1])
+    return Simulation(rates=[signs(star(s)), signs(s["n"])], claim=lambda p: p[0] - p[1])
 
 
 def draw(rng: np.random.Generator) -> dict[str, float]:
@@ -81,5 +81,5 @@ STATEMENT = Statement(
     residual=lambda s: gain(s, star(s)) - gain(s, s["n"]),
     symbolic=symbolic_residual,
     control=lambda s: gain(s, 2 * star(s)) - gain(s, s["n"]),
-    trial=trial,
+    simulation=simulation,
 )

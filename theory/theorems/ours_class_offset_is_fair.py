@@ -5,7 +5,7 @@ from scipy.special import ndtri
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, fair
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Setting, Statement
 from theory.gaussian.bias_offset import fair_offset
 from theory.gaussian.fairness import fair_bias
@@ -27,9 +27,9 @@ def symbolic_residual() -> sp.Expr:
     return (symbolic.bias() + offset - symbolic.fair_bias(m, K)) / sigma
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: the bias with equal errors of samples."""
-    return Trial(
+    return Simulation(
         rates=rates_of(fair(s))[:1],
         claim=lambda p: (-s["K"] * float(ndtri(p[0])) * s["sigma"] - s["m"] - reached(s)) / s["sigma"],
     )
@@ -55,5 +55,5 @@ STATEMENT = Statement(
     control=lambda s: (
         (float(optimal_bias(s["m"], s["sigma"], s["K"])) - float(fair_bias(s["m"], s["K"]))) / s["sigma"]
     ),
-    trial=trial,
+    simulation=simulation,
 )

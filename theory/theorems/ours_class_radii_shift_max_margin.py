@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import normal_cdf, normal_density
 from theory.variants.max_margin import squared_excess
@@ -40,7 +40,7 @@ def symbolic_residual() -> sp.Expr:
     return after / (psi((kappa - u - b) / (K * sigma)) + psi((kappa - u + b) / sigma)) - 1
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: the mean squared shortfall of margins, with and without class radii."""
 
     def shortfall(t: tuple[float, float]) -> Rate:
@@ -51,7 +51,7 @@ def trial(s: Setting) -> Trial:
         return Rate(predicted=float(squared_excess(t).mean()), sample=sample)
 
     shift = (s["eps_plus"] - s["eps_minus"]) / 2
-    return Trial(
+    return Simulation(
         rates=[shortfall(arguments(s, shift)), shortfall(arguments(s, 0.0, False))],
         claim=lambda p: p[0] - p[1],
     )
@@ -87,5 +87,5 @@ STATEMENT = Statement(
     residual=residual,
     symbolic=symbolic_residual,
     control=lambda s: residual(s, 0.0),
-    trial=trial,
+    simulation=simulation,
 )

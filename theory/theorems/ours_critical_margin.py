@@ -4,7 +4,7 @@ import sympy as sp
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, fair
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Statement
 from theory.gaussian.fairness import critical_margin, fair_error
 
@@ -27,7 +27,7 @@ STATEMENT = Statement(
     control=lambda s: (
         float(fair_error(1.05 * critical_margin(s["sigma"], s["K"]), s["sigma"], s["K"]) * (1 + s["K"])) - 1
     ),
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=rates_of(fair({**s, "m": float(critical_margin(s["sigma"], s["K"]))})),
         claim=lambda p: (p[0] + p[1]) / 2 * (1 + s["K"]) - 1,
     ),

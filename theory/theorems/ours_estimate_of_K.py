@@ -6,7 +6,7 @@ from scipy.special import ndtr
 
 from theory.claims import symbolic
 from theory.claims.domains import LOSS, law
-from theory.claims.simulation import Training, Trial, rates_of
+from theory.claims.simulation import Simulation, Training, rates_of
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.gaussian.fairness import bias_z_scores
 from theory.variants.multiclass import variance_ratio
@@ -37,10 +37,10 @@ def symbolic_ratio() -> sp.Expr:
     return sp.simplify((minus - minus.subs(m, m + loss)) / (plus - plus.subs(m, m + loss)) / K - 1)
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Estimate K from four counted error rates of one classifier."""
-    fixed = Training(law=law(s), rule="fixed", bias=0.2 * s["sigma"])
-    return Trial(
+    fixed = Training(distribution=law(s), rule="fixed", bias=0.2 * s["sigma"])
+    return Simulation(
         rates=[*rates_of(fixed, law(s, s["loss"])), *rates_of(fixed)],
         claim=lambda p: variance_ratio((p[0], p[1]), (p[2], p[3])) / s["K"] - 1,
     )
@@ -60,5 +60,5 @@ STATEMENT = Statement(
     residual=lambda s: ratio(s) / s["K"] - 1,
     symbolic=symbolic_ratio,
     control=lambda s: ratio(s) / s["K"] - 1.01,
-    trial=trial,
+    simulation=simulation,
 )

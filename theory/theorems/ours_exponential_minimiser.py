@@ -51,5 +51,7 @@ STATEMENT = Statement(
     residual=lambda s: gradient(s, 1.0),
     symbolic=lambda: symbolic_gradient(),
     control=lambda s: gradient(s, 1.02),
-    trial=lambda s: learnt_bias(s, "exponential", float(exponential_optimum(s["m"], s["sigma"], s["K"])[1])),
+    simulation=lambda s: learnt_bias(
+        s, "exponential", float(exponential_optimum(s["m"], s["sigma"], s["K"])[1])
+    ),
 )

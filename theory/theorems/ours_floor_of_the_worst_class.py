@@ -3,7 +3,7 @@
 import sympy as sp
 from scipy.special import ndtr
 
-from theory.claims.simulation import Trial, counted
+from theory.claims.simulation import Simulation, counted
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import normal_cdf
 from theory.variants.floors import worst_class_floor
@@ -39,11 +39,11 @@ def symbolic_residual() -> sp.Expr:
     return sp.Max(outer1, normal_cdf(-q1 * w1) + normal_cdf(-q2 * w2), outer2) - normal_cdf(-a)
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: count the points of each class that are not eps inside their interval."""
     (left, outer1), (right, outer2) = distances(s)
     predicted, least = errors(s), floor(s)
-    return Trial(
+    return Simulation(
         rates=[
             counted(predicted[0], lambda x: x > outer1),
             counted(predicted[1], lambda x: (x < -left) | (x > right)),
@@ -79,5 +79,5 @@ STATEMENT = Statement(
     residual=lambda s: max(errors(s)) - floor(s),
     symbolic=symbolic_residual,
     control=lambda s: max(errors(s)) - 2 * floor(s),
-    trial=trial,
+    simulation=simulation,
 )

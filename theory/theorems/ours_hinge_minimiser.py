@@ -40,5 +40,5 @@ STATEMENT = Statement(
     residual=lambda s: mismatch(s, 1.0),
     symbolic=lambda: symbolic_mismatch(),
     control=lambda s: mismatch(s, 1.01),
-    trial=lambda s: learnt_bias(s, "hinge", float(hinge_optimum(s["m"], s["sigma"], s["K"])[1])),
+    simulation=lambda s: learnt_bias(s, "hinge", float(hinge_optimum(s["m"], s["sigma"], s["K"])[1])),
 )

@@ -5,7 +5,7 @@ from scipy.special import ndtri
 
 from theory.claims import symbolic
 from theory.claims.domains import LOSS, draw_loss, fair, law
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Setting, Statement, symbol
 from theory.gaussian.fairness import fair_bias
 
@@ -38,7 +38,7 @@ STATEMENT = Statement(
     residual=lambda s: difference(s) - s["loss"] * (s["K"] - 1) / (s["K"] + 1),
     symbolic=symbolic_difference,
     control=lambda s: difference(s),
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=[rates_of(fair(s, more), law(s))[0] for more in (s["loss"], 0.0)],
         claim=lambda p: (
             float(s["K"] * (ndtri(p[1]) - ndtri(p[0]))) - s["loss"] / s["sigma"] * (s["K"] - 1) / (s["K"] + 1)

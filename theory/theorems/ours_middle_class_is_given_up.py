@@ -4,7 +4,7 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtr
 
-from theory.claims.simulation import Trial, counted
+from theory.claims.simulation import Simulation, counted
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import normal_cdf
 from theory.variants.three_in_a_row import middle_class_radius, three_in_a_row
@@ -48,12 +48,12 @@ def symbolic_residual() -> sp.Expr:
     return with_it - 1 - 2 * normal_cdf(-(theta - eps) / sigma)
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: count the middle and an outer class with thresholds, and the outer without."""
     inner, outer, alone = (
         v / s["sigma"] for v in (s["t"] - s["eps"], s["theta"] - s["t"] - s["eps"], s["theta"] - s["eps"])
     )
-    return Trial(
+    return Simulation(
         rates=[
             counted(2 * float(ndtr(-inner)), lambda x: abs(x) > inner),
             counted(float(ndtr(-outer)), lambda x: x < -outer),
@@ -87,5 +87,5 @@ STATEMENT = Statement(
     residual=residual,
     symbolic=symbolic_residual,
     control=lambda s: advantage(s, 0.0),
-    trial=trial,
+    simulation=simulation,
 )

@@ -2,7 +2,7 @@
 
 import sympy as sp
 
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, symbol
 from theory.theorems.dan2020_scarcity_acts_like_radius import FEW, draw_samples, sample_means
 from theory.variants.averaging import averaging
@@ -32,10 +32,10 @@ def symbolic_residual() -> sp.Expr:
     return (-(wide - narrow) / (4 * W) + (lengths[0] - lengths[1]) / (4 * W)) / theta
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: the midpoint biases of averages."""
     rate = Rate(predicted=bias(s), sample=lambda rng, n: sample_means(s, rng, n)[1] / s["theta"])
-    return Trial(rates=[rate], claim=lambda p: p[0] - lean(s))
+    return Simulation(rates=[rate], claim=lambda p: p[0] - lean(s))
 
 
 STATEMENT = Statement(
@@ -55,5 +55,5 @@ STATEMENT = Statement(
     residual=lambda s: bias(s) - lean(s),
     symbolic=symbolic_residual,
     control=bias,
-    trial=trial,
+    simulation=simulation,
 )

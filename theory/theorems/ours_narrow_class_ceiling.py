@@ -8,7 +8,7 @@ from theory.claims import optimum_certificates as c
 from theory.claims import symbolic
 from theory.claims.certificates import Certificate
 from theory.claims.domains import MARGIN, draw_margin, optimum, z_scores
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Statement
 
 __all__ = ["STATEMENT"]
@@ -27,7 +27,7 @@ STATEMENT = Statement(
     residual=lambda s: -np.sqrt(2 * np.log(s["K"])) - z_scores(s)[1],
     symbolic=lambda: -sp.sqrt(2 * sp.log(symbolic.K)) - symbolic.z_minus(),
     control=lambda s: -np.sqrt(2.2 * np.log(s["K"])) - z_scores(s)[1],
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=rates_of(optimum(s))[1:], claim=lambda p: float(ndtr(-np.sqrt(2 * np.log(s["K"])))) - p[0]
     ),
     certificate=Certificate(

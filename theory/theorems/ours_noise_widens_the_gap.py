@@ -5,7 +5,7 @@ import sympy as sp
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, law, optimum
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Setting, Statement, symbol
 from theory.variants.augmentation import noise_augmentation
 
@@ -39,11 +39,11 @@ def draw(rng: np.random.Generator) -> dict[str, float]:
     return {**s, "tau": s["sigma"] * float(rng.uniform(0.2, 3))}
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: thresholds learnt on noisy and on plain inputs, counted on plain ones."""
     narrow, wide = np.hypot(s["sigma"], s["tau"]), np.hypot(s["K"] * s["sigma"], s["tau"])
     noisy = {"m": s["m"], "sigma": float(narrow), "K": float(wide / narrow)}
-    return Trial(
+    return Simulation(
         rates=[*rates_of(optimum(noisy), law(s)), *rates_of(optimum(s))],
         claim=lambda p: p[0] - p[1] - (p[2] - p[3]),
     )
@@ -63,5 +63,5 @@ STATEMENT = Statement(
     residual=widening,
     symbolic=symbolic_widening,
     control=lambda s: -widening(s),
-    trial=trial,
+    simulation=simulation,
 )

@@ -2,7 +2,7 @@
 
 import sympy as sp
 
-from theory.claims.simulation import Trial
+from theory.claims.simulation import Simulation
 from theory.claims.statement import Setting, Statement, symbol
 from theory.claims.symbolic import normal_cdf
 from theory.theorems.ours_pair_ratio_falls import DISTANCES, draw_distances, rate_of
@@ -26,10 +26,10 @@ def symbolic_residual() -> sp.Expr:
     return difference((near + far) / 4) - difference(eps)
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: both classes at the radius of the largest gap and at another."""
     peak = (s["delta_k"] + s["delta_l"]) / 4
-    return Trial(
+    return Simulation(
         rates=[rate_of(s, delta, e) for e in (peak, s["eps"]) for delta in ("delta_k", "delta_l")],
         claim=lambda p: p[0] - p[1] - (p[2] - p[3]),
     )
@@ -49,5 +49,5 @@ STATEMENT = Statement(
     residual=lambda s: pair_gap(s["delta_k"], s["delta_l"], s["sigma"]).largest_gap - gap(s, s["eps"]),
     symbolic=symbolic_residual,
     control=lambda s: gap(s, s["delta_k"] / 4) - gap(s, s["eps"]),
-    trial=trial,
+    simulation=simulation,
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import sympy as sp
 
-from theory.claims.simulation import Law, Rate, Training, Trial, rates_of
+from theory.claims.simulation import Distribution, Rate, Simulation, Training, rates_of
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import normal_cdf
 from theory.variants.many_classes import pair_gap
@@ -27,8 +27,8 @@ def draw_distances(rng: np.random.Generator) -> dict[str, float]:
 
 def rate_of(s: Setting, delta: str, eps: float) -> Rate:
     """Return the robust error of a class with one neighbour."""
-    law = Law(margin=s[delta] / 2 - eps, widths=(s["sigma"], s["sigma"]))
-    return rates_of(Training(law=law, rule="fixed", bias=0.0))[0]
+    law = Distribution(margin=s[delta] / 2 - eps, widths=(s["sigma"], s["sigma"]))
+    return rates_of(Training(distribution=law, rule="fixed", bias=0.0))[0]
 
 
 def log_ratio(s: Setting, eps: float) -> float:
@@ -47,9 +47,9 @@ def symbolic_residual() -> sp.Expr:
     return ratio(eps) - ratio(eps + more)
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: both classes at both radii."""
-    return Trial(
+    return Simulation(
         rates=[rate_of(s, delta, s["eps"] + e) for e in (0, s["more"]) for delta in ("delta_k", "delta_l")],
         claim=lambda p: float(np.log(p[0] * p[3] / (p[1] * p[2]))),
     )
@@ -69,5 +69,5 @@ STATEMENT = Statement(
     residual=lambda s: log_ratio(s, s["eps"]) - log_ratio(s, s["eps"] + s["more"]),
     symbolic=symbolic_residual,
     control=lambda s: log_ratio(s, s["eps"] + s["more"]) - log_ratio(s, s["eps"]),
-    trial=trial,
+    simulation=simulation,
 )

@@ -6,7 +6,7 @@ from theory.claims import optimum_certificates as c
 from theory.claims import symbolic
 from theory.claims.certificates import Certificate
 from theory.claims.domains import MARGIN, draw_margin, fair, optimum
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Statement
 from theory.gaussian.fairness import fair_error, price_of_fairness
 
@@ -39,7 +39,7 @@ STATEMENT = Statement(
     control=lambda s: float(
         -price_of_fairness(s["m"], s["sigma"], s["K"]) / fair_error(s["m"], s["sigma"], s["K"])
     ),
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=[*rates_of(fair(s)), *rates_of(optimum(s))], claim=lambda p: (p[0] + p[1] - p[2] - p[3]) / 2
     ),
     certificate=Certificate(

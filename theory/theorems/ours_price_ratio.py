@@ -6,7 +6,7 @@ from scipy.special import log_ndtr
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, fair, optimum, z_scores
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Setting, Statement
 from theory.gaussian.fairness import fair_error
 
@@ -47,7 +47,7 @@ STATEMENT = Statement(
     residual=ratio,
     symbolic=symbolic_ratio,
     control=lambda s: ratio(s) - np.log(1.05),
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=[*rates_of(fair(s)), *rates_of(optimum(s))],
         claim=lambda p: float(np.log((p[0] + p[1]) / (p[2] + p[3])) - log_limit(s["K"])),
     ),

@@ -8,7 +8,7 @@ from theory.claims import optimum_certificates as c
 from theory.claims import symbolic
 from theory.claims.certificates import Certificate
 from theory.claims.domains import MARGIN, draw_margin, optimum, z_scores
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Statement
 from theory.theorems import ours_ratio_falls_with_margin
 
@@ -30,7 +30,9 @@ STATEMENT = Statement(
         sp.log(symbolic.class_errors()[0]) - sp.log(symbolic.class_errors()[1]) - sp.log(symbolic.K)
     ),
     control=lambda s: float(np.subtract(*log_ndtr(z_scores(s))) - 2 * np.log(s["K"])),
-    trial=lambda s: Trial(rates=rates_of(optimum(s)), claim=lambda p: float(np.log(p[0] / p[1] / s["K"]))),
+    simulation=lambda s: Simulation(
+        rates=rates_of(optimum(s)), claim=lambda p: float(np.log(p[0] / p[1] / s["K"]))
+    ),
     certificate=Certificate(
         argument=(
             "The ratio falls with a (`ours_ratio_falls_with_margin`), so it exceeds its limit. That "

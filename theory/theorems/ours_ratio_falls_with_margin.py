@@ -8,7 +8,7 @@ from theory.claims import optimum_certificates as c
 from theory.claims import symbolic
 from theory.claims.certificates import Certificate
 from theory.claims.domains import LOSS, at_both_margins, draw_loss, rates_at_both
-from theory.claims.simulation import Trial
+from theory.claims.simulation import Simulation
 from theory.claims.statement import Setting, Statement, symbol
 
 __all__ = ["CERTIFICATE", "STATEMENT"]
@@ -20,7 +20,7 @@ def ratio(s: Setting) -> float:
     return float(np.subtract(*log_ndtr(few)) - np.subtract(*log_ndtr(many)))
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return ln(R_+ / R_-) at the smaller margin less that at the larger one."""
     plus, minus = symbolic.class_errors()
     ratio = sp.log(plus) - sp.log(minus)
@@ -55,9 +55,9 @@ STATEMENT = Statement(
     assumptions=LOSS,
     draw=draw_loss,
     residual=ratio,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: -ratio(s),
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=rates_at_both(s), claim=lambda p: float(np.log(p[0] / p[1]) - np.log(p[2] / p[3]))
     ),
     certificate=CERTIFICATE,

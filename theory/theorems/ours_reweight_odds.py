@@ -5,7 +5,7 @@ import sympy as sp
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, optimum
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Setting, Statement
 from theory.gaussian.fairness import critical_margin, fair_bias, reweight_odds
 
@@ -24,11 +24,11 @@ def symbolic_odds() -> sp.Expr:
     return (plus**2 - minus**2) / 2
 
 
-def reweighted(s: Setting) -> Trial | None:
+def reweighted(s: Setting) -> Simulation | None:
     """Compare the class errors of training at cost odds K, where its optimum is not constant."""
     if s["m"] < 1.1 * float(critical_margin(s["sigma"], s["K"])):
         return None
-    return Trial(rates=rates_of(optimum(s, log_odds=float(np.log(s["K"])))), claim=lambda p: p[0] - p[1])
+    return Simulation(rates=rates_of(optimum(s, log_odds=float(np.log(s["K"])))), claim=lambda p: p[0] - p[1])
 
 
 STATEMENT = Statement(
@@ -45,5 +45,5 @@ STATEMENT = Statement(
     residual=lambda s: odds(s) - np.log(s["K"]),
     symbolic=symbolic_odds,
     control=lambda s: odds(s) - 1.1 * np.log(s["K"]),
-    trial=reweighted,
+    simulation=reweighted,
 )

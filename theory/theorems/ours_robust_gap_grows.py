@@ -8,7 +8,7 @@ from theory.claims import optimum_certificates as c
 from theory.claims import symbolic
 from theory.claims.certificates import Certificate
 from theory.claims.domains import LOSS, at_both_margins, draw_loss, rates_at_both
-from theory.claims.simulation import Trial
+from theory.claims.simulation import Simulation
 from theory.claims.statement import Setting, Statement, symbol
 
 __all__ = ["STATEMENT"]
@@ -20,7 +20,7 @@ def gap(s: Setting) -> float:
     return float(np.subtract(*ndtr(few)) - np.subtract(*ndtr(many)))
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return the gap at the smaller margin less that at the larger one."""
     plus, minus = symbolic.class_errors()
     return (plus - minus) - (plus - minus).subs(symbolic.m, symbolic.m + symbol("loss"))
@@ -38,9 +38,9 @@ STATEMENT = Statement(
     assumptions=LOSS,
     draw=draw_loss,
     residual=gap,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: -gap(s),
-    trial=lambda s: Trial(rates=rates_at_both(s), claim=lambda p: (p[0] - p[1]) - (p[2] - p[3])),
+    simulation=lambda s: Simulation(rates=rates_at_both(s), claim=lambda p: (p[0] - p[1]) - (p[2] - p[3])),
     certificate=Certificate(
         argument=(
             "The derivative of the gap in a is phi(z_+) (z_+' - z_-' / K), since phi(z_+) = K phi(z_-), and "

@@ -6,7 +6,7 @@ import sympy as sp
 from scipy.special import ndtr
 
 from theory.claims import symbolic
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.variants.tsipras import TsiprasModel, draw_features, robust_bound, tight_example
 
@@ -40,7 +40,7 @@ def difference(s: Setting, factor: float) -> float:
     return (slack(s) - factor * tail * (s["p"] / (1 - s["p"]) - 1)) / (1 + slack(s))
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return the difference symbolically."""
     p, eta, d, tau = (symbol(n) for n in ("p", "eta", "d", "tau"))
     cdf, root = symbolic.normal_cdf, sp.sqrt(d)
@@ -49,7 +49,7 @@ def twin() -> sp.Expr:
     return p / (1 - p) * delta - robust - below * (p / (1 - p) - 1)
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Count the errors of the example, without an attack and with every weak feature lowered by 2 eta."""
 
     def rate(predicted: float, eps: float) -> Rate:
@@ -63,7 +63,7 @@ def trial(s: Setting) -> Trial:
     delta, robust = tight_example(model(s), s["tau"])
     odds = s["p"] / (1 - s["p"])
     tail = float(ndtr(-(s["eta"] + s["tau"]) * s["d"] ** 0.5))
-    return Trial(
+    return Simulation(
         rates=[rate(delta, 0.0), rate(1 - robust, 2 * s["eta"])],
         claim=lambda p: odds * p[0] - (1 - p[1]) - tail * (odds - 1),
     )
@@ -81,7 +81,7 @@ STATEMENT = Statement(
     assumptions={"1/2 <= p < 1": lambda s: 0.5 <= s["p"] < 1, "2 eta < 1": lambda s: s["eta"] < 0.5},
     draw=draw,
     residual=lambda s: difference(s, 1.0),
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: difference(s, 1.1),
-    trial=trial,
+    simulation=simulation,
 )

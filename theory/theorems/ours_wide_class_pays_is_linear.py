@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import K
 from theory.variants.ball_classifier import ball_errors, ball_radius_limit
@@ -40,7 +40,7 @@ def symbolic_residual() -> sp.Expr:
     return (chance(inner) - chance(outer)) / 2
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: count the points that an adversary takes out of, or into, the ball."""
     r, eps = radii(s)
     plus, minus = errors(s)
@@ -48,7 +48,7 @@ def trial(s: Setting) -> Trial:
     def lengths(rng: np.random.Generator, n: int, width: float) -> npt.NDArray[np.float64]:
         return np.asarray(width * np.sqrt(rng.chisquare(s["dim"], n)))
 
-    return Trial(
+    return Simulation(
         rates=[
             Rate(
                 predicted=plus,
@@ -96,5 +96,5 @@ STATEMENT = Statement(
     residual=lambda s: (1 - sum(errors(s))) / 2,
     symbolic=symbolic_residual,
     control=lambda s: (1 - sum(errors(s, 1.0))) / 2,
-    trial=trial,
+    simulation=simulation,
 )

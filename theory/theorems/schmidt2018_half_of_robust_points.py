@@ -3,7 +3,7 @@
 import numpy as np
 import sympy as sp
 
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import normal_cdf, normal_density
 from theory.variants.averaging import folded_mean, schmidt_samples
@@ -26,13 +26,13 @@ def symbolic_residual() -> sp.Expr:
     return by_erf - 1 - 2 * sp.sqrt(v) * (normal_density(t, sp.S.Zero, sp.S.One) - t * normal_cdf(-t))
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: the mean size of a coordinate of the average."""
     deviation = variance(s) ** 0.5
     rate = Rate(
         predicted=1 / s["eps"], sample=lambda rng, n: np.asarray(abs(1 + deviation * rng.standard_normal(n)))
     )
-    return Trial(rates=[rate], claim=lambda p: s["eps"] * p[0] - 1)
+    return Simulation(rates=[rate], claim=lambda p: s["eps"] * p[0] - 1)
 
 
 STATEMENT = Statement(
@@ -49,5 +49,5 @@ STATEMENT = Statement(
     residual=lambda s: s["eps"] * folded_mean(1.0, variance(s)) - 1,
     symbolic=symbolic_residual,
     control=lambda s: s["eps"] * folded_mean(1.0, np.pi / 2 / s["eps"] ** 2) - 1,
-    trial=trial,
+    simulation=simulation,
 )

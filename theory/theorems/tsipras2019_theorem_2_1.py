@@ -5,7 +5,7 @@ import numpy.typing as npt
 import sympy as sp
 
 from theory.claims import symbolic
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.variants.tsipras import TsiprasModel, draw_features, linear_accuracy, linear_error
 
@@ -35,7 +35,7 @@ def slack(s: Setting) -> float:
     return s["p"] / (1 - s["p"]) * delta - linear_accuracy(model(s), s["w"], weak, eps=2 * s["eta"])
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return the same symbolically, for weights (w, v / sqrt(d) 1) with w, v > 0."""
     p, eta, d, w, v = (symbol(n) for n in ("p", "eta", "d", "w", "v"))
     strength = eta * v * sp.sqrt(d)
@@ -60,10 +60,10 @@ def errors(s: Setting, weights: npt.NDArray[np.float64]) -> list[Rate]:
     return [rate(0.0), rate(2 * s["eta"])]
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Attack samples of the model feature by feature."""
     weights = np.array([s["w"], *[s["v"] / s["d"] ** 0.5] * int(s["d"])])
-    return Trial(rates=errors(s, weights), claim=lambda p: s["p"] / (1 - s["p"]) * p[0] - (1 - p[1]))
+    return Simulation(rates=errors(s, weights), claim=lambda p: s["p"] / (1 - s["p"]) * p[0] - (1 - p[1]))
 
 
 STATEMENT = Statement(
@@ -81,7 +81,7 @@ STATEMENT = Statement(
     },
     draw=draw,
     residual=slack,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: slack(s) / 2 - 0.5,
-    trial=trial,
+    simulation=simulation,
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from theory.claims.simulation import Trial
+from theory.claims.simulation import Simulation
 from theory.claims.statement import Setting, Statement, symbol
 from theory.theorems.tsipras2019_theorem_2_1 import errors
 from theory.variants.tsipras import TsiprasModel, linear_accuracy, linear_error
@@ -36,7 +36,7 @@ STATEMENT = Statement(
     residual=slack,
     symbolic=lambda: symbol("p") ** 2 / (1 - symbol("p")) - (1 - symbol("p")),
     control=lambda s: slack(s) - 1,
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=errors({**s, "d": 1.0}, np.array([-1.0, 0.0])),
         claim=lambda p: s["p"] / (1 - s["p"]) * p[0] - (1 - p[1]),
     ),

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import sympy as sp
 
 from theory.claims import symbolic
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, symbol
 from theory.variants.tsipras import TsiprasModel, draw_features, hinge_loss
 
@@ -31,7 +31,7 @@ def slack(s: Setting) -> float:
     return hinge_loss(model(s), 0.0, weak, eps=s["eps"]) - hinge_loss(model(s), 1.0, 0 * weak, eps=s["eps"])
 
 
-def twin() -> sp.Expr:
+def symbolic_form() -> sp.Expr:
     """Return the same symbolically."""
     p, eta, eps = (symbol(n) for n in ("p", "eta", "eps"))
     gap = 1 - eta + eps
@@ -39,7 +39,7 @@ def twin() -> sp.Expr:
     return weak - (p * eps + (1 - p) * (2 + eps))
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Average the adversarial hinge losses of one weak feature and of the strong one."""
 
     def rate(feature: int) -> Rate:
@@ -51,7 +51,7 @@ def trial(s: Setting) -> Trial:
 
         return Rate(predicted=hinge_loss(model(s), weights[0], weights[1:], eps=s["eps"]), sample=loss)
 
-    return Trial(rates=[rate(1), rate(0)], claim=lambda p: p[0] - p[1])
+    return Simulation(rates=[rate(1), rate(0)], claim=lambda p: p[0] - p[1])
 
 
 STATEMENT = Statement(
@@ -69,7 +69,7 @@ STATEMENT = Statement(
     },
     draw=draw,
     residual=slack,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: slack(s) - 1,
-    trial=trial,
+    simulation=simulation,
 )

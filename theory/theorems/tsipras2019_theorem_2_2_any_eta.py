@@ -3,7 +3,7 @@
 import numpy as np
 
 from theory.claims.statement import Statement
-from theory.theorems.tsipras2019_theorem_2_2 import slack, trial, twin
+from theory.theorems.tsipras2019_theorem_2_2 import simulation, slack, symbolic_form
 
 __all__ = ["STATEMENT"]
 
@@ -24,8 +24,8 @@ STATEMENT = Statement(
     assumptions={"0 < eta <= eps < 1": lambda s: 0 < s["eta"] <= s["eps"] < 1},
     draw=draw,
     residual=slack,
-    symbolic=twin,
+    symbolic=symbolic_form,
     control=lambda s: slack(s) - 1,
-    trial=trial,
+    simulation=simulation,
     counterexample={"p": 0.6, "eta": 0.45, "eps": 0.9, "d": 79.0},
 )

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import sympy as sp
 from scipy.special import ndtr
 
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.gaussian.adversary import uniform_direction
 
@@ -26,7 +26,7 @@ def slack(s: Setting) -> float:
     )
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Attack samples of N(eta 1, eta^2 I) and count the errors of a basis vector and of 1 / sqrt(d)."""
     d = int(s["d"])
 
@@ -38,7 +38,7 @@ def trial(s: Setting) -> Trial:
         margin = (s["eta"] - s["eps"]) * weights.sum()
         return Rate(predicted=float(ndtr(-margin / s["eta"])), sample=wrong)
 
-    return Trial(rates=[rate(np.eye(d)[0]), rate(np.full(d, d**-0.5))], claim=lambda p: p[0] - p[1])
+    return Simulation(rates=[rate(np.eye(d)[0]), rate(np.full(d, d**-0.5))], claim=lambda p: p[0] - p[1])
 
 
 STATEMENT = Statement(
@@ -55,6 +55,6 @@ STATEMENT = Statement(
     residual=slack,
     symbolic=lambda: (sp.sqrt(symbol("d")) - 1) * (symbol("eta") - symbol("eps")) / symbol("eta"),
     control=lambda s: slack(s) - 1,
-    trial=trial,
+    simulation=simulation,
     counterexample={"d": 4.0, "eta": 1.0, "eps": 1.5},
 )

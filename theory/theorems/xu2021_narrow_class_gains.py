@@ -5,9 +5,9 @@ import sympy as sp
 from theory.claims import optimum_certificates as c
 from theory.claims.certificates import Certificate
 from theory.claims.domains import LOSS, draw_loss, law, optimum
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Statement
-from theory.theorems.xu2021_wide_class_pays import twin, z
+from theory.theorems.xu2021_wide_class_pays import symbolic_form, z
 
 __all__ = ["STATEMENT"]
 
@@ -20,9 +20,9 @@ STATEMENT = Statement(
     assumptions=LOSS,
     draw=draw_loss,
     residual=lambda s: z(s)[0][1] - z(s)[1][1],
-    symbolic=lambda: -twin(-1),
+    symbolic=lambda: -symbolic_form(-1),
     control=lambda s: z(s)[1][1] - z(s)[0][1],
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=[rates_of(t, law(s, s["loss"]))[1] for t in (optimum(s), optimum(s, s["loss"]))],
         claim=lambda p: p[1] - p[0],
     ),

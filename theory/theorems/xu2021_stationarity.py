@@ -6,7 +6,7 @@ from scipy.special import ndtri
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, optimum, z_scores
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Statement
 
 __all__ = ["STATEMENT"]
@@ -32,7 +32,7 @@ STATEMENT = Statement(
     control=lambda s: (
         (z_scores(s)[1] ** 2 - z_scores(s)[0] ** 2 - 1.9 * np.log(s["K"])) / (1 + z_scores(s)[1] ** 2)
     ),
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=rates_of(optimum(s)),
         claim=lambda p: float(
             ((ndtri(p[1]) ** 2 - ndtri(p[0]) ** 2) / 2 - np.log(s["K"])) / (1 + ndtri(p[1]) ** 2)

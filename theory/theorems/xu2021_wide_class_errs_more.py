@@ -4,7 +4,7 @@ from theory.claims import optimum_certificates as c
 from theory.claims import symbolic
 from theory.claims.certificates import Certificate
 from theory.claims.domains import MARGIN, draw_margin, optimum, z_scores
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Statement
 
 __all__ = ["STATEMENT"]
@@ -23,7 +23,7 @@ STATEMENT = Statement(
     residual=lambda s: z_scores(s)[0] - z_scores(s)[1],
     symbolic=lambda: symbolic.z_plus() - symbolic.z_minus(),
     control=lambda s: z_scores(s)[1] - z_scores(s)[0],
-    trial=lambda s: Trial(rates=rates_of(optimum(s)), claim=lambda p: p[0] - p[1]),
+    simulation=lambda s: Simulation(rates=rates_of(optimum(s)), claim=lambda p: p[0] - p[1]),
     certificate=Certificate(
         argument="z_+ - z_- = 2 (K + 1) ln K / (T + a).",
         box=c.BOX,

@@ -6,7 +6,7 @@ from theory.claims import optimum_certificates as c
 from theory.claims import symbolic
 from theory.claims.certificates import Certificate
 from theory.claims.domains import LOSS, draw_loss, law, optimum
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Setting, Statement, symbol
 from theory.gaussian.optimal import optimal_z_scores
 
@@ -21,7 +21,7 @@ def z(s: Setting) -> tuple[tuple[float, float], tuple[float, float]]:
     return (float(natural[0]), float(natural[1])), (float(shifted[0]), float(shifted[1]))
 
 
-def twin(sign: int) -> sp.Expr:
+def symbolic_form(sign: int) -> sp.Expr:
     """Return the natural z-score of a class under robust training less that under natural training."""
     m, loss = symbolic.m, symbol("loss")
     width = symbolic.sigma * (symbolic.K if sign > 0 else 1)
@@ -42,9 +42,9 @@ STATEMENT = Statement(
     assumptions=LOSS,
     draw=draw_loss,
     residual=lambda s: z(s)[1][0] - z(s)[0][0],
-    symbolic=lambda: twin(1),
+    symbolic=lambda: symbolic_form(1),
     control=lambda s: z(s)[0][0] - z(s)[1][0],
-    trial=lambda s: Trial(
+    simulation=lambda s: Simulation(
         rates=[rates_of(t, law(s, s["loss"]))[0] for t in (optimum(s), optimum(s, s["loss"]))],
         claim=lambda p: p[0] - p[1],
     ),

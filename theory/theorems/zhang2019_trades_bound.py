@@ -5,7 +5,7 @@ import numpy.typing as npt
 import sympy as sp
 from scipy.special import ndtr
 
-from theory.claims.simulation import Rate, Trial
+from theory.claims.simulation import Rate, Simulation
 from theory.claims.statement import Setting, Statement, log_uniform, symbol
 from theory.claims.symbolic import normal_cdf, normal_density
 from theory.variants.trades_bound import TradesBound, trades_bound
@@ -35,7 +35,7 @@ def symbolic_residual() -> sp.Expr:
     return total - normal_cdf(-theta / sigma)
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: hinge risk, flippable points and robust errors of samples of both classes."""
     risk = terms(s).hinge_excess + 2 * float(ndtr(-s["theta"] / s["sigma"]))
     natural = float(ndtr(-s["theta"] / s["sigma"]))
@@ -44,7 +44,7 @@ def trial(s: Setting) -> Trial:
         signs = rng.choice([-1.0, 1.0], n)
         return np.asarray(s["theta"] + signs * s["b"] + s["sigma"] * rng.standard_normal(n))
 
-    return Trial(
+    return Simulation(
         rates=[
             Rate(predicted=risk, sample=lambda rng, n: np.maximum(0, 1 - s["scale"] * margins(rng, n))),
             Rate(
@@ -89,5 +89,5 @@ STATEMENT = Statement(
     residual=lambda s: terms(s).rhs - terms(s).lhs,
     symbolic=symbolic_residual,
     control=lambda s: terms(s).flippable - terms(s).lhs,
-    trial=trial,
+    simulation=simulation,
 )

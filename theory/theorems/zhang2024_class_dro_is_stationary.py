@@ -6,7 +6,7 @@ from scipy.special import ndtri
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, law
-from theory.claims.simulation import Training, Trial, rates_of
+from theory.claims.simulation import Simulation, Training, rates_of
 from theory.claims.statement import Setting, Statement, symbol
 from theory.gaussian.fairness import reweight_odds
 from theory.gaussian.optimal import optimal_kind
@@ -50,18 +50,18 @@ def draw(rng: np.random.Generator) -> dict[str, float]:
     return {**s, "p": 0.5 + float(rng.uniform(0.05, 0.95)) * (fair - 0.5)}
 
 
-def trial(s: Setting) -> Trial | None:
+def simulation(s: Setting) -> Simulation | None:
     """Return the experiment: a threshold with these cost odds, where it is no constant."""
     log_odds = float(np.log(odds(s)))
     if str(optimal_kind(s["m"], s["sigma"], s["K"], log_odds)) != "interior":
         return None
-    training = Training(law=law(s), rule="threshold", bias=bias(s), log_odds=log_odds)
+    training = Training(distribution=law(s), rule="threshold", bias=bias(s), log_odds=log_odds)
 
     def claim(p: tuple[float, float]) -> float:
         plus, minus = (float(ndtri(x)) for x in p)
         return float(np.log(s["K"])) + (plus - minus) * (plus + minus) / 2 - log_odds
 
-    return Trial(rates=rates_of(training), claim=lambda p: claim((p[0], p[1])))
+    return Simulation(rates=rates_of(training), claim=lambda p: claim((p[0], p[1])))
 
 
 STATEMENT = Statement(
@@ -81,5 +81,5 @@ STATEMENT = Statement(
     residual=lambda s: stationary(s, bias(s)),
     symbolic=symbolic_residual,
     control=lambda s: stationary(s, bias({**s, "p": (s["p"] + 0.5) / 2})),
-    trial=trial,
+    simulation=simulation,
 )

@@ -5,7 +5,7 @@ import sympy as sp
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, law, optimum
-from theory.claims.simulation import Trial, rates_of
+from theory.claims.simulation import Simulation, rates_of
 from theory.claims.statement import Setting, Statement, symbol
 from theory.variants.augmentation import mixup
 
@@ -33,10 +33,10 @@ def draw(rng: np.random.Generator) -> dict[str, float]:
     return {**draw_margin(rng, 4, (1e-2, 5)), "c": float(rng.uniform(0.3, 0.95))}
 
 
-def trial(s: Setting) -> Trial:
+def simulation(s: Setting) -> Simulation:
     """Return the experiment: thresholds learnt on plain and on mixed inputs, counted on plain ones."""
     mixed = {**s, "sigma": s["c"] * s["sigma"]}
-    return Trial(
+    return Simulation(
         rates=[*rates_of(optimum(s)), *rates_of(optimum(mixed), law(s))],
         claim=lambda p: p[0] - p[1] - (p[2] - p[3]),
     )
@@ -56,5 +56,5 @@ STATEMENT = Statement(
     residual=lambda s: gain(s, s["c"]),
     symbolic=symbolic_gain,
     control=lambda s: gain(s, 1 / s["c"]),
-    trial=trial,
+    simulation=simulation,
 )

@@ -1,4 +1,4 @@
-"""The chance of a cell of the plane under a normal law: many classes whose means lie in a plane (ours)."""
+"""The chance of a cell of the plane under a normal distribution: classes with means in a plane (ours)."""
 
 import numpy as np
 import numpy.typing as npt
