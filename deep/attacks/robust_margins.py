@@ -1,5 +1,6 @@
 """How far the worst attack towards each wrong class pushes each sample: see `RobustMargins`."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def robust_margins(
         seed: seed of the uniform starts, keyed by the index of the sample.
         batch_size: samples attacked at once.
         shards: folder where the margins of each batch are kept, so that the same call goes on after an
-            interruption; it belongs to this network and split.
+            interruption. What is there of another network, attack or samples is not taken.
         tick: called after each batch with the share that is done.
 
     Raises:
@@ -52,7 +53,7 @@ def robust_margins(
     parts = []
     for begin in range(0, len(split), batch_size):
         part = slice(begin, begin + batch_size)
-        path = None if shards is None else shards / f"margins-{begin}.npz"
+        path = None if shards is None else shards / f"margins-{_key(model, split, part, attack, seed)}.npz"
         rows = None if path is None or not path.is_file() else read_arrays(path, 1 << 26)["margins"]
         if rows is None:
             noise = Noise.of(seed, split.index[part])
@@ -65,6 +66,20 @@ def robust_margins(
         parts.append(rows)
         tick(min(1.0, (begin + batch_size) / len(split)))
     return RobustMargins(np.concatenate(parts), split.labels.cpu().numpy())
+
+
+def _key(model: nn.Module, split: Split, part: slice, attack: Attack, seed: int) -> str:
+    """Return 16 hexadecimal digits that name a batch: its samples, the attack, and the logits of the model.
+
+    The logits stand for the model: a callable has no weights that could be compared.
+    """
+    x = split.inputs(part)
+    with attacking(model), torch.no_grad():
+        logits = model(x)
+    digest = hashlib.sha256(repr((attack, seed)).encode())
+    for tensor in (x, split.labels[part], split.index[part], logits):
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().double().numpy()))
+    return digest.hexdigest()[:16]
 
 
 def _margins(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, noise: Noise) -> Tensor:

@@ -125,7 +125,7 @@ def repair(
         output: which of several outputs of the model are the logits.
         steps: of PGD, each of eps / 4.
         batch_size: samples attacked at once.
-        resume: folder where finished batches are kept, for this model and these samples.
+        resume: folder where finished batches are kept; those of another model or samples are not taken.
         progress: whether to show a bar.
 
     Raises:
