@@ -1,7 +1,7 @@
 """What class offsets will do to a network, from the Gaussian model of its margins, before they are tried.
 
-Ours. Offsets b move the margin of class i over class j by b_i - b_j, and leave its spread and what an adversary
-takes of it as they are (`theory.networks.class_offsets`), so the model says the errors of every b.
+Ours. Offsets b move the margin of class i over class j by b_i - b_j, and leave its spread and what an
+adversary takes of it as they are (`theory.networks.class_offsets`), so the model says the errors of every b.
 """
 
 from dataclasses import dataclass, replace
