@@ -130,6 +130,22 @@ def test_rwp_golden_perturbation():
     assert not none.any()
 
 
+def test_rwp_adds_up_the_gradients_of_its_steps():
+    """By hand for two steps; the second gradient is that at the weights after the first, and not alone."""
+    model, (x, y) = Net(), batch()
+    weights, total = matrices(model), [torch.zeros_like(w) for w in matrices(model)]
+    shifts, size = total, torch.cat([w.detach().flatten() for w in weights]).norm()
+    for _ in range(2):
+        with shifted(weights, shifts):
+            slopes = torch.autograd.grad(F.cross_entropy(model(1 - x), y), weights)
+        total = [t + g for t, g in zip(total, slopes, strict=True)]
+        length = torch.cat([t.flatten() for t in total]).norm()
+        shifts = [0.3 * size / length * t for t in total]
+    method = make("rwp", base="pgd", gamma=0.3, weight_steps=2, threshold=100.0)
+    for v, expected in zip(method.perturbation(model, weights, x, y, 1 - x), shifts, strict=True):
+        close(v, expected, 1e-9)
+
+
 @pytest.mark.parametrize("base", ["pgd", "trades"])
 @pytest.mark.parametrize("name", ["awp", "rwp"])
 def test_perturbed_weights_have_a_larger_loss_and_a_size(name, base):

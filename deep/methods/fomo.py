@@ -1,20 +1,20 @@
 """FOMO-like: forget, relearn and consolidate, after Ramkumar, Zonooz and Arani, ICLR 2024.
 
-https://arxiv.org/abs/2402.11733. "The Effectiveness of Random Forgetting for Robust Generalization": from a
-share of the training on, every few epochs a random share of the later weights is drawn anew (forget); the
-next epochs train the base, PGD or TRADES, and to answer as a stable network does (relearn),
+https://arxiv.org/abs/2402.11733. "The Effectiveness of Random Forgetting for Robust Generalization": from
+a share of the training on, every few epochs a random share of the later weights is drawn anew (forget);
+the next epochs train the base, PGD or TRADES, and to answer as a stable network does (relearn),
 
 base loss + consistency (|f(x) - f_stable(x)|^2 + |f(x') - f_stable(x')|^2) / C,
 
 f the logits; and the stable network follows by an average of weights and statistics (consolidate). The
 stable one is evaluated.
 
-The authors' repository (NeurAI-Lab/FOMO) has no code, and of the paper only its abstract and figure 2 were
-seen. So "-like". Deviations, or unknown: the share of 3.5 %, cycles of 5 epochs, the decay .999 and the first epoch
-60 of 200, all as others quote them; the weight 1 of the consistency; that the later weights are the second
-half of all matrices but the last, which answers; that they are drawn as a linear layer of PyTorch is, from
--1 / sqrt(fan in) to 1 / sqrt(fan in), and lose their momentum; that the average grows from a decay of .1, as
-that of --ema, and takes in every step from the first on.
+The authors' repository (NeurAI-Lab/FOMO) has no code, and of the paper only its abstract and figure 2
+were seen. So "-like". Deviations, or unknown: the share of 3.5 %, cycles of 5 epochs, the decay .999 and
+the first epoch 60 of 200, all as others quote them; the weight 1 of the consistency; that the later
+weights are the second half of all matrices but the last, which answers; that they are drawn as a linear
+layer of PyTorch is, from -1 / sqrt(fan in) to 1 / sqrt(fan in), and lose their momentum; that the average
+grows from a decay of .1, as that of --ema, and takes in every step from the first on.
 """
 
 import copy
