@@ -15,7 +15,7 @@ from deep.data import Dataset
 from deep.training.checkpoint import all_finite
 from theory.common.inputs import InputError
 
-__all__ = ["OVERFITTING", "alarm", "answers", "commonest", "diverged"]
+__all__ = ["OVERFITTING", "alarm", "answers", "collapse", "commonest", "diverged"]
 
 IN_A_ROW = 3
 """Validated epochs that show nothing learnt before it is said: a slow start is over by then. After the last
@@ -105,6 +105,17 @@ def alarm(
     reported = {kind for old in history for kind in old.get("alarm_kinds", [])}
     new = {kind: sentence for kind, sentence in causes.items() if kind not in reported}
     return {"alarm": "\n".join(new.values()), "alarm_kinds": [*new]} if new else {}
+
+
+def collapse(line: Line, data: Dataset) -> str:
+    """Return what shows that the network of a validated epoch answers no better than a guess, or nothing.
+
+    Args:
+        line: see `alarm`.
+        data: what it was trained and validated on.
+    """
+    signs = _nothing_learnt(line, data.classes, len(data.val))
+    return f"the network of epoch {line['epoch']} has collapsed to a guess: {signs}" if signs else ""
 
 
 def _overfitting(line: Line, before: Line) -> dict[str, str]:
