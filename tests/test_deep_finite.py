@@ -380,6 +380,18 @@ def test_a_training_that_is_stuck_at_a_guess_raises_one_alarm(method, epochs, wh
     assert all(value in alarm for value in ("ln 10", "100 %", "--lr"))
 
 
+def test_a_guess_is_seen_whatever_the_loss_is():
+    """That of SCORE at 1 / C is 1 - 1 / C, not ln C; one answer is not needed."""
+    for lr, told in ((1e-9, True), (0.2, False)):
+        model = SmallCNN(4, 10, 8, (0.3,), (0.4,))
+        nn.init.normal_(model.head.bias, std=1e-3)
+        nn.init.normal_(model.head.weight, std=1e-3)
+        lines = history(trainer(model, method="score", lr=lr, epochs=5))
+        assert lines[0]["loss"] < 1
+        assert any("nothing learnt" in kind for kind in kinds(lines)) == told
+        assert ("validation loss" in lines[2].get("alarm", "")) == told
+
+
 def line(epoch, loss, accuracy, share):
     errors = [1 - accuracy] * 10
     return {

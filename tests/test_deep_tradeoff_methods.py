@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from deep.attacks.evaluate import Attack
 from deep.data import load
 from deep.data.distributed import World
-from deep.methods import METHODS, adr, beta, fomo, hr, iat, jacobian, rwp, score
+from deep.methods import METHODS, adr, beta, fomo, hr, iat, jacobian, mat, rwp, score
 from deep.methods.base import Context, Epoch
 from deep.methods.perturbed import matrices, shifted, statistics_kept
 from deep.nets.networks import PreActResNet
@@ -586,6 +586,53 @@ def test_fomo_that_forgets_nothing_is_its_base(base):
     assert float((ends[0] - ends[2]).abs().max()) > 1e-2
 
 
+# MAT --------------------------------------------------------------------------------------------------------
+
+
+def test_mat_golden_value_and_what_equal_peers_learn():
+    close(mat.mutual_loss(ZA, [Z], [Z], Y, 0.5).mean(), 0.80342492)
+    close(
+        mat.mutual_loss(ZA, [ZA], [Z], Y, 0.5),
+        (F.cross_entropy(ZA, Y, reduction="none") + F.cross_entropy(Z, Y, reduction="none")) / 2,
+    )
+    own = ZA.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(mat.mutual_loss(own, [ZA], [Z], Y, 1.0).sum(), own)
+    close(slope, 0 * ZA, 1e-15)  # the divergence of equal networks has no gradient
+
+
+def test_mat_trains_every_network_by_its_own_loss():
+    """By hand for three of them; peers start elsewhere, and draw from no other stream than the run's."""
+    model, (x, y) = Net(), batch()
+    state = torch.get_rng_state()
+    method, twin = make("mat", peers=2, share=0.3), make("mat", peers=2)
+    for m in (method, twin):
+        m.setup(model, 2)
+    assert torch.equal(torch.get_rng_state(), state)
+    nets = method.networks(model)
+    for a, b in zip(method.peers.parameters(), twin.peers.parameters(), strict=True):
+        assert torch.equal(a, b)
+    starts = [net.layers[1].weight for net in nets]
+    assert not torch.equal(starts[0], starts[1]) and not torch.equal(starts[1], starts[2])
+    assert len([*method.parameters(model)]) == 3 * len([*model.parameters()])
+    adv = method.attack(model, x, y)
+    for net, own in zip(nets, adv, strict=True):
+        raised = [float(F.cross_entropy(net(v), y).detach()) for v in (x, own)]
+        assert raised[1] > raised[0]
+    expected = 0.0
+    for m, net in enumerate(nets):
+        q = F.log_softmax(net(adv[m]), dim=1)
+        expected = expected + 0.7 * F.nll_loss(q, y)
+        for k in {0, 1, 2} - {m}:
+            p = F.softmax(nets[k](adv[m]), dim=1).detach()
+            learnt = (p * (p.log() - q)).sum(1).mean() + F.cross_entropy(net(adv[k]), y)
+            expected = expected + 0.15 * learnt
+    loss = method.loss(model, x, y, adv)
+    torch.testing.assert_close(loss, expected)
+    ours, theirs = (torch.autograd.grad(v, [n.layers[3].weight for n in nets]) for v in (loss, expected))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize(
     "name, wrong",
     [
@@ -602,6 +649,8 @@ def test_fomo_that_forgets_nothing_is_its_base(base):
         ("hr", {"radius": math.nan}),
         ("beta", {"smooth": -1.0}),
         ("beta", {"targets": -1}),
+        ("mat", {"peers": 0}),
+        ("mat", {"share": 1.5}),
         ("fomo", {"cycle": 0}),
         ("fomo", {"begin_share": 1.0}),
         ("fomo", {"forget_share": 2.0}),

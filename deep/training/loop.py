@@ -153,7 +153,7 @@ class Trainer:
         line: dict[str, Any] = {"epoch": self.epoch + 1, "lr": self.recipe.lr_at(self.epoch), "loss": loss}
         self.epoch += 1
         if self.epoch % self.recipe.val_every == 0 or self.epoch == self.recipe.epochs:
-            line = self._validate(line | health.commonest(answers), attacked)
+            line = self._validate(line | health.commonest(*answers), attacked)
         rate = self.steps * self.recipe.batch_size / seconds
         line |= {"passes": forward_passes, "images_per_second": round(rate, 1)}
         line["seconds"] = round(time.perf_counter() - started, 3)
@@ -226,7 +226,8 @@ class Trainer:
     @contextmanager
     def _counting(self, count: Callable[..., None]) -> Iterator[None]:
         """Call ``count`` before each forward pass of the network, and of the networks of the method."""
-        networks = [self.model, *(v for v in vars(self.method).values() if isinstance(v, nn.Module))]
+        kept = [v for v in vars(self.method).values() if isinstance(v, nn.Module)]
+        networks = [self.model, *(n for v in kept for n in (v if isinstance(v, nn.ModuleList) else [v]))]
         hooks = [network.register_forward_pre_hook(count) for network in networks]
         try:
             yield
