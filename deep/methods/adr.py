@@ -20,6 +20,9 @@ to .85, decay .995. Deviations:
   statistics, there those of the batch, which it moves;
 - the average sees every image twice a step, for the attack and for the loss; --ema makes another average,
   which is not evaluated.
+
+Labels as soft as these ask for many steps: on digits the worst class has a robust error of 100 % after 12
+epochs and of 75 % after 40, where PGD has 88 % after 12 (one seed).
 """
 
 import copy
