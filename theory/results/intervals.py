@@ -1,5 +1,7 @@
 """What counts allow one to say: which class is the worst, is a gap more than chance, did anything change."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, gammaln, ndtri
@@ -7,6 +9,7 @@ from scipy.special import bdtr, gammaln, ndtri
 __all__ = ["mcnemar", "null_gap", "paired_interval", "worst_set"]
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 SAME = 1e-9  # rates closer than this are the same multiple of 1 / n
 
 
@@ -41,20 +44,19 @@ def null_gap(n: npt.ArrayLike, rate: float, gap: float) -> tuple[float, float]:
     return float(grid @ (largest - smallest)), float(np.clip(1 - narrower.sum(), 0, 1))
 
 
-def _exceeds(k: float, n: int, other: Array, other_n: Array) -> Array:
+def _exceeds(k: int, n: int, other: Index, other_n: Index) -> Array:
     """Return Fisher's one-sided p-values that one error rate is not larger than each of some others.
 
     That is the hypergeometric probability of at least k of the k + other errors among the first n samples.
     """
     log_factorial = gammaln(np.arange(n + other_n.max() + 1) + 1.0)
     errors, total = (k + other)[:, None], (n + other_n)[:, None]
-    count = np.arange(int(k), n + 1)
+    count = np.arange(k, n + 1)
     rest = errors - count
     inside = (rest >= 0) & (rest <= other_n[:, None])
     rest = np.where(inside, rest, 0)
 
-    def log_choose(top: Array, bottom: Array) -> Array:
-        top, bottom = np.asarray(top, np.int64), np.asarray(bottom, np.int64)
+    def log_choose(top: Any, bottom: Any) -> Array:
         return np.asarray(log_factorial[top] - log_factorial[bottom] - log_factorial[top - bottom])
 
     log_p = log_choose(n, count) + log_choose(other_n[:, None], rest) - log_choose(total, errors)
