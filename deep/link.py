@@ -22,6 +22,7 @@ from deep.margins.fitted_margin_model import FittedMarginModel, fit_margin_model
 from deep.margins.margin_tables import direction_tables, run_tables, summary_tables
 from deep.margins.resolved_changes import directions
 from deep.runs.reload import Run, load_run
+from deep.runs.shipped import working_copy
 from theory.common.cli import Parser, caution, radius, run, whole
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_radius
@@ -180,7 +181,7 @@ def _is_natural(run: Run) -> bool:
 def _parser() -> Parser:
     parser = Parser(prog="deep.link", description=__doc__)
     add = parser.add_argument
-    add("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs of deep.train")
+    add("runs", nargs="+", type=working_copy, metavar="RUN", help="folders of runs of deep.train")
     add("--eps", type=radius, help="radius looked at, such as 8/255, without directions; the run's if None")
     add("--per-class", type=whole(1), default=100, help="test samples of each class attacked pair by pair")
     add("--replicates", type=whole(20), default=200, help="bootstrap samples behind each interval")

@@ -22,6 +22,7 @@ from deep.attacks.ball import Ball
 from deep.attacks.pgd import attacking, cross_entropy, gradient_of, pgd, predicted
 from deep.data import Split
 from deep.runs.reload import Run, load_run
+from deep.runs.shipped import working_copy
 from theory.common.arrays import packed
 from theory.common.cli import Parser, caution, real, run, whole
 from theory.common.files import write_atomic
@@ -128,7 +129,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="deep.portrait", description=__doc__)
     add = parser.add_argument
     add(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs of deep.train, a natural one first"
+        "runs",
+        nargs="+",
+        type=working_copy,
+        metavar="RUN",
+        help="folders of runs of deep.train, a natural one first",
     )
     add(
         "--out", type=Path, required=True, metavar="FILE", help=f"file to write, with a name like {PORTRAITS}"

@@ -1,8 +1,9 @@
 """``python -m deep.promote RUN... --to DIR``: copy what figures and tables need of finished runs.
 
 Each run becomes DIR/<id>/ with records.jsonl, history.jsonl, flags.npz (packed), and link.json and
-report/evaluation.npz where it has them. Weights stay. The command in a record becomes the shortest one
-that makes the run again from the root of the project, and no path of a machine is left.
+report/evaluation.npz where it has them. Weights stay, unless a run is to be a network of the package:
+--network NAME keeps all that `deep.load_run` reads, in DIR/NAME. The command in a record becomes the
+shortest one that makes the run again from the root of the project, and no path of a machine is left.
 """
 
 import dataclasses
@@ -13,20 +14,32 @@ from pathlib import Path
 from typing import Any
 
 from deep.runs.command_line import words_of
-from deep.runs.folder import is_finished, read_config
+from deep.runs.folder import is_finished, read_config, weights_sha256
 from deep.runs.place import resumed, run_of
 from deep.runs.settings import Settings
 from theory.common.cli import Parser, run, writable_folder
 from theory.common.files import write_atomic
-from theory.common.inputs import InputError, parse_object, read_lines
+from theory.common.inputs import InputError, parse_object, read_lines, read_text
 from theory.common.owner import own_folder
 from theory.results.flags import Evaluation
 from theory.results.margin_report import MarginReport
 from theory.results.records import read_records, to_jsonl
-from theory.results.run_files import CONFIG, FLAGS, HISTORY, MARGIN_REPORT, RECORDS, REPORT, RESULT
+from theory.results.run_files import (
+    CONFIG,
+    FLAGS,
+    HISTORY,
+    MARGIN_REPORT,
+    RECORDS,
+    REPORT,
+    RESULT,
+    SPLIT,
+    WEIGHTS,
+)
 
 __all__ = ["command", "promoted"]
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,59}")
+"""What a network of the package may be called."""
 KEPT = ("method", "dataset", "seed", "threads")
 """Flags that a command names even where they are the default."""
 PATH = re.compile(r"(?:^|[\s=:'\"(])(?:/|~/|[A-Za-z]:\\)\w")
@@ -69,8 +82,12 @@ def _makes(flags: Mapping[str, Any], settings: Settings) -> bool:
         return False
 
 
-def promoted(folder: Path) -> tuple[str, dict[str, bytes]]:
+def promoted(folder: Path, *, network: bool = False) -> tuple[str, dict[str, bytes]]:
     """Return the id of a run, and its files by name as they are promoted.
+
+    Args:
+        folder: of the run.
+        network: whether its network is kept too.
 
     Raises:
         InputError: the run is not finished, a file is missing or damaged, or holds a path of a machine.
@@ -94,11 +111,19 @@ def promoted(folder: Path) -> tuple[str, dict[str, bytes]]:
         report = MarginReport.read(folder / MARGIN_REPORT)
         made = {**report.provenance, "argv": [*_portable(report.provenance.get("argv", []))]}
         texts[MARGIN_REPORT] = dataclasses.replace(report, provenance=made).to_json()
+    if network:
+        result = parse_object(read_text(folder / RESULT), str(folder / RESULT))
+        parts = {CONFIG: {**config, "data_dir": None}, RESULT: result}
+        made = {"provenance": {**config.get("provenance", {}), "argv": argv}}
+        texts |= {file: json.dumps({**part, **made}) + "\n" for file, part in parts.items()}
     for file, text in texts.items():
         for word in _texts([json.loads(line) for line in text.splitlines()]):
             if PATH.search(word):
                 raise InputError(f"{folder / file} names a path of this machine: {word!r:.100}")
     files = {file: text.encode() for file, text in texts.items()}
+    if network:
+        weights_sha256(folder)
+        files |= {file: (folder / file).read_bytes() for file in (SPLIT, WEIGHTS)}
     files[FLAGS] = Evaluation.read(folder / FLAGS).to_bytes()
     if (folder / REPORT).exists():
         files[REPORT] = Evaluation.read(folder / REPORT).to_bytes()
@@ -138,10 +163,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="deep.promote", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of runs")
     parser.add_argument("--to", type=Path, default=Path("paper_figs/records"), help="folder of the copies")
+    parser.add_argument("--network", metavar="NAME", help="keep the network of the RUN too, under this name")
     args = parser.parse_args(argv)
+    if args.network and not NAME.fullmatch(args.network):
+        raise InputError(f"--network must be letters, digits, . and -, got {args.network!r:.60}")
     chosen: dict[str, dict[str, bytes]] = {}
     for folder in (inner for outer in args.runs for inner in _runs(outer)):
-        name, files = promoted(folder)
+        run_id, files = promoted(folder, network=args.network is not None)
+        name = args.network or run_id
         if name in chosen:
             raise InputError(
                 f"{folder} would become {name}, the name of another RUN given; remove one of them"

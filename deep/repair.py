@@ -21,6 +21,7 @@ from deep.runs.folder import claim, is_finished, named_data, origin
 from deep.runs.outcome import write_results
 from deep.runs.reload import Run, code_of, load_run
 from deep.runs.settings import Settings
+from deep.runs.shipped import working_copy
 from deep.stages import STAGES, any_network
 from deep.stages.base import Staged
 from deep.training.seeds import stream
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--stage must be one of {', '.join(STAGES)}, got {name!r:.60}")
     parser = Parser(prog="deep.repair", description=__doc__)
     add = parser.add_argument
-    add("run", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
+    add("run", type=working_copy, nargs="+", metavar="RUN", help="folder of a finished run")
     add("--stage", type=one_of([*STAGES]), default="offsets", help=f"one of {', '.join(STAGES)}")
     add("--data-dir", type=Path, help="folder of the data files; that of the run if None")
     add("--device", default="cpu", help="auto, cpu, cuda or cuda:N")

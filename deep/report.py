@@ -19,6 +19,7 @@ from deep.attacks.autoattack import AutoAttack
 from deep.attacks.evaluate import Attacker, Evaluation, evaluate
 from deep.runs.folder import read_config
 from deep.runs.reload import Run, load_run
+from deep.runs.shipped import working_copy
 from deep.training.seeds import stream
 from theory.common.cli import Parser, radius, run, whole
 from theory.common.digits import percent
@@ -150,7 +151,7 @@ def _write(
 def _parser() -> Parser:
     parser = Parser(prog="deep.report", description=__doc__)
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="folder of a run of deep.train")
+    add("run", type=working_copy, metavar="RUN", help="folder of a run of deep.train")
     add(
         "--attacks",
         nargs="+",

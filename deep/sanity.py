@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from deep.runs.reload import Run, load_run
+from deep.runs.shipped import working_copy
 from deep.strength.check_results import check_table
 from deep.strength.checks import CHECKS, Subject, every_check
 from theory.common.cli import Parser, caution, run, whole
@@ -26,7 +27,7 @@ __all__: list[str] = []
 def main(argv: Sequence[str] | None = None) -> int:
     """Check a run."""
     parser = Parser(prog="deep.sanity", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run of deep.train")
+    parser.add_argument("run", type=working_copy, metavar="RUN", help="folder of a run of deep.train")
     parser.add_argument(
         "--data-dir", type=Path, help="folder of the data files; the one that the run had if None"
     )

@@ -18,6 +18,7 @@ import torch
 
 from deep.data import Dataset, load, restore
 from deep.data.distributed import World
+from deep.data.label_noise import with_label_noise
 from deep.methods import METHODS
 from deep.methods.base import Context
 from deep.runs.command_line import parse
@@ -57,6 +58,9 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
         InputError: the settings cannot be trained, or the weights to start from are of another network.
     """
     model = network(settings, data)
+    if settings.label_noise:
+        noisy = with_label_noise(data.train, settings.label_noise, len(data.classes), settings.seed)
+        data = dataclasses.replace(data, train=noisy)
     if place.init:
         if warning := weights_sha256(place.init)[1]:
             caution(warning)

@@ -17,6 +17,9 @@ from torch import nn
 from deep import report, train
 from deep.data import DATASETS, load, restore
 from deep.data.augment import Augment
+from deep.data.distributed import World
+from deep.data.label_noise import with_label_noise
+from deep.runs.command_line import parse
 from theory.common.inputs import InputError
 
 CPU = torch.device("cpu")
@@ -301,6 +304,38 @@ def test_digits_are_split_by_seed_without_overlap():
 def test_impossible_splits_are_refused(sizes):
     with pytest.raises(InputError, match="per-class|left"):
         digits(**sizes)
+
+
+def test_label_noise_gives_a_share_of_each_class_one_of_the_other_labels():
+    split = digits().train
+    noisy, more = (with_label_noise(split, share, 10, 0) for share in (0.2, 0.5))
+    wrong = noisy.labels != split.labels
+    counts = torch.bincount(split.labels)
+    assert torch.equal(torch.bincount(split.labels[wrong]), (0.2 * counts).round().long())
+    assert torch.equal(noisy.index, split.index)
+    assert (more.labels[wrong] == noisy.labels[wrong]).all(), "a larger share has those of a smaller one"
+    assert not torch.equal(with_label_noise(split, 0.2, 10, 1).labels, noisy.labels)
+    shift = torch.bincount((more.labels - split.labels)[more.labels != split.labels] % 10, minlength=10)
+    assert shift[0] == 0
+    expected = shift[1:].sum() / 9
+    assert ((shift[1:] - expected).abs() < 5 * expected.sqrt()).all()
+    assert torch.equal(with_label_noise(split, 0.0, 10, 0).labels, split.labels)
+
+
+def test_what_is_trained_on_has_label_noise_and_what_is_measured_has_none(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(train, "Trainer", lambda model, method, data, *_: seen.update(data=data))
+    settings, place = parse(["--label-noise", "0.3", "--out", "unused"])
+    clean = train.data_of(settings, place)
+    train.trainer_of(settings, place, clean, World(0, 1))
+    assert (seen["data"].train.labels != clean.train.labels).double().mean() == pytest.approx(0.3, abs=0.01)
+    assert seen["data"].val is clean.val and seen["data"].test is clean.test
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1", "nan"])
+def test_label_noise_outside_its_domain_is_refused(invoke, tmp_path, share):
+    code, _, err = invoke(train.main, "--label-noise", share, "--out", tmp_path / "run")
+    assert (code, "--label-noise" in err, share in err) == (2, True, True)
 
 
 def test_imbalance_is_exponential_in_the_training_images_alone():

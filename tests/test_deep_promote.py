@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from deep import portrait, promote, train
+from deep import portrait, promote, report, train
 from deep.attacks.linear_oracle import Linear
+from deep.runs import shipped
 from deep.runs.command_line import parse
 from deep.runs.folder import read_config
+from deep.runs.reload import load_run
 from paper_figs.archive import read_archive
 from theory.common.inputs import InputError
 from theory.results.flags import Evaluation
@@ -95,6 +97,34 @@ def test_where_data_and_warm_up_lie_is_said_as_the_project_has_it(runs):
     config = dict(read_config(runs / "natural"))
     config["data_dir"] = str(runs / "MNIST")
     assert promote.command(config, runs / "natural")[-1] == "--data-dir=data/MNIST"
+
+
+def test_a_network_of_the_package_is_read_by_its_name_and_reported_on_in_a_copy(
+    runs, invoke, refuses, tmp_path, monkeypatch
+):
+    networks = tmp_path / "networks"
+    to = ("--to", networks, "--network", "digits-frl")
+    assert invoke(promote.main, runs / "frl", *to)[0] == 0
+    assert str(tmp_path) not in (networks / "digits-frl" / "config.json").read_text()
+    monkeypatch.setattr(shipped, "NETWORKS", networks)
+    monkeypatch.chdir(tmp_path)
+    assert shipped.shipped() == ("digits-frl",)
+    run, again = load_run(runs / "frl"), load_run("digits-frl")
+    x = run.data.test.inputs(slice(None))
+    assert torch.equal(run.model(x), again.model(x)) and again.warnings == run.warnings
+    before = sorted(networks.rglob("*"))
+    words = ("--attacks", "pgd", "--steps", "1", "--per-class", "2")
+    code, _, err = invoke(report.main, "digits-frl", *words)
+    assert code == 0 and "runs/digits-frl" in err
+    assert invoke(report.main, "digits-frl", *words)[2] == "", "copied once"
+    assert (tmp_path / "runs" / "digits-frl" / "report" / "report.json").is_file()
+    assert sorted(networks.rglob("*")) == before
+    refuses(report.main, "digits-pgd", says=["digits-pgd"])
+    refuses(promote.main, runs / "frl", "--to", networks, "--network", "../a", says=["--network", "../a"])
+    refuses(promote.main, runs / "frl", runs / "natural", *to, says=["digits-frl"])
+    weights = runs / "frl" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"1234")
+    refuses(promote.main, runs / "frl", "--to", tmp_path / "to", "--network", "a", says=["SHA-256"])
 
 
 def test_a_run_that_cannot_be_promoted_is_refused_and_nothing_is_written(runs, refuses, tmp_path):

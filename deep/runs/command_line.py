@@ -16,7 +16,7 @@ from theory.common.inputs import InputError
 __all__ = ["parse", "parser_of", "words_of"]
 
 HEAD = ("dataset", "model", "width")
-DATA = ("scale", "train_per_class", "val_per_class", "test_per_class", "imbalance", "seed")
+DATA = ("scale", "train_per_class", "val_per_class", "test_per_class", "imbalance", "label_noise", "seed")
 TRAINING = (
     *("epochs", "batch_size", "lr", "schedule", "lr_warmup", "nesterov", "weight_decay", "decay"),
     *("label_smoothing", "padding", "crop", "ema", "amp", "channels_last", "compile", "threads"),

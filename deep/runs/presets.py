@@ -13,7 +13,7 @@ CPU = {
     "width": 64,
     "channels_last": True,
     "threads": 1,
-    "epochs": 8,
+    "epochs": 20,
     "batch_size": 128,
     "lr": 0.15,
     "schedule": "one-cycle",
@@ -31,7 +31,7 @@ CPU = {
     "val_every": 2,
 }
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {"cpu": CPU, "cpu-long": CPU | {"epochs": 20}}
+PRESETS: Mapping[str, Mapping[str, Any]] = {"cpu": CPU, "cpu-long": CPU | {"epochs": 45}}
 """For 32 x 32 images on a core of a CPU; they differ in their epochs."""
 OWNER = {
     **dict.fromkeys(("steps", "step_size", "train_noise", "train_reach", "replays"), "train_attack"),

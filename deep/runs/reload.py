@@ -15,6 +15,7 @@ from deep.nets.networks import MODELS, build
 from deep.runs.folder import check_data, is_finished, read_config, weights_sha256
 from deep.runs.place import resumed
 from deep.runs.settings import Settings
+from deep.runs.shipped import found
 from deep.training.checkpoint import fill
 from deep.training.seeds import stream
 from theory.common.inputs import InputError
@@ -54,11 +55,12 @@ def attacks_on(settings: Settings, data: Dataset) -> tuple[Attack, ...]:
     return reported(settings.attack, None if data.name in DATASETS else len(data.classes) - 1)
 
 
-def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu") -> Run:
+def load_run(folder: Path | str, *, data_dir: Path | str | None = None, device: str = "cpu") -> Run:
     """Return the run that deep.train left in a folder.
 
     Args:
-        folder: holds the files that `deep.runs.folder` names.
+        folder: holds the files that `deep.runs.folder` names; or the name of a network that comes with the
+            package, see `deep.runs.shipped`.
         data_dir: folder of the data files; the one that the run had if None.
         device: as on the command line: auto, cpu, cuda or cuda:N.
 
@@ -75,6 +77,7 @@ def load_run(folder: Path, *, data_dir: Path | None = None, device: str = "cpu")
         pgd ...
         'pgd'
     """
+    folder = found(Path(folder))
     config = read_config(folder)
     if not is_finished(folder, config["id"]):
         raise InputError(f"{folder} is not finished: it has no {RESULT}")

@@ -173,6 +173,13 @@ class Settings:
     label_smoothing: float = setting(
         0.0, "weight of the uniform label in what is trained on", low=0, below=1, later=True
     )
+    label_noise: float = setting(
+        0.0,
+        "share of the training images of each class whose label is another, drawn by seed",
+        low=0,
+        below=1,
+        later=True,
+    )
     crop: int | None = setting(
         None, "pixels of the border of images; by data set if None", low=0, high=64, later=True
     )
