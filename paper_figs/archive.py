@@ -22,6 +22,8 @@ __all__ = ["Archive", "Saliency", "TrainedNetworks", "read_archive"]
 
 WORDS = ("networks", "runs", "classes", "protocol")
 MOST_WORDS = 10_000
+LADDERS = "disparity"
+"""How the name of a folder of ladders ends."""
 ARRAYS = {
     **dict.fromkeys(WORDS, "U"),
     **dict.fromkeys(("images", "gradients", "adversarial"), "u"),
@@ -120,6 +122,7 @@ class Archive:
         saliency: what networks look at.
         reliance: weights of linear classifiers on real images.
         sampled: errors of linear classifiers trained on few samples.
+        ladders: networks that differ in how they were made worse, and are not compared as methods are.
     """
 
     records: tuple[Record, ...]
@@ -127,6 +130,7 @@ class Archive:
     saliency: tuple[Saliency, ...] = ()
     reliance: tuple[FeatureReliance, ...] = ()
     sampled: tuple[SampledErrors, ...] = ()
+    ladders: tuple[RunFiles, ...] = ()
 
     @cached_property
     def trained(self) -> tuple[TrainedNetworks, ...]:
@@ -155,8 +159,8 @@ def read_archive(path: Path) -> Archive:
     """Return what is in or below a folder.
 
     A run is a folder with ``records.jsonl`` of networks, see `theory.results.runs.runs_of`. Saliency maps
-    are in the files ``portrait*.npz``; feature reliance is that of `sim.features`, errors of few samples
-    those of `sim.sweep`.
+    are in the files ``portrait*.npz``; runs in a folder whose name ends in "disparity" are ladders; feature
+    reliance is that of `sim.features`, errors of few samples those of `sim.sweep`.
 
     Args:
         path: the folder, or one file of records.
@@ -167,15 +171,25 @@ def read_archive(path: Path) -> Archive:
     by_file = {file: read_records(file) for file in record_files(path)}
     if not by_file:
         raise InputError(f"no records in or below the folder {path}: there is no records.jsonl with a line")
-    runs = [run for file, records in by_file.items() for run in runs_of(file, records)]
+    beside = {file: by_file.pop(file) for file in [*by_file] if _is_ladder(file)}
+    runs, ladders = (
+        tuple(run for file, records in group.items() for run in runs_of(file, records))
+        for group in (by_file, beside)
+    )
     pictures = sorted(path.rglob(PORTRAITS)) if path.is_dir() else []
     return Archive(
         tuple(record for records in by_file.values() for record in records),
-        tuple(runs),
+        runs,
         tuple(_saliency(file) for file in pictures),
         tuple(read_feature_reliance(path)) if path.is_dir() else (),
         tuple(read_sampled_errors(path)) if path.is_dir() else (),
+        ladders,
     )
+
+
+def _is_ladder(file: Path) -> bool:
+    """Return whether a file of records is of a run in a folder of ladders."""
+    return file.parent.parent.name.endswith(LADDERS)
 
 
 def _saliency(path: Path) -> Saliency:
