@@ -1,6 +1,6 @@
-"""What class offsets will do to a network, from the Gaussian model of its margins, before they are tried."""
+"""What class offsets will do to a network, from the Gaussian model of its margins, before they are tried.
 
-Offsets b move the margin of class i over class j by b_i - b_j, and leave its spread and what an adversary
+Ours. Offsets b move the margin of class i over class j by b_i - b_j, and leave its spread and what an adversary
 takes of it as they are (`theory.networks.class_offsets`), so the model says the errors of every b.
 """
 
