@@ -76,12 +76,13 @@ class Chart {
     svg.replaceChildren(svg.querySelector("title"), svg.querySelector("desc"));
   }
 
-  axes(xLabel, yLabel, yScale) {
+  axes(xLabel, yLabel, yScale, marks = null) { // marks: [place, text], round numbers if none
     const [low, high] = this.span, bottom = HEIGHT - BOTTOM;
     const across = steps(low, high), up = steps(0, this.top * yScale);
-    for (const v of across.found) {
+    for (const [v, text] of marks ?? across.found.map((x) => [x, x.toFixed(across.digits)])) {
+      if (v < low || v > high) continue;
       this.add("line", { class: "tick", x1: this.x(v), x2: this.x(v), y1: bottom, y2: bottom + 4 });
-      this.add("text", { x: this.x(v), y: bottom + 18, "text-anchor": "middle" }, v.toFixed(across.digits));
+      this.add("text", { x: this.x(v), y: bottom + 18, "text-anchor": "middle" }, text);
     }
     for (const v of up.found) {
       const y = this.y(v / yScale);
@@ -177,16 +178,21 @@ function tell(root, given, now) {
     `Price of fairness: ${percent(now.price)} percentage points.`;
 }
 
-function start(root) {
+function readSliders(root) { // and write their values beside them
   const sliders = [...root.querySelectorAll("input[type=range]")];
+  const given = Object.fromEntries(sliders.map((s) => [s.name, valueOf(s)]));
+  for (const slider of sliders) {
+    const digits = slider.step.includes(".") ? slider.step.split(".")[1].length : 0;
+    const text = given[slider.name].toFixed("log" in slider.dataset ? 2 : digits);
+    slider.setAttribute("aria-valuetext", text);
+    root.querySelector(`#${slider.id}-value`).textContent = text;
+  }
+  return given;
+}
+
+function start(root) {
   const update = () => {
-    const given = Object.fromEntries(sliders.map((s) => [s.name, valueOf(s)]));
-    for (const slider of sliders) {
-      const digits = slider.step.includes(".") ? slider.step.split(".")[1].length : 0;
-      const text = given[slider.name].toFixed("log" in slider.dataset ? 2 : digits);
-      slider.setAttribute("aria-valuetext", text);
-      root.querySelector(`#${slider.id}-value`).textContent = text;
-    }
+    const given = readSliders(root);
     const now = evaluate(given);
     drawErrors(root.querySelector(".errors"), given, now, root.querySelector("input[type=radio]:checked").value);
     drawScores(root.querySelector(".scores"), given, now);
