@@ -54,6 +54,7 @@ def report_of(fit: FittedMarginModel, changes: Mapping[str, list[PredictedChange
         for name, scores in fit.scores.items()
     }  # fmt: skip
     details["pairs"] = _pairs(fit)
+    details["offsets"] = _offsets(fit)
     details["directions"] = [{"against": k} | c.as_json() for k, its in changes.items() for c in its]
     details["warnings"] = list(fit.run.warnings)
     return MarginReport(
@@ -81,6 +82,15 @@ def _sides(fit: FittedMarginModel) -> dict[str, dict[str, Any]]:
         name: {q: rates[q][:, end].tolist() for q in ERRORS} for end, name in enumerate(("low", "high"))
     }
     return {"predicted": predicted, "measured": measured}
+
+
+def _offsets(fit: FittedMarginModel) -> dict[str, Any]:
+    """Return the class offsets that the model calls best, and the errors that it predicts with them."""
+    predicted = fit.offsets
+    return {
+        "value": predicted.offsets.tolist(),
+        "predicted": {q: predicted.after[i].tolist() for i, q in enumerate(ERRORS)},
+    }
 
 
 def _pairs(fit: FittedMarginModel) -> dict[str, Any]:

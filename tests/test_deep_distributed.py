@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from two_processes import Normalised, attacked, trained
+from two_processes import Normalised, attacked, by_method, trained
 
 from deep import train
 from deep.data.distributed import World
+from deep.methods import METHODS
 from deep.methods.base import Context
 from deep.training.checkpoint import load_state
 
@@ -35,6 +36,11 @@ def pair(tmp_path_factory):
     ]
     assert [p.wait(timeout=120) for p in processes] == [0, 0]
     return [load_state(folder / f"{rank}.safetensors") for rank in range(2)]
+
+
+def tensors(value):
+    """Return the tensors of a part of a state."""
+    return [*value.values()] if isinstance(value, dict) else [value] if torch.is_tensor(value) else []
 
 
 def flat(state):
@@ -67,6 +73,23 @@ def test_attacks_of_one_step_are_those_of_the_whole_batch(pair, kind):
     if kind == "free":  # so that either may go on from the other's checkpoint
         assert first["free"].shape == (40, 1, 8, 8) and bool(first["free"][-1].any())
         assert torch.equal(first["free"], second["free"]) and torch.equal(first["free"], alone["free"])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_on_two_processes_as_on_one(pair, name):
+    """But for those that pair samples within the part of a process, which say so: both then still agree."""
+    first, second = (states[f"method {name}"] for states in pair)
+    assert torch.equal(flat(first), flat(second))
+    assert first["method"].keys() == second["method"].keys()
+    for key, value in first["method"].items():
+        for a, b in zip(*(tensors(states["method"][key]) for states in (first, second)), strict=True):
+            assert torch.equal(a, b), (key, value)
+    alone = by_method(World(), name)
+    if name in ("classmix", "iat"):
+        assert "the part of each" in sys.modules[METHODS[name].__module__].__doc__.replace("\n", " ")
+        assert not torch.allclose(flat(first), flat(alone))
+    else:
+        torch.testing.assert_close(flat(first), flat(alone), rtol=1e-7, atol=1e-7)
 
 
 def test_batch_statistics_and_averages_agree_after_each_epoch(pair):

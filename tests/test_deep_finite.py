@@ -32,6 +32,8 @@ from deep.training.loop import Trainer
 from deep.training.recipe import Recipe
 from theory.common.inputs import DoubtWarning, InputError
 from theory.results.flags import Evaluation
+from theory.results.runs import read_runs
+from theory.results.study import read_studies
 
 NAN, INF = float("nan"), float("inf")
 
@@ -378,6 +380,18 @@ def test_a_training_that_is_stuck_at_a_guess_raises_one_alarm(method, epochs, wh
     assert all(value in alarm for value in ("ln 10", "100 %", "--lr"))
 
 
+def test_a_guess_is_seen_whatever_the_loss_is():
+    """That of SCORE at 1 / C is 1 - 1 / C, not ln C; one answer is not needed."""
+    for lr, told in ((1e-9, True), (0.2, False)):
+        model = SmallCNN(4, 10, 8, (0.3,), (0.4,))
+        nn.init.normal_(model.head.bias, std=1e-3)
+        nn.init.normal_(model.head.weight, std=1e-3)
+        lines = history(trainer(model, method="score", lr=lr, epochs=5))
+        assert lines[0]["loss"] < 1
+        assert any("nothing learnt" in kind for kind in kinds(lines)) == told
+        assert ("validation loss" in lines[2].get("alarm", "")) == told
+
+
 def line(epoch, loss, accuracy, share):
     errors = [1 - accuracy] * 10
     return {
@@ -411,6 +425,39 @@ def test_what_shows_that_nothing_is_learnt(digits, loss, accuracy, share, told):
     assert not found(lines[1], lines[:1]) and not found(lines[0], [])  # a slow start
     assert not found(lines[2], [line(1, 2.0, 0.5, 0.2), lines[1]])
     assert bool(found(lines[0], [], last=True)) == told
+
+
+def test_a_collapsed_network_is_named_in_result_records_and_table(invoke, tmp_path):
+    """One that answers a single class; beside it one that has learnt something, of which nothing is said."""
+    words = "--epochs 3 --steps 1 --eval-steps 1 --width 4 --train-per-class 40 --threads 1".split()
+    outputs = {}
+    for seed, lr in ((0, "0.1"), (1, "1e-9")):
+        out = tmp_path / str(seed)
+        code, outputs[seed], _ = invoke(train.main, *words, "--lr", lr, "--seed", seed, "--out", out)
+        assert code == 0
+    results = [json.loads((tmp_path / str(seed) / "result.json").read_text()) for seed in (0, 1)]
+    sentence = results[1]["provenance"]["collapse"]
+    assert (
+        sentence in results[1]["warnings"] and f"warning: {sentence}" in outputs[1] and "epoch 3" in sentence
+    )
+    assert "collapse" not in results[0]["provenance"] and "has collapsed" not in outputs[0]
+    runs = read_runs([tmp_path])
+    assert sorted(run.collapse for run in runs) == ["", sentence]
+    for folder, seeds in ((tmp_path / "0", {}), (tmp_path / "1", {1: sentence})):
+        (study,) = read_studies(folder)
+        (label,) = study.runs
+        assert study.collapsed(label) == seeds
+        assert ("COLLAPSED" in study.methods_table().note) == bool(seeds)
+        assert study.to_json()[label].get("collapsed", {}) == {str(k): v for k, v in seeds.items()}
+
+
+@pytest.mark.parametrize("accuracy, share", [(0.1, 1.0), (0.1, 0.3), (0.9, 0.12)])
+def test_a_collapse_is_that_of_the_epoch_that_is_reported(digits, accuracy, share):
+    """At ln 10, or with one answer; a network that is better than a guess has not collapsed."""
+    _, data = digits
+    sentence = loop.health.collapse(line(7, 2.303, accuracy, share), data)
+    assert bool(sentence) == (accuracy == 0.1) and ("epoch 7" in sentence) == bool(sentence)
+    assert ("ln 10" in sentence) == bool(sentence) and ("100 %" in sentence) == (share == 1.0)
 
 
 def test_each_kind_of_alarm_is_told_once(digits):

@@ -466,9 +466,12 @@ def test_curves_need_tensorboard(monkeypatch, tmp_path):
         Monitor(epochs=3, steps=1, curves=tmp_path)
 
 
-@pytest.mark.parametrize(("name", "passes"), [("natural", 1), ("pgd", 3), ("trades", 5)])
+@pytest.mark.parametrize(
+    ("name", "passes"),
+    [("natural", 1), ("pgd", 3), ("trades", 5), ("awp", 7), ("adr", 5), ("beta", 29), ("mat", 8)],
+)
 def test_an_epoch_says_how_often_the_network_saw_an_image(name, passes):
-    """The attack of two steps, the clean logits it starts from, and what the loss looks at."""
+    """The attack of two steps, the clean logits it starts from, what the loss looks at; an average counts."""
     method = METHODS[name](METHODS[name].Params(), context())
     trainer = Trainer(network(), method, digits(), recipe(epochs=1), ATTACK)
     assert trainer.train_epoch()["passes"] == passes

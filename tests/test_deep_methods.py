@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 
 import pytest
 import torch
@@ -7,12 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from deep.attacks.evaluate import Attack
+from deep.data import load
 from deep.methods import METHODS
 from deep.methods.base import Context, Epoch
 from deep.methods.frl import FRL, capped, class_weights
 from deep.methods.trades import TRADES, surrogates
 from deep.nets.networks import PreActResNet
+from deep.runs.command_line import parser_of
 from deep.training.checkpoint import load_state, save_state
+from deep.training.loop import Trainer
+from deep.training.recipe import Recipe
 from theory.common.inputs import InputError
 from theory.results.counts import ClassErrors
 
@@ -202,7 +208,7 @@ def test_radii_follow_the_class():
 
 def epoch(index, seen=None):
     """Return an epoch whose errors are VAL; that they were asked for is noted in ``seen``."""
-    return Epoch(index, None, None, lambda: seen.append(index) or VAL if seen is not None else VAL)
+    return Epoch(index, network(), None, lambda: seen.append(index) or VAL if seen is not None else VAL)
 
 
 def test_the_warm_up_is_trades_and_costs_no_extra_epoch():
@@ -252,12 +258,14 @@ def test_every_method_trains_deterministically_inside_the_box(name):
     for _ in range(2):
         method, model, (x, y) = method_class(method_class.Params(), context()), network(), batch()
         model.train()
+        method.setup(model, 2)
+        x = method.inputs(x, y)
         adv = method.attack(model, x, y)
         assert model.training and not adv.requires_grad
         assert all(p.grad is None and p.requires_grad for p in model.parameters())
         assert float(adv.min()) >= 0 and float(adv.max()) <= 1
         assert ((adv - x).abs().amax((-3, -2, -1)) <= method.eps(y) + 1e-6).all()
-        assert (name == "natural") == torch.equal(adv, x)
+        assert (name in ("natural", "jacobian")) == torch.equal(adv, x)
         loss = method.loss(model, x, y, adv)
         loss.backward()
         assert math.isfinite(loss.item())
@@ -266,8 +274,43 @@ def test_every_method_trains_deterministically_inside_the_box(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_every_method_goes_on_bit_for_bit(name, tmp_path):
+    """By way of a checkpoint between two epochs: weights, state, and what the method says of classes."""
+    data = load("digits", None, seed=0, val=6, train=6, test=5, device=torch.device("cpu"))
+    recipe = Recipe(epochs=3, lr=0.05, batch_size=30, weight_decay=5e-4, augment=None, seed=0)
+
+    def made(seed=0):
+        method = METHODS[name](METHODS[name].Params(), context(eps=0.1, steps=2))
+        return Trainer(network(seed), method, data, recipe, Attack(0.1, "0.1", 1))
+
+    whole, first, second = made(), made(), made(seed=1)
+    while not whole.finished:
+        whole.train_epoch()
+    for _ in range(2):
+        first.train_epoch()
+    save_state(tmp_path / "state", first.state_dict())
+    second.load_state_dict(load_state(tmp_path / "state"))
+    second.train_epoch()
+    for trainer in (whole, second):
+        save_state(tmp_path / f"{trainer is whole}", forgotten(trainer.state_dict()))
+    assert (tmp_path / "True").read_bytes() == (tmp_path / "False").read_bytes()
+    assert whole.method.state() == second.method.state()
+
+
+def forgotten(state):
+    """Return a state without times."""
+    for line in state["history"]:
+        line |= {"seconds": 0.0, "images_per_second": 0.0}
+    return state
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_hyper_parameters_are_flags(name):
+    """The help names the paper with a link, and what is not as in it; no flag is that of another setting."""
     assert all(f.metadata["help"] for f in dataclasses.fields(METHODS[name].Params))
+    text = " ".join(parser_of(name).format_help().split())
+    if name not in ("natural", "reweight"):  # which are nobody's, and ours
+        assert "https://" in text and re.search("[Dd]eviations|not as there|Ours are|and what is not", text)
 
 
 @pytest.mark.parametrize(

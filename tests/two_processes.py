@@ -12,6 +12,7 @@ from deep.attacks.pgd import TRAIN_ATTACKS
 from deep.data import load
 from deep.data.augment import Augment
 from deep.data.distributed import World
+from deep.methods import METHODS
 from deep.methods.base import Context
 from deep.methods.frl import FRL
 from deep.methods.pgd import PGD
@@ -85,10 +86,24 @@ def attacked(world, kind):
     return trainer.state_dict()
 
 
+def by_method(world, name, network=Plain):
+    """Return the state of two epochs of a method with its defaults."""
+    torch.manual_seed(0)
+    data = load("digits", None, seed=0, val=6, train=12, test=5, device=CPU)
+    kind = METHODS[name]
+    context = Context(10, 0.1, 2, torch.Generator().manual_seed(0), world=world)
+    recipe = Recipe(epochs=2, lr=0.05, batch_size=40, weight_decay=5e-4, augment=None, seed=0)
+    trainer = Trainer(network(), kind(kind.Params(), context), data, recipe, Attack(0.1, "0.1", 2), world)
+    while trainer.epoch < 2:
+        trainer.train_epoch()
+    return trainer.state_dict()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     joined = World.join(CPU)
     states = {"plain": trained(joined), "normalised": trained(joined, Normalised, ema=0.9)}
     states |= {kind: attacked(joined, kind) for kind in ("nfgsm", "free")}
+    states |= {f"method {name}": by_method(joined, name) for name in METHODS}
     joined.leave()
     save_state(Path(sys.argv[1]) / f"{joined.rank}.safetensors", states)

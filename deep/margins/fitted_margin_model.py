@@ -20,6 +20,7 @@ from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_radius
 from theory.networks.agreement import Agreement, agreement, explained_variance, pair_ratios, rank_correlation
 from theory.networks.margin_model import PREDICTORS, MarginPrediction, MarginSamples, predict_errors
+from theory.networks.predicted_offsets import PredictedOffsets, predict_offsets
 from theory.results.attacks import CLEAN
 from theory.results.counts import ClassErrors
 from theory.results.flags import Evaluation
@@ -101,6 +102,11 @@ class FittedMarginModel:
             }
             for name, pair in predicted.items()
         }
+
+    @cached_property
+    def offsets(self) -> PredictedOffsets:
+        """Return what class offsets would do to the errors, as the model has it."""
+        return predict_offsets(self.prediction.model)
 
     @cached_property
     def width_ratios(self) -> tuple[Floats, Floats, Floats]:

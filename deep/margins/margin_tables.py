@@ -35,8 +35,8 @@ def _title(fit: FittedMarginModel) -> str:
 
 
 def run_tables(fit: FittedMarginModel) -> list[Table]:
-    """Return predicted and measured errors of each class, how they agree, other predictors, and K."""
-    return [_classes(fit), _agreement(fit), _pairs(fit)]
+    """Return predicted and measured errors of each class, how they agree, other predictors, K and offsets."""
+    return [_classes(fit), _agreement(fit), _pairs(fit), _offsets(fit)]
 
 
 def _classes(fit: FittedMarginModel) -> Table:
@@ -60,6 +60,25 @@ def _classes(fit: FittedMarginModel) -> Table:
         f"{0.05 * len(rows):.1f} by chance, were the model right)"
     )
     return Table(_title(fit), header, rows, note)
+
+
+def _offsets(fit: FittedMarginModel) -> Table:
+    predicted, rows = fit.offsets, []
+    for i, quantity in enumerate(ERRORS):
+        before, after = predicted.before[i], predicted.after[i]
+        changes = [after.mean() - before.mean(), after.max() - before.max()]
+        cells = [percent(v) for v in (before.mean(), after.mean(), before.max(), after.max())]
+        cells[2:2] = [percent(changes[0], signed=True)]
+        rows.append([quantity.replace("_", " "), *cells, percent(changes[1], signed=True)])
+    header = ["", "average", "with offsets", "change", "worst class", "with offsets", "change"]
+    chosen = ", ".join(
+        f"{c} {rounded(b)}" for c, b in zip(fit.counted.classes, predicted.offsets, strict=True)
+    )
+    note = (
+        "in percent, of the fitted Gaussian margins alone: what class offsets (deep.repair) are predicted to "
+        f"do before they are tried; the offsets that the model calls best: {chosen}"
+    )
+    return Table(f"{_title(fit)}: class offsets, predicted", header, rows, note)
 
 
 def _agreement(fit: FittedMarginModel) -> Table:

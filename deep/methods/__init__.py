@@ -9,7 +9,7 @@ from deep.methods.base import Method
 
 __all__ = ["METHODS"]
 
-SHARED = ("base", "based", "batchwise")
+SHARED = ("base", "based", "batchwise", "perturbed")
 """Files that are no methods."""
 
 

@@ -1,7 +1,7 @@
 """What a training method is: hooks that the epoch loop calls. The defaults are PGD adversarial training."""
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -73,12 +73,18 @@ class Epoch:
         validation: the validation split, for a method that measures it in its own way.
         errors: returns the errors on the validation split of a network, or of the evaluated one, which is
             measured once.
+        steps: number of steps of the optimiser in an epoch.
+        counts: number of training samples of each class, C of them; empty where it is not known.
+        optimizer: what moves the weights, for a method that draws some anew: their momentum is of the old.
     """
 
     index: int
     model: nn.Module
     validation: Split
     errors: Callable[..., ClassErrors]
+    steps: int = 1
+    counts: Sequence[int] = ()
+    optimizer: torch.optim.Optimizer | None = None
 
 
 class Method:
@@ -110,6 +116,10 @@ class Method:
 
     def on_epoch_start(self, epoch: Epoch) -> None:
         """Update the state before an epoch."""
+
+    def inputs(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return what is attacked and trained on in place of x, such as mixtures; the labels stay y."""
+        return x
 
     def eps(self, y: Tensor) -> Tensor:
         """Return the training radius of each sample, shape (n,), from the labels y."""

@@ -1,4 +1,4 @@
-"""BAT, balance adversarial training: Sun et al., AAAI 2023, arXiv 2209.07534.
+"""BAT, balance adversarial training: Sun et al., AAAI 2023, https://arxiv.org/abs/2209.07534.
 
 "Improving Robust Fairness via Balance Adversarial Training": each sample is attacked until the network errs,
 and is trained on at both sides of the boundary,

@@ -1,4 +1,4 @@
-"""Class-wise calibrated Fair Adversarial training: Wei et al., CVPR 2023.
+"""Class-wise calibrated Fair Adversarial training: Wei et al., CVPR 2023, https://arxiv.org/abs/2303.14460.
 
 With a_c the robust accuracy of class c on the training examples of the previous epoch:
 

@@ -1,4 +1,6 @@
-"""CODAT-like: class optimal distribution adversarial training, after Zhi et al., arXiv 2501.04527, 2025.
+"""CODAT-like: class optimal distribution adversarial training, after Zhi et al., 2025.
+
+https://arxiv.org/abs/2501.04527:
 
 min over theta of max over q of sum_c q_c L_c, the distribution q over the classes in a ball around the
 uniform one: (1/C) sum_c (C q_c - 1)^2 <= radius. L_c is the mean base loss, PGD or TRADES, of the class in

@@ -1,4 +1,4 @@
-"""Distance-Aware Fair Adversarial training: Lee et al., ICLR 2024.
+"""Distance-Aware Fair Adversarial training: Lee et al., ICLR 2024, https://arxiv.org/abs/2401.12532.
 
 Classes that the network confuses trade robustness. With S_ij the mean probability of class j at the training
 examples of class i, gathered in the last epoch of a warm-up, class i gets once and for all

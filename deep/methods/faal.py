@@ -1,5 +1,7 @@
 """FAAL: Zhang et al., "Towards Fairness-Aware Adversarial Learning", CVPR 2024.
 
+https://arxiv.org/abs/2402.17729:
+
 min over theta of max over w of sum_c w_c L_c, the weights w of the classes in a ball around the uniform ones
 u: KL(u || w) <= radius. In each batch the worst weights for the margins m_c of the classes, means of
 max_{k != y} p_k(x') - p_y(x'), weigh the base losses, PGD or TRADES.
@@ -37,37 +39,41 @@ from theory.common.inputs import InputError, check_real
 __all__ = ["FAAL", "METHOD", "kl_ball_weights", "probability_margins"]
 
 
-def kl_ball_weights(losses: Tensor, radius: float) -> Tensor:
-    """Return the w that maximises sum_c w_c losses_c under KL(u || w) <= radius, u_c = 1 / C; shape (C,).
+def kl_ball_weights(losses: Tensor, radius: float, centre: Tensor | None = None) -> Tensor:
+    """Return the w that maximises sum_c w_c losses_c under KL(u || w) <= radius, shape (C,).
 
     With t = (nu - max) / (max - min) and gap_c = (max - losses_c) / (max - min) it is proportional to
-    1 / (t + gap_c). The root is found in ln t, between -C (radius + ln C), where the divergence is at least
-    the radius, and -ln radius, where it is at most that.
+    u_c / (t + gap_c). The root is found in ln t, between (ln u_c - radius) / u_c for the smallest u_c, where
+    the divergence is at least the radius, and -ln radius, where it is at most that.
 
     Args:
-        losses: shape (C,). Where all are equal, or one is not finite, the weights are uniform.
+        losses: shape (C,). Where all are equal, or one is not finite, the weights are those of the centre.
         radius: of the ball, >= 0.
+        centre: u, > 0 and of sum 1, shape (C,); 1 / C each if None.
     """
     losses = 1.0 * losses.detach()
     values = losses.cpu().double().numpy()
     classes, largest, spread = len(values), values.max(), np.ptp(values)
+    u = np.full(classes, 1 / classes) if centre is None else centre.detach().cpu().double().numpy()
     if radius == 0 or not 0 < spread < math.inf:
-        return torch.full_like(losses, 1 / classes)
+        return torch.full_like(losses, 1 / classes) if centre is None else centre.detach().to(losses)
     with np.errstate(divide="ignore"):
         log_gap = np.log((largest - values) / spread)
 
     def log_ratio(log_t: float) -> np.ndarray:
-        """Return ln(C w_c)."""
+        """Return ln(w_c / u_c)."""
         raw = -np.logaddexp(log_t, log_gap)
-        return raw - np.logaddexp.reduce(raw) + math.log(classes)
+        return raw - np.logaddexp.reduce(raw + np.log(u))
 
     def excess(log_t: float) -> float:
-        """Return KL(u || w) - radius; the mean of C w_c - 1 is 0 and keeps a small divergence accurate."""
+        """Return KL(u || w) - radius; the sum of w_c - u_c is 0 and keeps a small divergence accurate."""
         ratio = log_ratio(log_t)
-        return float((np.expm1(ratio) - ratio).mean()) - radius
+        return float(u @ (np.expm1(ratio) - ratio)) - radius
 
-    root = brentq(excess, -classes * (radius + math.log(classes)) - 1, 1 - math.log(radius), maxiter=10_000)
-    return torch.from_numpy(np.exp(log_ratio(root)) / classes).to(losses)
+    smallest = u.min()
+    low = (math.log(smallest) - radius) / smallest - 1
+    root = brentq(excess, low, 1 - math.log(radius), maxiter=10_000)
+    return torch.from_numpy(u * np.exp(log_ratio(root))).to(losses)
 
 
 def probability_margins(logits: Tensor, y: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
 """FAT: Ma, Wang and Liu, "On the Tradeoff Between Robustness and Fairness", NeurIPS 2022.
 
-Fairly adversarial training adds to the base loss, PGD or TRADES, alpha times the variance over the classes of
-their mean adversarial cross-entropies in the batch.
+https://openreview.net/forum?id=LqGA2JMLwBw. Fairly adversarial training adds to the base loss, PGD or
+TRADES, alpha times the variance over the classes of their mean adversarial cross-entropies in the batch.
 
-As in the official code (wzekai99/FAT): the attack is that of PGD whatever the base, on the cross-entropy from
-a uniform start, with running statistics of batch norm. Deviations:
+As in the official code (wzekai99/FAT): the attack is that of PGD whatever the base, on the cross-entropy
+from a uniform start, with running statistics of batch norm. Deviations:
 
-- the variance is that of the classes in the batch, divided by their number. There, the losses of the classes
-  stand in a vector of 100 zeros, and the variance is that of its 100 entries, divided by 99: with 10
-  classes it penalises the mean loss more than its spread, and a class that is not in the batch has loss 0.
-  ``--literal`` does that;
+- the variance is that of the classes in the batch, divided by their number. There, the losses of the
+  classes stand in a vector of 100 zeros, and the variance is that of its 100 entries, divided by 99: with
+  10 classes it penalises the mean loss more than its spread, and a class that is not in the batch has
+  loss 0. ``--literal`` does that;
 - the step is eps / 4 (there .007 for eps = .031); schedule and batch size are those of all methods here.
 """
 

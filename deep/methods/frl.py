@@ -1,5 +1,7 @@
 """Fair-Robust-Learning: Xu et al., "To be Robust or to be Fair", ICML 2021, algorithm 1.
 
+https://arxiv.org/abs/2010.06121:
+
 min R_nat + R_bndy  such that for each class i  R_nat(i) - R_nat <= tau_nat,  R_bndy(i) - R_bndy <= tau_bndy.
 
 From a robust warm-up, each epoch measures both errors of every class on a validation split, ascends the

@@ -1,4 +1,4 @@
-"""PGD adversarial training: Madry et al., ICLR 2018.
+"""PGD adversarial training: Madry et al., ICLR 2018, https://arxiv.org/abs/1706.06083.
 
 "Towards Deep Learning Models Resistant to Adversarial Attacks":
 

@@ -1,5 +1,7 @@
 """TRADES: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019.
 
+https://arxiv.org/abs/1901.08573:
+
 CE(f(x), y) + beta max over |d|_inf <= eps of KL(p(x) || p(x + d)) with beta = 1 / lambda.
 
 As in the official code (yaodongyu/TRADES): Gaussian start of 0.001, the KL divergence as the

@@ -1,8 +1,8 @@
 """Worst-class Adversarial Training: Li and Liu, "WAT", AAAI 2023, on the loss of TRADES.
 
-A game of the network against an adversary who plays a distribution over C + 1 experts: the C classes and
-their average. The adversary plays Hedge: after each epoch every expert's cost, its mean CE + beta KL under
-attack on the validation split, is added to G, and
+https://arxiv.org/abs/2302.04025. A game of the network against an adversary who plays a distribution over
+C + 1 experts: the C classes and their average. The adversary plays Hedge: after each epoch every expert's
+cost, its mean CE + beta KL under attack on the validation split, is added to G, and
 
 v = C softmax(rate G), C + 1 entries with sum C.
 
@@ -10,15 +10,15 @@ The loss of the game, to which a sample of class y contributes its CE + beta KL,
 
 mean (v_y + v_average / C) (CE + beta KL),
 
-in which v / C is what the adversary plays. Costs and v are those of the authors' code (boqili/WAT). What is
-not as there:
+in which v / C is what the adversary plays. Costs and v are those of the authors' code (boqili/WAT). What
+is not as there:
 
-- there the average counts C times as much, mean (v_y + v_average) (CE + beta KL), and v is 1 everywhere in
-  the first epoch (``--literal``): while the costs are alike the loss is 2 C / (C + 1), and first 2, times
-  that of TRADES, beside one learning rate and weight decay for all methods. Here equal costs give exactly
-  TRADES, and the classes' weights always have mean 1;
-- there a mean over the n validation images is a sum divided by 128 times the number of batches of 128, which
-  makes the costs 2.3 % too small for n = 3000 (``--literal`` too);
+- there the average counts C times as much, mean (v_y + v_average) (CE + beta KL), and v is 1 everywhere
+  in the first epoch (``--literal``): while the costs are alike the loss is 2 C / (C + 1), and first 2,
+  times that of TRADES, beside one learning rate and weight decay for all methods. Here equal costs give
+  exactly TRADES, and the classes' weights always have mean 1;
+- there a mean over the n validation images is a sum divided by 128 times the number of batches of 128,
+  which makes the costs 2.3 % too small for n = 3000 (``--literal`` too);
 - the KL attack of the costs is that of training, with the run's radius and steps.
 """
 

@@ -1,5 +1,7 @@
 """The command line of ``python -m deep.train``: flags made from `deep.runs.settings`."""
 
+import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,9 @@ def parser_of(method: str) -> Parser:
     add_fields(parser.add_argument_group("training"), Settings, TRAINING)
     add_fields(parser.add_argument_group("attack and choice"), Settings, ATTACK)
     add_fields(parser.add_argument_group("place, which is no part of the settings"), Place, PLACE)
-    add_fields(parser.add_argument_group(f"hyper-parameters of {method}"), METHODS[method].Params)
+    about = inspect.getdoc(sys.modules[METHODS[method].__module__])
+    group = parser.add_argument_group(f"hyper-parameters of {method}", about)
+    add_fields(group, METHODS[method].Params)
     return parser
 
 

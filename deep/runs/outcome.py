@@ -15,6 +15,7 @@ from deep.runs.place import Place
 from deep.runs.reload import attacks_on
 from deep.runs.settings import Settings
 from deep.training.checkpoint import save_weights
+from deep.training.health import collapse
 from deep.training.loop import Trainer
 from deep.training.seeds import stream
 from theory.common.files import write_atomic
@@ -26,10 +27,17 @@ __all__ = ["FinalEvaluation", "measure", "report", "save", "write_results"]
 
 
 class FinalEvaluation(NamedTuple):
-    """What is reported of a run: which test samples are robust to its attacks, and of which epoch."""
+    """What is reported of a run: what is robust to its attacks, of which epoch, and a collapse.
+
+    Args:
+        flags: of the test split.
+        epoch: whose network it is.
+        collapse: the sentence that says that it is no better than a guess, if it is not.
+    """
 
     flags: Evaluation
     epoch: int
+    collapse: str = ""
 
 
 def measure(settings: Settings, place: Place, trainer: Trainer) -> FinalEvaluation:
@@ -41,7 +49,8 @@ def measure(settings: Settings, place: Place, trainer: Trainer) -> FinalEvaluati
         seed=stream(settings.seed, "test"),
         shards=place.out / SHARDS,
     )
-    return FinalEvaluation(flags, trainer.chosen_epoch(settings.report))
+    epoch = trainer.chosen_epoch(settings.report)
+    return FinalEvaluation(flags, epoch, collapse(trainer.history[epoch - 1], trainer.data))
 
 
 def save(
@@ -58,9 +67,14 @@ def save(
         data_published=data.published,
         init=settings.init,
         **_cost(trainer.history),
+        **({"collapse": outcome.collapse} if outcome.collapse else {}),
     )
     kept = {WEIGHTS: settings.report, BEST: "best"} | ({LAST: "last"} if settings.report == "best" else {})
-    details: dict[str, Any] = {"epoch": outcome.epoch, "warnings": _warnings(trainer), "state": state}
+    details: dict[str, Any] = {
+        "epoch": outcome.epoch,
+        "warnings": _warnings(trainer, outcome),
+        "state": state,
+    }
     if trainer.stopped:
         details["stopped"] = trainer.stopped
     weights = {file: trainer.chosen(which).state_dict() for file, which in kept.items()}
@@ -110,8 +124,9 @@ def write_results(
     tidy(out)
 
 
-def _warnings(trainer: Trainer) -> list[str]:
-    return [warning for warning in (trainer.data.warning, trainer.attack.warning) if warning]
+def _warnings(trainer: Trainer, outcome: FinalEvaluation) -> list[str]:
+    warnings = (outcome.collapse, trainer.data.warning, trainer.attack.warning)
+    return [warning for warning in warnings if warning]
 
 
 def _cost(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -149,7 +164,7 @@ def report(settings: Settings, trainer: Trainer, outcome: FinalEvaluation) -> st
     return "\n".join(
         [
             counted.table(title).text(),
-            *(f"warning: {warning}" for warning in _warnings(trainer)),
+            *(f"warning: {warning}" for warning in _warnings(trainer, outcome)),
             f"hard classes (robust error above the average, all at 95 %): {', '.join(hard) or 'none'}",
             f"easy classes (robust error below the average, likewise): {', '.join(easy) or 'none'}",
         ]

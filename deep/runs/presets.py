@@ -25,6 +25,7 @@ CPU = {
     "crop": 2,
     "train_attack": "nfgsm",
     "train_noise": 1.0,
+    "train_reach": 1.5,
     "step_size": 1.25,
     "eps_warmup": 0.25,
     "val_per_class": 100,

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from deep.attacks.pgd import attacking, predicted
 from deep.data import Dataset
 from deep.training.checkpoint import all_finite
 from theory.common.inputs import InputError
 
-__all__ = ["OVERFITTING", "alarm", "answers", "commonest", "diverged"]
+__all__ = ["OVERFITTING", "alarm", "answers", "collapse", "commonest", "diverged"]
 
 IN_A_ROW = 3
 """Validated epochs that show nothing learnt before it is said: a slow start is over by then. After the last
@@ -44,10 +45,13 @@ def diverged(what: str, epoch: int, lr: float) -> InputError:
 
 def answers(
     model: nn.Module, *others: nn.Module, data: Dataset, epoch: int, lr: float
-) -> npt.NDArray[np.int64]:
-    """Return the class that the evaluated network answers for each validation image, shape (n,).
+) -> tuple[npt.NDArray[np.int64], float]:
+    """Return the class that the evaluated network answers for each validation image, and its cross-entropy.
 
     The loss of an epoch says nothing of its last step, and nothing of running statistics.
+
+    Returns:
+        Classes, shape (n,), and the mean cross-entropy without an attack, whatever loss is trained.
 
     Raises:
         InputError: a weight or statistic of it or of the others, or a logit, is not finite.
@@ -56,17 +60,18 @@ def answers(
         raise diverged("there are weights that are not finite after", epoch, lr)
     n = len(data.val)
     with attacking(model), torch.no_grad():
-        parts = [predicted(model(data.val.inputs(slice(i, i + 500)))) for i in range(0, n, 500)]
-    answers_of_all = torch.cat(parts).cpu().numpy()
+        logits = torch.cat([model(data.val.inputs(slice(i, i + 500))) for i in range(0, n, 500)])
+    answers_of_all = predicted(logits).cpu().numpy()
     if (answers_of_all < 0).any():
         raise diverged("there are logits that are not finite after", epoch, lr)
-    return answers_of_all
+    return answers_of_all, float(F.cross_entropy(logits.float(), data.val.labels))
 
 
-def commonest(answers: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Return the class that is answered most often, and for what share, for a line of the history."""
+def commonest(answers: npt.NDArray[np.int64], loss: float) -> dict[str, float]:
+    """Return for a line of the history what `answers` says: the class answered most, its share, the loss."""
     counts = np.bincount(answers)
-    return {"answer": int(counts.argmax()), "answer_share": round(float(counts.max() / len(answers)), 4)}
+    share = round(float(counts.max() / len(answers)), 4)
+    return {"answer": int(counts.argmax()), "answer_share": share, "answer_loss": round(loss, 4)}
 
 
 def alarm(
@@ -107,6 +112,17 @@ def alarm(
     return {"alarm": "\n".join(new.values()), "alarm_kinds": [*new]} if new else {}
 
 
+def collapse(line: Line, data: Dataset) -> str:
+    """Return what shows that the network of a validated epoch answers no better than a guess, or nothing.
+
+    Args:
+        line: see `alarm`.
+        data: what it was trained and validated on.
+    """
+    signs = _nothing_learnt(line, data.classes, len(data.val))
+    return f"the network of epoch {line['epoch']} has collapsed to a guess: {signs}" if signs else ""
+
+
 def _overfitting(line: Line, before: Line) -> dict[str, str]:
     natural, jump = (fmean(line[q]) - fmean(before[q]) for q in ("natural_error", "robust_error"))
     if line["loss"] >= before["loss"] or jump <= 0.2 or natural >= 0.1:
@@ -130,6 +146,12 @@ def _nothing_learnt(line: Line, classes: Sequence[str], samples: int) -> str:
         signs.append(
             f"{classes[line['answer']]} is answered for {100 * share:.0f} % of the validation images"
         )
-    if abs(line["loss"] - uniform) <= NEAR * uniform:
-        signs.append(f"the loss of {line['loss']:.3f} is that of a guess, ln {len(classes)}")
+    # the loss that is trained may be no cross-entropy, or weighted: that of the validation images is one
+    for what, loss in (
+        ("the loss", line["loss"]),
+        ("the validation loss", line.get("answer_loss", math.inf)),
+    ):
+        if abs(loss - uniform) <= NEAR * uniform:
+            signs.append(f"{what} of {loss:.3f} is that of a guess, ln {len(classes)}")
+            break
     return " and ".join(signs)

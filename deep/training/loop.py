@@ -5,7 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import repeat
 from typing import Any
@@ -153,7 +153,7 @@ class Trainer:
         line: dict[str, Any] = {"epoch": self.epoch + 1, "lr": self.recipe.lr_at(self.epoch), "loss": loss}
         self.epoch += 1
         if self.epoch % self.recipe.val_every == 0 or self.epoch == self.recipe.epochs:
-            line = self._validate(line | health.commonest(answers), attacked)
+            line = self._validate(line | health.commonest(*answers), attacked)
         rate = self.steps * self.recipe.batch_size / seconds
         line |= {"passes": forward_passes, "images_per_second": round(rate, 1)}
         line["seconds"] = round(time.perf_counter() - started, 3)
@@ -161,7 +161,9 @@ class Trainer:
         return self.history[-1]
 
     def _seen(self) -> Epoch:
-        return Epoch(self.epoch, self.model, self.data.val, self.errors)
+        train, errors = self.data.train, self.errors
+        counts = torch.bincount(train.labels, minlength=len(self.data.classes)).tolist()
+        return Epoch(self.epoch, self.model, self.data.val, errors, self.steps, counts, self.optimizer)
 
     def _validate(self, line: dict[str, Any], attacked: bool) -> dict[str, Any]:
         """Return the line with validation errors, whether they are the best, and an alarm if it is new."""
@@ -191,8 +193,8 @@ class Trainer:
         """Take the steps of an epoch.
 
         Returns:
-            The mean loss, whether training examples were attacked, and how often the network saw an image of
-            the first step, the attack included.
+            The mean loss, whether training examples were attacked, and how often the network, or one of the
+            method's, saw an image of the first step, the attack included.
         """
         self.model.train()
         total, attacked, passed = torch.zeros((), device=self.device), False, 0
@@ -204,11 +206,12 @@ class Trainer:
         for step, (x, y) in enumerate(self._batches()):
             part = (step + 1) / self.steps
             self._set_radius(part)
-            counting = self.model.register_forward_pre_hook(count) if step == 0 else nullcontext()
+            counting = self._counting(count) if step == 0 else nullcontext()
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr_at(self.epoch, part)
             with counting:
                 with self._autocast("all"):
+                    x = self.method.inputs(x, y)
                     adv = self._examples(x, y)
                 attacked = attacked or adv is not x
                 total += self._update(x, y, adv)
@@ -219,6 +222,18 @@ class Trainer:
             self.free.gather()
         forward_passes = passed * self.world.size * (self.recipe.replays or 1) / self.recipe.batch_size
         return float(self.world.total(total)) / (self.steps * self.world.size), attacked, forward_passes
+
+    @contextmanager
+    def _counting(self, count: Callable[..., None]) -> Iterator[None]:
+        """Call ``count`` before each forward pass of the network, and of the networks of the method."""
+        kept = [v for v in vars(self.method).values() if isinstance(v, nn.Module)]
+        networks = [self.model, *(n for v in kept for n in (v if isinstance(v, nn.ModuleList) else [v]))]
+        hooks = [network.register_forward_pre_hook(count) for network in networks]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _set_radius(self, part: float) -> None:
         """Set the radius of the training attack at a part of the epoch."""

@@ -91,12 +91,13 @@ class Chart {
     svg.replaceChildren(svg.querySelector("title"), svg.querySelector("desc"));
   }
 
-  axes(xLabel, yLabel, yScale) {
+  axes(xLabel, yLabel, yScale, marks = null) { // marks: [place, text], round numbers if none
     const [low, high] = this.span, bottom = HEIGHT - BOTTOM;
     const across = steps(low, high), up = steps(0, this.top * yScale);
-    for (const v of across.found) {
+    for (const [v, text] of marks ?? across.found.map((x) => [x, x.toFixed(across.digits)])) {
+      if (v < low || v > high) continue;
       this.add("line", { class: "tick", x1: this.x(v), x2: this.x(v), y1: bottom, y2: bottom + 4 });
-      this.add("text", { x: this.x(v), y: bottom + 18, "text-anchor": "middle" }, v.toFixed(across.digits));
+      this.add("text", { x: this.x(v), y: bottom + 18, "text-anchor": "middle" }, text);
     }
     for (const v of up.found) {
       const y = this.y(v / yScale);
@@ -232,6 +233,18 @@ function remember(sliders) { // browsers refuse more than some hundred changes i
   }, 150);
 }
 
+function readSliders(root) { // and write their values beside them
+  const sliders = [...root.querySelectorAll("input[type=range]")];
+  const given = Object.fromEntries(sliders.map((s) => [s.name, valueOf(s)]));
+  for (const slider of sliders) {
+    const digits = slider.step.includes(".") ? slider.step.split(".")[1].length : 0;
+    const text = given[slider.name].toFixed("log" in slider.dataset ? 2 : digits);
+    slider.setAttribute("aria-valuetext", text);
+    root.querySelector(`#${slider.id}-value`).textContent = text;
+  }
+  return given;
+}
+
 function start(root) {
   const sliders = [...root.querySelectorAll("input[type=range]")];
   const hover = root.querySelector(".hover"), hint = hover.textContent;
@@ -244,13 +257,7 @@ function start(root) {
   let errors, scores, given, now;
   const chosen = () => root.querySelector("input[type=radio]:checked").value;
   const update = () => {
-    given = Object.fromEntries(sliders.map((s) => [s.name, valueOf(s)]));
-    for (const slider of sliders) {
-      const digits = slider.step.includes(".") ? slider.step.split(".")[1].length : 0;
-      const text = given[slider.name].toFixed("log" in slider.dataset ? 2 : digits);
-      slider.setAttribute("aria-valuetext", text);
-      root.querySelector(`#${slider.id}-value`).textContent = text;
-    }
+    given = readSliders(root);
     now = evaluate(given);
     errors = drawErrors(root.querySelector(".errors"), given, now, chosen());
     scores = drawScores(root.querySelector(".scores"), given, now);

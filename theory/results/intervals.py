@@ -1,5 +1,7 @@
 """What counts allow one to say: which class is the worst, is a gap more than chance, did anything change."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, gammaln, ndtri
@@ -7,6 +9,7 @@ from scipy.special import bdtr, gammaln, ndtri
 __all__ = ["mcnemar", "null_gap", "paired_interval", "worst_set"]
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 SAME = 1e-9  # rates closer than this are the same multiple of 1 / n
 
 
@@ -41,23 +44,23 @@ def null_gap(n: npt.ArrayLike, rate: float, gap: float) -> tuple[float, float]:
     return float(grid @ (largest - smallest)), float(np.clip(1 - narrower.sum(), 0, 1))
 
 
-def _exceeds(k: Array, n: Array, other: Array, other_n: Array) -> Array:
-    """Return Fisher's one-sided p-value that the first error rate is not larger than the other.
+def _exceeds(k: int, n: int, other: Index, other_n: Index) -> Array:
+    """Return Fisher's one-sided p-values that one error rate is not larger than each of some others.
 
     That is the hypergeometric probability of at least k of the k + other errors among the first n samples.
     """
-    errors = k + other
-    count = np.arange(n.max() + 1)
-    k, n, other_n, errors = (v[..., None] for v in (k, n, other_n, errors))
+    log_factorial = gammaln(np.arange(n + other_n.max() + 1) + 1.0)
+    errors, total = (k + other)[:, None], (n + other_n)[:, None]
+    count = np.arange(k, n + 1)
+    rest = errors - count
+    inside = (rest >= 0) & (rest <= other_n[:, None])
+    rest = np.where(inside, rest, 0)
 
-    def log_choose(top: Array, bottom: Array) -> Array:
-        inside = (bottom >= 0) & (bottom <= top)
-        safe = np.where(inside, bottom, 0)
-        value = gammaln(top + 1) - gammaln(safe + 1) - gammaln(top - safe + 1)
-        return np.where(inside, value, -np.inf)
+    def log_choose(top: Any, bottom: Any) -> Array:
+        return np.asarray(log_factorial[top] - log_factorial[bottom] - log_factorial[top - bottom])
 
-    log_p = log_choose(n, count) + log_choose(other_n, errors - count) - log_choose(n + other_n, errors)
-    return np.asarray(np.where(count >= k, np.exp(log_p), 0).sum(-1).clip(0, 1))
+    log_p = log_choose(n, count) + log_choose(other_n[:, None], rest) - log_choose(total, errors)
+    return np.asarray(np.where(inside, np.exp(log_p), 0).sum(1).clip(0, 1))
 
 
 def worst_set(errors: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95) -> list[int]:
@@ -67,6 +70,10 @@ def worst_set(errors: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95)
     For the truly worst class each of these C - 1 tests is of a true hypothesis: by Bonferroni it is left
     out with probability at most 1 - confidence. The class of the largest observed error is always in.
 
+    Among classes of equally many samples the p-value falls with the errors of the larger one and rises with
+    those of the other, so that only the largest of each size is a rival, and those it leaves out are found by
+    bisection: the time is linear in the samples and does not grow with the classes unless their sizes differ.
+
     Args:
         errors: errors of each class, shape (C,).
         n: samples of each class, each > 0, shape (C,).
@@ -75,11 +82,24 @@ def worst_set(errors: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95)
     >>> worst_set([300, 290, 150], [1000] * 3)
     [0, 1]
     """
-    k, n = np.asarray(errors, float), np.asarray(n, float)
-    p = _exceeds(*np.broadcast_arrays(k[:, None], n[:, None], k[None, :], n[None, :]))
-    larger = (k / n)[:, None] > (k / n)[None, :]
-    out = (larger & (p <= (1 - confidence) / max(1, len(k) - 1))).any(0)
-    return [int(i) for i in np.flatnonzero(~out)]
+    k, size = np.asarray(errors, np.int64), np.asarray(n, np.int64)
+    alpha = (1 - confidence) / max(1, len(k) - 1)
+    groups = [np.flatnonzero(size == value) for value in np.unique(size)]
+    ranked = [group[k[group].argsort(kind="stable")] for group in groups]
+    sizes, out = np.array([len(group) for group in ranked]), np.zeros(len(ranked), np.int64)
+    rivals = sorted((group[-1] for group in ranked), key=lambda c: 1 / np.sqrt(size[c]) - k[c] / size[c])
+    for rival in rivals:  # of each group, the first classes are out: how many at least and at most?
+        low, high = out.copy(), sizes.copy()
+        while (open_ := np.flatnonzero(low < high)).size:
+            middle = (low[open_] + high[open_]) // 2
+            at = np.array([ranked[g][m] for g, m in zip(open_, middle, strict=True)])
+            larger = k[rival] * size[at] > k[at] * size[rival]
+            beaten = larger & (_exceeds(k[rival], size[rival], k[at], size[at]) <= alpha)
+            low[open_[beaten]] = middle[beaten] + 1
+            high[open_[~beaten]] = middle[~beaten]
+        out = low
+    kept = np.concatenate([group[count:] for group, count in zip(ranked, out, strict=True)])
+    return sorted(map(int, kept))
 
 
 def mcnemar(lost: npt.ArrayLike, won: npt.ArrayLike) -> Array:

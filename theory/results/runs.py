@@ -99,6 +99,12 @@ class RunFiles:
             return None
         return np.array([check_real(f"{self.path}: extra.{name}", values[c], low=0) for c in self.classes])
 
+    @property
+    def collapse(self) -> str:
+        """Return the sentence that says that the network is no better than a guess, or nothing."""
+        value = self.records[0].provenance.get("collapse")
+        return value if isinstance(value, str) else ""
+
     def provenance(self, name: str) -> float | None:
         """Return a number of the provenance, such as "passes", or None."""
         value = self.records[0].provenance.get(name)

@@ -115,11 +115,17 @@ class Study:
             return None
         return np.array([exact_mean(of_class) for of_class in zip(*by_seed, strict=True)])
 
+    def collapsed(self, label: str) -> dict[int, str]:
+        """Return by seed what shows that a network of a method is no better than a guess, where it is not."""
+        return {seed: run.collapse for seed, run in self.runs[label].items() if run.collapse}
+
     def methods_table(self) -> Table:
         """Return errors and cost of every method, means over seeds."""
-        rows = []
-        for label in self.runs:
+        rows, collapsed = [], []
+        for label, runs in self.runs.items():
             cost = self.cost(label)
+            if seeds := self.collapsed(label):
+                collapsed.append(f"{label}, {len(seeds)} of {len(runs)}")
             cells = [_percent(v) for v in self.statistics(label).values()]
             costs = [f"{cost[name]:.4g}" if name in cost else "-" for name in COST]
             rows.append([label, str(len(self.runs[label])), *cells, *costs])
@@ -129,6 +135,8 @@ class Study:
             "deviation over seeds; worst: the largest of a class within each seed; worst 2 and the like: "
             "mean of so many classes"
         )
+        if collapsed:
+            note += f". COLLAPSED to a guess, networks of: {'; '.join(collapsed)}"
         return Table(f"Methods. {self.comparison.title}", ["method", "seeds", *names, *COST], rows, note)
 
     def methods_numbers(self) -> Iterator[list[str]]:
@@ -150,6 +158,8 @@ class Study:
             statistics = {k: v.tolist() for k, v in self.statistics(label).items()}
             cost = {COST[k]: v for k, v in self.cost(label).items()}
             out[label] = {"seeds": [*runs], "errors": statistics, **cost}
+            if seeds := self.collapsed(label):
+                out[label]["collapsed"] = {str(seed): sentence for seed, sentence in seeds.items()}
         for base, label in self.against:
             gains = {q: self.rho(label, base, q) for q in ("natural_error", "robust_error")}
             defined = {q.removesuffix("_error"): v for q, v in gains.items() if not np.isnan(v)}
