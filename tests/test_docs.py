@@ -1,5 +1,6 @@
 """What the documents say can be done, done."""
 
+import json
 import re
 import shlex
 import shutil
@@ -105,6 +106,25 @@ def test_a_command_that_is_marked_quick_works(command, tmp_path):
 def test_the_example_of_the_guide_works():
     (code,) = blocks((ROOT / "docs" / "guide.md").read_text(), "python")
     exec(compile(code, "guide", "exec"), {})
+
+
+def test_the_notebook_runs_and_repairs(capsys):
+    """Its cells, one after the other in one namespace; they have no outputs that could be out of date."""
+    cells = json.loads((ROOT / "docs" / "notebooks" / "tour.ipynb").read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 4 and all(cell["outputs"] == [] for cell in code)
+    names = {}
+    for cell in code:
+        exec(compile("".join(cell["source"]), "tour.ipynb", "exec"), names)
+    assert names["robust"][0] > names["fair"][0] == pytest.approx(names["fair"][1])
+    assert len(names["repaired"].offsets) == 10 and "worst" in capsys.readouterr().out
+
+
+def test_the_grid_of_the_documents_is_one(tmp_path):
+    (grid,) = blocks((ROOT / "docs" / "grid.md").read_text(), "toml")
+    (tmp_path / "grid.toml").write_text(grid)
+    shown = python(tmp_path, "deep.grid", "grid.toml", "--out", "runs", "--dry-run")
+    assert len([line for line in shown.splitlines() if "--method" in line]) == 3 * (2 + 1 + 1)
 
 
 def test_the_tables_of_the_results_are_those_of_the_records():

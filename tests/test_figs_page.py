@@ -46,15 +46,15 @@ def opened(browser, html, tmp_path):
     """Return a function that opens the page from a file; nothing may be logged, fail or be fetched."""
     said, tabs = [], []
 
-    def call(text=html, **view):
+    def call(text=html, query="", **view):
         path = tmp_path / "report.html"
         path.write_text(text)
         tab = browser.new_page(**view)
         tabs.append(tab)
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: request.url == path.as_uri() or said.append(request.url))
-        tab.goto(path.as_uri())
+        tab.on("request", lambda request: request.url == path.as_uri() + query or said.append(request.url))
+        tab.goto(path.as_uri() + query)
         return tab
 
     yield call
@@ -203,6 +203,29 @@ def test_a_mean_that_is_dragged_or_moved_by_keys_changes_the_errors(opened):
     np.testing.assert_allclose(robust_errors(tab), [100 * c.R for c in expected], atol=0.006)
     tab.locator("#classes-eps").fill("0")
     assert tab.locator("output.worst").text_content().startswith("Worst: class 2")
+
+
+def test_a_chart_is_read_by_pointing_and_moved_by_dragging_and_the_address_keeps_it(opened):
+    tab = opened()
+    chart = tab.locator("svg.errors")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    x, y = box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"]
+    hint = tab.locator(".hover").text_content()
+    tab.mouse.move(x, y)
+    assert tab.locator(".hover").text_content() != hint and shown(tab)[0]["eps"] == pytest.approx(0.16)
+    tab.mouse.down()
+    tab.mouse.move(x + 5, y, steps=2)
+    tab.mouse.up()
+    eps = shown(tab)[0]["eps"]
+    assert eps > 0.25 and off(tab) < TOLERANCE
+    slider(tab, "K").fill("0.5")  # the class -1 is the wide one
+    assert off(tab) < TOLERANCE
+    tab.wait_for_function("location.search.includes('K=0.5')")
+    tab.evaluate("location.hash = '#claim-ours_impossibility'")
+    assert tab.locator("[id=claim-ours_impossibility]").is_visible()  # what is folded opens
+    again = opened(query=tab.evaluate("location.search"))
+    assert shown(again)[0]["K"] == 0.5 and shown(again)[0]["eps"] == pytest.approx(eps)
 
 
 def sampled(tab):

@@ -8,6 +8,7 @@ import numpy as np
 from deep.strength.check_results import check_table
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
+from theory.results.class_tables import worst_classes
 from theory.results.counts import QUANTITIES
 from theory.results.flags import CLEAN
 
@@ -68,6 +69,7 @@ def _threats(audit: "Audit") -> Table:
     rates = [e.rates("robust_error") for e in tables]
     rows = [[name, *(percent(r[i]) for r in rates)] for i, name in enumerate(tables[0].classes)]
     rows.append(["average", *(percent(e.average("robust_error")) for e in tables)])
+    columns = dict(enumerate(rates, start=1))
     cell = audit.worst_cell()
     low, high = cell["interval"]
     note = (
@@ -75,7 +77,8 @@ def _threats(audit: "Audit") -> Table:
         f"{percent(cell['error'])} "
         f"[{percent(low)}, {percent(high)}], a 95 % interval that allows for its having been picked"
     )
-    return Table("Robust error by threat", ["class", *(t.name for t in audit.threats), "any"], rows, note)
+    table = Table("Robust error by threat", ["class", *(t.name for t in audit.threats), "any"], rows, note)
+    return worst_classes(table, rates[-1], columns, percent, "robust error")
 
 
 def _confidence(audit: "Audit") -> Table:
@@ -97,7 +100,8 @@ def _confidence(audit: "Audit") -> Table:
         "sqrt(pi/2) "
         "(p_y - max p_j)_+, from 0 to 1.25, which is a bound of no distance here"
     )
-    return Table("Confidence", header, rows, note)
+    robust = audit.errors().rates("robust_error")
+    return worst_classes(Table("Confidence", header, rows, note), robust, {}, percent, "robust error")
 
 
 def _sparsity(audit: "Audit", threat: str) -> Table:
@@ -113,4 +117,5 @@ def _sparsity(audit: "Audit", threat: str) -> Table:
         "withstands"
     )
     header = ["class", "n", "mean", "smallest", "largest"]
-    return Table(f"How many coordinates an attack needs, {threat}", header, rows, note)
+    table = Table(f"How many coordinates an attack needs, {threat}", header, rows, note)
+    return worst_classes(table, audit.errors().rates("robust_error"), {}, percent, "robust error")

@@ -71,7 +71,7 @@ class Slider:
 
 
 SLIDERS = (
-    Slider("K", "<i>K</i>: spread of +1 over that of −1", 1, 8, 0.05, 2),
+    Slider("K", "<i>K</i>: spread of +1 over that of −1", 0.2, 8, 0.05, 2),
     Slider("eta", "<i>η / σ</i>: mean in each coordinate", 0.05, 1, 0.01, 0.4),
     Slider("eps", "<i>ε / σ</i>: radius of the adversary", 0, 1, 0.005, 0.16),
     Slider("d", "<i>d</i>: coordinates", 1, 200, 1, 20),
@@ -80,7 +80,7 @@ SLIDERS = (
     Slider("radius_plus", "training radius of +1 over <i>ε</i>", 0, 3, 0.05, 1),
     Slider("radius_minus", "training radius of −1 over <i>ε</i>", 0, 3, 0.05, 1),
 )
-"""All in units of sigma, the standard deviation of class -1; K >= 1."""
+"""All in units of sigma, the standard deviation of class -1."""
 
 SAMPLE_SLIDERS = (
     Slider("alpha", "<i>n/d</i>: samples per dimension", -0.5, 2, 0.01, 0.7, log=True),
@@ -110,7 +110,7 @@ FUNCTIONS: Mapping[str, Callable[..., sp.Expr]] = {
 
 
 def formulas() -> Mapping[str, sp.Expr]:
-    """Return what the explorer shows, by name, in symbols named like the sliders and calls of `FUNCTIONS`.
+    """Return what the explorer shows for K >= 1, by name, in symbols of the sliders and calls of `FUNCTIONS`.
 
     Of each classifier the bias (for a unit weight vector), and the natural and the robust error (against the
     radius eps) of class +1 (``plus``), of -1 (``minus``) and on average over the prior. ``price`` is that of
@@ -149,14 +149,14 @@ def formulas() -> Mapping[str, sp.Expr]:
 
 @cache
 def javascript() -> str:
-    """Return the script of the explorer: its formulas are `FUNCTIONS` and ``evaluate``, of `formulas`."""
+    """Return the script of the explorer: its formulas are `FUNCTIONS` and ``wide``, of `formulas`."""
     code = []
     for name, function in FUNCTIONS.items():
         arguments = [*inspect.signature(function).parameters]
         form = function(*(sp.Symbol(a, real=True) for a in arguments))
         code += [f"function {name}({', '.join(arguments)}) {{", *_body({"": form}), "}"]
     names = ", ".join(s.name for s in SLIDERS)
-    code += ["function evaluate(given) {", f"  const {{{names}}} = given;", *_body(formulas()), "}"]
+    code += ["function wide(given) {", f"  const {{{names}}} = given;", *_body(formulas()), "}"]
     return (
         _read("explorer.js").replace("/* FORMULAS */", "\n".join(code))
         + _read("classes.js")
