@@ -192,13 +192,13 @@ def test_a_report_has_every_class_in_every_norm(invoke, refuses, tmp_path):
     threats = "--eps 0.15 1 3 --norm linf l2 l1".split()
     code, text, _ = invoke(report.main, run, "--attacks", "pgd", *threats)
     assert code == 0 and "worst cell" in text
-    said = json.loads((run / "report" / "report.json").read_text())
-    cells = {(t, c): v for t, by_class in said["threats"].items() for c, v in by_class.items()}
-    assert len(said["threats"]) == 3 and len(cells) == 30
-    worst = said["worst_cell"]
+    result = json.loads((run / "report" / "report.json").read_text())
+    cells = {(t, c): v for t, by_class in result["threats"].items() for c, v in by_class.items()}
+    assert len(result["threats"]) == 3 and len(cells) == 30
+    worst = result["worst_cell"]
     assert worst["error"] == max(cells.values()) == cells[worst["threat"], worst["class"]]
-    union_of = said["robust_error"]["per_class"]
-    for place, name in enumerate(said["classes"]):
+    union_of = result["robust_error"]["per_class"]
+    for place, name in enumerate(result["classes"]):
         assert union_of[place] >= max(v for (_, c), v in cells.items() if c == name)
     for words, says in (
         (["--eps", "0.1", "1"], "norm for each"),
