@@ -4,11 +4,12 @@ JOBS ?= $(shell nproc)
 PY := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: help demo demo-runs test test-avx2 test-floor lint check bench docs clean
+.PHONY: help demo demo-runs test test-edges test-avx2 test-floor lint check bench docs clean
 help:
 	@echo "make demo   theory, simulation, networks and one page, in a few minutes"
 	@echo "make test   the tests; make test-avx2: those of networks as on a processor without AVX-512;"
-	@echo "            make test-floor: all with the lowest versions that are allowed"
+	@echo "            make test-floor: all with the lowest versions that are allowed;"
+	@echo "            make test-edges: closed forms at 2000 settings each against mpmath"
 	@echo "make lint   format, lint and types"
 	@echo "make check  the same, and the tests"
 	@echo "make bench  speed, side by side with what it is compared to"
@@ -24,6 +25,9 @@ $(READY): pyproject.toml constraints.txt
 
 test: $(READY)
 	$(PY) -m pytest -n $(JOBS)
+
+test-edges: $(READY)
+	THOROUGH=1 $(PY) -m pytest -rP tests/test_theory_edges.py
 
 test-avx2: $(READY)
 	ONEDNN_MAX_CPU_ISA=AVX2 $(PY) -m pytest -n $(JOBS) tests/test_deep_*.py

@@ -1,40 +1,38 @@
 """``python -m paper_figs``: draw every figure that there are records for, and one page with all of it."""
 
+import argparse
 import dataclasses
 import importlib
-import io
 import pkgutil
 import re
-import warnings
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from html import escape
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import matplotlib.style
-
 from paper_figs import figures
 from paper_figs.archive import Archive, read_archive
+from paper_figs.drawing import Drawing, Memory, content_key, draw_all
 from paper_figs.page import explorer
 from paper_figs.page.claim_table import claim_table, read_verdicts
-from paper_figs.page.page import Drawn, Missing, Section, commands, page, verdict_table
-from theory.common.cli import Parser, caution, run
-from theory.common.files import write_atomic
+from paper_figs.page.front import front
+from paper_figs.page.page import Drawn, Missing, Part, Section, commands, page, verdict_table
+from theory.common.cli import Parser, add_jobs, caution, run, workers
 from theory.common.inputs import InputError
 from theory.common.owner import own_folder
 from theory.common.table import Table
 from theory.networks.predictions import predictions, theory_table
-from theory.results.findings import findings, paired_tables, sentences
+from theory.results.findings import Finding, findings, paired_tables, sentences
 from theory.results.records import Record
 from theory.results.run_files import RECORDS
 from theory.results.runs import left_out
-from theory.results.study import study_of
+from theory.results.study import Study, study_of
 
-STYLE = Path(__file__).with_name("style.mplstyle")
 COMMITTED = Path(__file__).with_name("records")
+PAGE = "report.html"
 TITLE = "Robust fairness: theory, simulation and networks"
 
 SECTIONS = {
@@ -71,20 +69,6 @@ def modules() -> Mapping[str, ModuleType]:
     return {name: importlib.import_module(f"paper_figs.figures.{name}") for name in names}
 
 
-def draw(module: ModuleType, data: Any, name: str) -> Drawn:
-    """Return what a figure module draws of its data, as the file ``name``."""
-    figure = module.draw(data)
-    images = {}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # seen as a box; the tables have the letter
-        for kind in ("svg", "png"):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
-            images[kind] = buffer.getvalue()
-            figure.set_layout_engine("none")  # places stay: finding them takes a third of the time
-    return Drawn(name, module.TITLE, module.caption(data), **images)
-
-
 def named(computed: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, str, Any]]:
     """Yield (module, file, data) for all data of the figures, the files with different names."""
     taken: set[str] = set()
@@ -102,7 +86,7 @@ def sections(
     archive: Archive,
     drawn: Mapping[str, Sequence[Drawn]],
     verdicts: Mapping[str, Counter[str]],
-    networks: tuple[Sequence[Table], Sequence[str]] = ((), ()),
+    networks: Sequence["Networks"] = (),
 ) -> list[Section]:
     """Return the parts of the page.
 
@@ -110,58 +94,78 @@ def sections(
         archive: what was read.
         drawn: for each module what it draws.
         verdicts: of the simulation on statements.
-        networks: their tables, and sentences about them.
+        networks: of each protocol.
     """
-    counted, (compared, summaries) = verdict_table(archive.records), networks
-    tables = {"simulation": [counted] if counted.rows else [], "networks": compared}
-    points = {
-        "networks": "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in summaries) + "</ul>"
-        if summaries
-        else ""
-    }
+    counted = verdict_table(archive.records)
     places: dict[str, list[tuple[str, str]]] = {name: [("explorer", "explorer")] for name in explorer.CLAIMS}
     for name, module in modules().items():
         for claim in getattr(module, "CLAIMS", ()):
             places.setdefault(claim, []).extend((d.name, d.title) for d in drawn[name][:1])
     out = [
+        front(archive.records, [(n.study, n.changes) for n in networks], drawn.get("class_errors", ())),
         Section("explorer", "Explorer", content=explorer.markup()),
         Section("claims", "Claims", CLAIMS, claim_table(verdicts, places)),
     ]
     for key, (title, text) in SECTIONS.items():
-        figures_here = [name for name, module in modules().items() if key == module.SECTION]
+        here = [d for name, m in modules().items() if key == m.SECTION for d in drawn[name]]
         source = {"networks": "deep", "simulation": "sim"}.get(key)
         made = [r for r in archive.records if r.source == source]
-        out.append(
-            Section(
-                key,
-                title,
-                text,
-                points.get(key, ""),
-                figures=[figure for name in figures_here for figure in drawn[name]],
-                missing=missing(drawn, key),
-                tables=tables.get(key, []),
-                commands=commands(made),
-            )
+        parts = [n.part(here) for n in networks] if key == "networks" else []
+        placed = {figure.name for part in parts for figure in part.figures}
+        section = Section(
+            key,
+            title,
+            text,
+            figures=[figure for figure in here if figure.name not in placed],
+            missing=missing(drawn, key),
+            tables=[counted] if key == "simulation" and counted.rows else [],
+            parts=parts,
+            commands=commands(made),
         )
-    return [s for s in out if s.content or s.figures or s.missing or s.tables]
+        out.append(section)
+    return [s for s in out if s.content or s.figures or s.missing or s.tables or s.parts]
 
 
-def network_parts(archive: Archive) -> tuple[list[Table], list[str]]:
-    """Return the tables of networks, those of `deep.compare`, and a sentence on what each method does.
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """Networks of a protocol, with what is told of them.
+
+    Args:
+        key: names the protocol.
+        study: its runs.
+        changes: what each method changed.
+        tables: those of `deep.compare`.
+        points: a sentence on what each method does.
+    """
+
+    key: str
+    study: Study
+    changes: Sequence[Finding]
+    tables: Sequence[Table]
+    points: Sequence[str]
+
+    def part(self, drawn: Sequence[Drawn]) -> Part:
+        """Return the part of the page, with the figures of this protocol."""
+        mine = [d for d in drawn if re.fullmatch(rf"{re.escape(self.key)}([ _].*)?", d.key)]
+        title = self.study.comparison.title
+        return Part(f"networks-{self.key}", self.key, title, self.points, mine, self.tables)
+
+
+def network_parts(archive: Archive) -> list[Networks]:
+    """Return for each protocol the tables of `deep.compare`, and a sentence on what each method does.
 
     Raises:
         InputError: a file beside the records of a run is not its own.
     """
-    tables: list[Table] = []
-    points: list[str] = []
+    parts = []
     for trained in archive.trained:
         study = study_of(trained.comparison, archive.runs)
         changes, predicted = findings(study), predictions(study)
         paired = paired_tables(study, changes) or trained.comparison.paired_tables(("pgd", "trades"))
-        tables += [study.methods_table(), *paired, trained.comparison.class_table()]
+        tables = [study.methods_table(), *paired, trained.comparison.class_table()]
         tables += [theory_table(predicted)] if predicted else []
-        points += sentences(study, changes)
-    return tables, points
+        parts.append(Networks(trained.key, study, changes, tables, sentences(study, changes)))
+    return parts
 
 
 def missing(drawn: Mapping[str, Sequence[Drawn]], section: str | None = None) -> list[Missing]:
@@ -203,49 +207,60 @@ def _refuse_doubles(records: Iterable[Record]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw the figures and the page."""
+    """Draw the figures and the page, what has changed of them."""
     parser = Parser(prog="paper_figs", description=__doc__)
     add = parser.add_argument
     add("--records", type=Path, nargs="+", help="folders with records below them; the package's own if none")
     add("--out", type=Path, default=Path("runs/paper_figs"), help="folder of the figures")
+    add("--quiet", action="store_true", help="show no progress")
+    add_jobs(parser, 2, "processes that draw")
     args = parser.parse_args(argv)
     folders = args.records or [COMMITTED] * any(COMMITTED.rglob(RECORDS))
-    archive, verdicts = read(folders), read_verdicts(folders)
-    networks = network_parts(archive)
-    computed = {name: module.compute(archive) for name, module in modules().items()}
-    with own_folder(args.out) as out:
-        _draw_all(out, archive, computed, verdicts, networks)
+    memory, key = Memory(args.out), content_key(folders)
+    if not memory.is_current(key):
+        memory = _make(args, folders, key)
+    elif not args.quiet:
+        print("no record and no code has changed: nothing is drawn", file=sys.stderr)
     for sentence in left_out(folders):
         caution(sentence)
+    for line in (*memory.printed, f"report: {args.out / PAGE}"):
+        print(line)
     return 0
 
 
-def _draw_all(
-    out: Path,
-    archive: Archive,
-    computed: Mapping[str, Sequence[Any]],
-    verdicts: Mapping[str, Counter[str]],
-    networks: tuple[Sequence[Table], Sequence[str]],
-) -> None:
-    """Draw figures and page of what was read, and say what is lacking."""
+def _make(args: argparse.Namespace, folders: Sequence[Path], key: str) -> Memory:
+    """Read the records, draw, and write figures and page."""
+    archive, verdicts = read(folders), read_verdicts(folders)
+    networks = network_parts(archive)
     by_name = modules()
-    drawn: dict[str, list[Drawn]] = {name: [] for name in by_name}
-    with matplotlib.style.context(STYLE):
-        for name, file, data in named(computed):
-            drawn[name].append(draw(by_name[name], data, file))
-    commits = sorted({r.provenance["commit"][:12] for r in archive.records if "commit" in r.provenance})
-    footer = f"{len(archive.records)} records, made at commit {', '.join(commits) or 'unknown'}."
-    html = page(TITLE, sections(archive, drawn, verdicts, networks), footer)
-    for figure in chain.from_iterable(drawn.values()):
-        write_atomic(out / f"{figure.name}.svg", figure.svg)
-        write_atomic(out / f"{figure.name}.png", figure.png)
-    write_atomic(out / "report.html", html)
+    computed = {name: module.compute(archive) for name, module in by_name.items()}
+    drawings = [(name, Drawing(by_name[name], data, file)) for name, file, data in named(computed)]
+    with own_folder(args.out) as out:
+        memory = Memory(out)
+        jobs = workers(args, max(1, len(drawings)))
+        made = draw_all([d for _, d in drawings], memory, jobs, quiet=args.quiet)
+        drawn: dict[str, list[Drawn]] = {name: [] for name in by_name}
+        for (name, _), figure in zip(drawings, made, strict=True):
+            drawn[name].append(figure)
+        files = {
+            f"{figure.name}.{kind}": (drawing.key, getattr(figure, kind))
+            for (_, drawing), figure in zip(drawings, made, strict=True)
+            for kind in ("svg", "png")
+        }
+        commits = sorted({r.provenance["commit"][:12] for r in archive.records if "commit" in r.provenance})
+        footer = f"{len(archive.records)} records, made at commit {', '.join(commits) or 'unknown'}."
+        files[PAGE] = key, page(TITLE, sections(archive, drawn, verdicts, networks), footer)
+        memory.write(key, files, _lacking(drawn))
+    return Memory(args.out)
+
+
+def _lacking(drawn: Mapping[str, Sequence[Drawn]]) -> list[str]:
+    """Return lines that say what was not drawn, and how its records are made."""
     lacking = missing(drawn)
-    for lack in lacking:
-        print(f"no records for: {lack.title}. They are made by: {lack.command}")
-    if lacking:
-        print("new records, say below runs, are read by: python -m paper_figs --records runs")
-    print(f"report: {out / 'report.html'}")
+    lines = [f"no records for: {lack.title}. They are made by: {lack.command}" for lack in lacking]
+    return lines + ["new records, say below runs, are read by: python -m paper_figs --records runs"] * bool(
+        lacking
+    )
 
 
 if __name__ == "__main__":

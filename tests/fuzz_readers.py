@@ -45,7 +45,7 @@ from sim.sampling import images
 from theory.common.arrays import packed
 from theory.common.inputs import InputError
 from theory.common.owner import reserve_folder
-from theory.gaussian.error_settings import errors_of_setting, read_settings
+from theory.gaussian.error_settings import errors_of_file
 from theory.results.flags import Evaluation
 from theory.results.records import read_records
 from theory.results.runs import read_runs
@@ -310,8 +310,8 @@ class Cases:
             figure.compute(archive)
 
     def _errors(self, path):
-        for setting in read_settings(path):
-            json.dumps(errors_of_setting(setting), allow_nan=False)
+        for errors in errors_of_file(path):
+            json.dumps(errors, allow_nan=False)
 
     def _data(self):
         rng = np.random.default_rng(0)

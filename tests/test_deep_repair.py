@@ -9,11 +9,13 @@ import torch
 import deep
 from deep import compare, promote, train
 from deep.attacks.evaluate import evaluate
+from deep.data import Split
 from deep.repair import main as repair
 from deep.runs.reload import load_run
 from deep.stages import STAGES
 from deep.stages.any_network import Shifted
 from deep.stages.head_norm import with_equal_rows
+from deep.stages.head_tune import HeadTune, tuned_head
 from deep.stages.interpolate import between_weights
 from deep.stages.offsets import clean_margins, controls_table, shift_head
 from deep.training.seeds import stream
@@ -205,7 +207,33 @@ def test_half_precision_is_kept_in_half_the_bytes_and_read_back(base, tmp_path):
     assert np.array_equal(again.ok, run.evaluation.ok)
 
 
-@pytest.mark.parametrize("words", [["--stage", "head_norm"], ["--stage", "interpolate", "--budget", "100"]])
+def test_the_head_alone_is_tuned_and_classes_weigh_the_same():
+    """One step on all samples without an attack, by hand, on 90 samples of one class and 10 of each other."""
+    x, y = points(300)
+    few = torch.cat([torch.where(y == c)[0][: 90 if c == 0 else 10] for c in range(3)])
+    split = Split(x[few], y[few], 1.0, torch.arange(len(few)))
+    model = Nearest()
+    step = HeadTune.Params(epochs=1, lr=0.5, steps=1, batch_size=1000)
+    tuned, losses = tuned_head(model, split, 0.0, step, seed=0)
+    error = model(split.images).softmax(1) - torch.nn.functional.one_hot(split.labels, 3)
+    mean = torch.stack([error[split.labels == c].mean(0) for c in range(3)]).mean(0)
+    torch.testing.assert_close(model.head.bias - tuned.head.bias, 0.5 * mean, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(mean, error.mean(0), rtol=0.1), "weights by numbers would be seen"
+
+    params = HeadTune.Params(epochs=20, lr=0.5, steps=3, batch_size=20)
+    tuned, losses = tuned_head(model, split, 0.05, params, seed=0)
+    again, repeated = tuned_head(model, split, 0.05, params, seed=0)
+    assert losses[-1] < losses[0] and all(p.requires_grad for p in tuned.parameters())
+    assert repeated == losses and torch.equal(again.head.weight, tuned.head.weight)
+    assert losses != tuned_head(model, split, 0.05, params, seed=1)[1]
+    with pytest.raises(InputError, match="head"):
+        tuned_head(torch.nn.Linear(2, 3), split, 0.05, params, seed=0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--stage", "head_norm"], ["--stage", "interpolate", "--budget", "100"], ["--stage", "head_tune"]],
+)
 def test_other_stages_leave_runs_too(words, base, tmp_path):
     if "interpolate" in words:
         other = tmp_path / "natural"
@@ -220,8 +248,14 @@ def test_other_stages_leave_runs_too(words, base, tmp_path):
         words[1] == "interpolate"
     ):  # with any loss of robustness allowed, it goes where natural errors are fewest
         assert state["share"] > 0
-    else:
+    elif words[1] == "head_norm":
         assert len(state["head_norms"]) == 10
+    else:
+        assert len(state["losses"]) == 1
+        names = [
+            k for k, v in run.model.state_dict().items() if not torch.equal(v, before.model.state_dict()[k])
+        ]
+        assert names == ["head.weight", "head.bias"]
 
 
 def points(n, classes=3, seed=0):

@@ -1,5 +1,6 @@
 """What the documents say can be done, done."""
 
+import json
 import re
 import shlex
 import shutil
@@ -107,6 +108,25 @@ def test_the_example_of_the_guide_works():
     exec(compile(code, "guide", "exec"), {})
 
 
+def test_the_notebook_runs_and_repairs(capsys):
+    """Its cells, one after the other in one namespace; they have no outputs that could be out of date."""
+    cells = json.loads((ROOT / "docs" / "notebooks" / "tour.ipynb").read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 4 and all(cell["outputs"] == [] for cell in code)
+    names = {}
+    for cell in code:
+        exec(compile("".join(cell["source"]), "tour.ipynb", "exec"), names)
+    assert names["robust"][0] > names["fair"][0] == pytest.approx(names["fair"][1])
+    assert len(names["repaired"].offsets) == 10 and "worst" in capsys.readouterr().out
+
+
+def test_the_grid_of_the_documents_is_one(tmp_path):
+    (grid,) = blocks((ROOT / "docs" / "grid.md").read_text(), "toml")
+    (tmp_path / "grid.toml").write_text(grid)
+    shown = python(tmp_path, "deep.grid", "grid.toml", "--out", "runs", "--dry-run")
+    assert len([line for line in shown.splitlines() if "--method" in line]) == 3 * (2 + 1 + 1)
+
+
 def test_the_tables_of_the_results_are_those_of_the_records():
     document = (ROOT / "docs" / "results.md").read_text()
     found = [*tables(RECORDS)]
@@ -136,11 +156,16 @@ def test_the_prose_of_the_results_has_no_number_of_its_own():
     assert "|" not in prose and not re.findall(r"\d", prose)
 
 
+def named(comparison):
+    """Return the data set of a protocol; a pilot on a part of it has a name of its own."""
+    return comparison.protocol["dataset"] + " pilot" * ("train_per_class" in comparison.protocol)
+
+
 @pytest.fixture(scope="module")
 def found():
     """Return by data set the study, and by data set and method what deep.link left of each run."""
-    told = {study.comparison.protocol["dataset"]: study for study in read_studies(RECORDS)}
-    trained = {t.comparison.protocol["dataset"]: t.runs for t in read_archive(RECORDS).trained}
+    told = {named(study.comparison): study for study in read_studies(RECORDS)}
+    trained = {named(t.comparison): t.runs for t in read_archive(RECORDS).trained}
     links = {
         (data, label): [run.margins for run in runs if run.margins is not None]
         for data, methods in trained.items()
@@ -163,8 +188,8 @@ def test_what_is_said_of_digits_is_in_the_records(found):
     assert {p.finding.name for p in told} == {"easy robust"} and all(p.finding.change.mean > 0 for p in told)
 
 
-def test_what_is_said_of_cifar10_is_in_the_records(found):
-    study = found[0]["cifar10"]
+def test_what_is_said_of_the_pilot_is_in_the_records(found):
+    study = found[0]["cifar10 pilot"]
     comparison, changes = study.comparison, findings(study)
     place = comparison.classes.index
 
@@ -192,15 +217,15 @@ def test_what_is_said_of_cifar10_is_in_the_records(found):
 
 def test_what_is_said_of_the_link_is_in_the_records(found):
     links = {key: some for key, some in found[1].items() if key[1] != "natural"}
-    assert {data for data, _ in links} == {"digits", "mnist", "cifar10"}
+    assert {data for data, _ in links} == {"digits", "mnist pilot", "cifar10 pilot"}
 
     def values(name, *keys):
         return [one.agreement(name, "robust_error")["value"] for key in keys for one in links[key]]
 
     assert min(values("rank_correlation", *links)) > 0.7
-    cifar = [key for key in links if key[0] == "cifar10"]
+    cifar = [key for key in links if key[0] == "cifar10 pilot"]
     assert all(np.mean(values("explained_variance", key)) > 0.75 for key in cifar)
-    assert min(values("explained_variance", ("mnist", "PGD"), ("mnist", "FRL both"))) > 0.9
+    assert min(values("explained_variance", ("mnist pilot", "PGD"), ("mnist pilot", "FRL both"))) > 0.9
     digits = [one for key in links for one in links[key] if key[0] == "digits"]
     signs = [
         one.details["residual"]["robust_error"][c] > 0 for one in digits for c in one.failures["robust_error"]
@@ -230,6 +255,6 @@ def test_what_is_said_of_the_theorem_on_networks_is_in_the_records(found):
         return counts["agrees"] / tried, exact_interval(counts["agrees"], tried)
 
     assert set(natural["digits"]) == {"cannot tell"}
-    assert share(natural["mnist"])[0] < 0.5 and share(natural["mnist"])[1][0] < 0.5
-    assert abs(share(natural["cifar10"])[0] - 0.5) < 0.1
+    assert share(natural["mnist pilot"])[0] < 0.5 and share(natural["mnist pilot"])[1][0] < 0.5
+    assert abs(share(natural["cifar10 pilot"])[0] - 0.5) < 0.1
     assert share(repair)[0] > 0.85 and share(repair)[1][0] > 0.5

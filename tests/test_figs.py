@@ -1,11 +1,13 @@
 """The command line of the figures, and the page that it makes."""
 
+import io
 import json
 import re
 import shutil
 from dataclasses import dataclass
 from html import escape
 
+import matplotlib
 import pytest
 from matplotlib.figure import Figure
 from test_theory_errors import run_records
@@ -14,8 +16,10 @@ from deep.compare import block_of
 from paper_figs import __main__ as command
 from paper_figs.__main__ import main
 from paper_figs.archive import Archive, read_archive
+from paper_figs.drawing import LIST
 from paper_figs.page.claim_table import read_verdicts
 from paper_figs.page.page import verdict_table
+from paper_figs.page.svg import inline
 from sim import sweep
 from sim.studies import grid_runs as experiment
 from theory.common.files import write_atomic
@@ -123,13 +127,16 @@ def test_the_page_needs_nothing_else(records, invoke, tmp_path):
     _, page = page_of(invoke, tmp_path, records)
     linked = re.findall(r"""(?:src|href|srcset|action)=['"]?([^'"\s>]*)""", page)
     anchors = {link[1:] for link in linked if link.startswith("#")}
-    assert all(link.startswith(("#", "data:")) for link in linked) and "url(" not in page
+    assert all(link.startswith(("#", "data:")) for link in linked)
     ids = re.findall(r"""\sid=['"]?([^'"\s>]+)""", page)
+    assert {target for target in re.findall(r"url\(([^)]*)", page)} <= {f"#{name}" for name in ids}
     assert len(ids) == len(set(ids)) and anchors <= set(ids)
     assert "FRL both - PGD" in page and "Theory against simulation" in page
-    files = sorted((tmp_path / "out").iterdir())
+    files = sorted(p for p in (tmp_path / "out").iterdir() if p.name != LIST)
     assert {p.suffix for p in files} == {".svg", ".png", ".html"}
-    assert page.count("<img") == sum(p.suffix == ".svg" for p in files)
+    assert page.count("<figure id=") == sum(p.suffix == ".svg" for p in files)
+    assert re.findall("<h[1-6]", page)[:2] == ["<h1", "<h2"] and "<math>" in page and "<text" in page
+    assert anchors >= {"summary", "explorer", "claims", "theory", "simulation", "networks"}
 
 
 def test_the_tables_and_sentences_are_those_of_the_comparison(toy, records, invoke, tmp_path):
@@ -231,3 +238,56 @@ def test_a_simulation_that_is_there_twice_is_refused(records, tmp_path, refuses)
     first = verdicts.read_text().splitlines(keepends=True)[0]
     (records / "deep" / "verdicts.jsonl").write_text(first)
     refuses(main, "--records", records, "--out", tmp_path / "out", says=["twice", "line 1", str(verdicts)])
+
+
+def test_only_what_changed_is_drawn_again(toy, records, invoke, tmp_path, monkeypatch):
+    """By the content of the records and of the files that are there; the page is then as one made anew."""
+    drawn = []
+    monkeypatch.setattr(
+        Toy, "draw", staticmethod(lambda data, draw=Toy.draw: drawn.append(data.key) or draw(data))
+    )
+    first = page_of(invoke, tmp_path, records)
+    assert len(drawn) == 2
+    assert page_of(invoke, tmp_path, records) == first and len(drawn) == 2
+    picture = next((tmp_path / "out").glob("*.svg"))
+    picture.write_text("by hand")
+    assert page_of(invoke, tmp_path, records) == first and len(drawn) == 3
+    assert picture.read_text() != "by hand"
+    (tmp_path / "out" / LIST).write_text("{")
+    assert page_of(invoke, tmp_path, records) == first and len(drawn) == 5
+    shutil.rmtree(records / "sim")
+    _, page = page_of(invoke, tmp_path, records)
+    assert page != first[1] and len(drawn) == 5
+    monkeypatch.setattr(Toy, "compute", staticmethod(lambda archive: [Toy.Data("b")]))
+    (records / "deep" / "note").write_text("another file")
+    page_of(invoke, tmp_path, records)
+    assert drawn[5:] == ["b"] and [p.stem for p in (tmp_path / "out").glob("*.png")] == ["toy_b"]
+
+
+def test_progress_is_a_line_a_figure_and_quiet_is_silent(toy, records, invoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    _, _, told = invoke(main, "--records", records, "--out", tmp_path / "a")
+    assert len(re.findall(r"^figure \d of 2: toy", told, flags=re.MULTILINE)) == 2
+    for _ in range(2):
+        _, _, told = invoke(main, "--records", records, "--out", tmp_path / "b", "--quiet")
+        assert told == ""
+
+
+def test_a_drawing_within_a_page_keeps_its_text_and_has_ids_of_its_own():
+    figure = Figure(figsize=(2, 2))
+    axes = figure.add_subplot()
+    axes.errorbar([0, 1], [0, 1], [0.1, 0.1], marker="o", label="a < b")
+    axes.bar([0, 1], [1, 1], hatch="//")  # its pattern is named within a style
+    figure.legend()
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg")
+    one, other = (inline(buffer.getvalue(), name, "x") for name in ("f1", "f2"))
+    assert ">a &lt; b</text>" in one and len(one) < 0.5 * len(buffer.getvalue())
+    assert 'fill="#1f77b4"' in one or "fill=#1f77b4" in one  # of the pattern: a colour is no id
+    ids = [set(re.findall(r" id=\"?([\w-]+)", text)) for text in (one, other)]
+    assert ids[0] and not ids[0] & ids[1]
+    for text, own in zip((one, other), ids, strict=True):
+        assert (
+            set(re.findall(r"#([\w-]+)\)", text)) <= own and set(re.findall(r" href=#([\w-]+)", text)) <= own
+        )

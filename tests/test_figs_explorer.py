@@ -15,6 +15,8 @@ from paper_figs.page import explorer
 from theory.gaussian.fairness import price_of_fairness
 from theory.gaussian.problem import Problem, Uniform
 from theory.variants.many_classes import nearest_mean_errors
+from theory.variants.max_margin import separability_threshold
+from theory.variants.sample_curve import sample_curve
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
@@ -162,8 +164,90 @@ def test_errors_of_classes_in_the_plane_are_those_of_theory():
         assert furthest_in_the_plane(script.replace(right, wrong)) > 1e-5
 
 
+@cache
+def few_samples():
+    """Return settings of few samples, n / d on both sides of where samples separate, and what theory says."""
+    rng = np.random.default_rng(0)
+    tried, expected = [{"K": 2.0, "theta": 1.5, "share": 0.2, "alphas": [2.0, 3.0, 100.0]}], []
+    for _ in range(4):
+        s = {"K": rng.uniform(1, 4), "theta": rng.uniform(0.5, 3), "share": rng.uniform(0, 0.9)}
+        limit = separability_threshold(s["theta"], 1.0, s["K"], s["share"] * s["theta"]).alpha_c
+        tried.append({**s, "alphas": [0.7 * limit, 1.5 * limit]})
+    for s in tried:
+        curve = sample_curve(s["theta"], 1.0, s["K"], s["share"] * s["theta"], s["alphas"])
+        separate = curve.alpha[:, None] < curve.robustly_separable
+        adversarial = np.where(separate, curve.max_margin, curve.logistic)
+        expected.append((curve, np.stack([curve.midpoint, curve.reoptimised, adversarial], axis=1)))
+    return tried, expected
+
+
+def furthest_of_few_samples(script):
+    """Return the largest difference of a robust error, infinite where one is missing; and of the limit."""
+    tried, expected = few_samples()
+    off = [0.0, 0.0]
+    for got, (curve, errors) in zip(node(script, "sampleCurves", tried), expected, strict=True):
+        for point, row in zip(got["points"], errors, strict=True):
+            if any(c is None or None in c["robust"] for c in point.values()):
+                return math.inf, math.inf
+            off[0] = max(off[0], np.abs(np.array([c["robust"] for c in point.values()]) - row).max())
+        off[0] = max(off[0], np.abs(np.array(got["ends"]["optimum"]["robust"]) - curve.population).max())
+        off[1] = max(off[1], abs(got["limit"] / curve.robustly_separable - 1))
+    return off
+
+
+@needs_node
+def test_errors_of_few_samples_are_those_of_theory():
+    errors, thresholds = furthest_of_few_samples(explorer.javascript())
+    assert (
+        errors < 5e-6 and thresholds < 1e-12
+    )  # of the trapezoid rule, near the place where samples separate
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("(1 + t * t) * cdf + t * pdf", "(1 + t * t) * cdf + 1.001 * t * pdf"),
+        ("bias: -(K * K - 1)", "bias: -(K * K - 1.001)"),
+        ("s * noisy - eps * mean)", "s * noisy - 1.001 * eps * mean)"),
+        ("s * q * x, gamma * s * s)", "s * q * x, gamma * s * s * 1.001)"),
+        ("u * theta + y * b - eps * q", "u * theta + y * b - 1.001 * eps * q"),
+    ],
+)
+def test_a_bent_equation_of_few_samples_is_seen(right, wrong):
+    assert explorer.javascript().count(right) == 1
+    assert furthest_of_few_samples(explorer.javascript().replace(right, wrong))[0] > 2e-5
+
+
+@needs_node
+def test_endless_samples_are_the_end_of_the_curves():
+    s = {"K": 2.0, "theta": 1.5, "share": 0.2, "alphas": [1e6]}
+    (got,) = node(explorer.javascript(), "sampleCurves", [s])
+    for method, point in got["points"][0].items():
+        assert point["robust"] == pytest.approx(got["ends"][method]["robust"], abs=1e-5)
+        assert point["natural"] == pytest.approx(got["ends"][method]["natural"], abs=1e-5)
+
+
+@needs_node
+def test_there_is_an_error_at_every_place_of_the_sliders():
+    """At their ends too; the equations are solved or the classifier is that of max-margin."""
+    ends = [(s.low, s.start, s.high) for s in explorer.SAMPLE_SLIDERS[1:]]
+    alphas = [10**v for v in np.linspace(-0.5, 2, 11)]
+    tried = [
+        dict(zip(("K", "theta", "share", "alphas"), (*v, alphas), strict=True))
+        for v in itertools.product(*ends)
+    ]
+    for curves in node(explorer.javascript(), "sampleCurves", tried):
+        for point in curves["points"]:
+            for errors in point.values():
+                assert errors and all(0 <= e <= 1 for e in errors["robust"] + errors["natural"])
+
+
 def test_every_slider_and_number_is_labelled():
     html = explorer.markup()
+    for s in explorer.SAMPLE_SLIDERS:
+        assert f"<label for=samples-{s.name}>" in html and f"id=samples-{s.name} name={s.name}" in html
+    assert html.count("<data data-of=") == 4 * len(explorer.SAMPLE_METHODS)
     for s in explorer.SLIDERS:
         assert f"<label for=explorer-{s.name}>" in html and f"id=explorer-{s.name} name={s.name}" in html
     shown = [name for name in explorer.formulas() if not name.startswith("reach")]

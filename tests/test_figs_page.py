@@ -16,6 +16,7 @@ from paper_figs.page import explorer
 from paper_figs.page.page import page
 from theory.__main__ import main as theory_main
 from theory.variants.many_classes import nearest_mean_errors
+from theory.variants.sample_curve import sample_curve
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -45,15 +46,15 @@ def opened(browser, html, tmp_path):
     """Return a function that opens the page from a file; nothing may be logged, fail or be fetched."""
     said, tabs = [], []
 
-    def call(text=html, **view):
+    def call(text=html, query="", **view):
         path = tmp_path / "report.html"
         path.write_text(text)
         tab = browser.new_page(**view)
         tabs.append(tab)
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: request.url == path.as_uri() or said.append(request.url))
-        tab.goto(path.as_uri())
+        tab.on("request", lambda request: request.url == path.as_uri() + query or said.append(request.url))
+        tab.goto(path.as_uri() + query)
         return tab
 
     yield call
@@ -204,6 +205,59 @@ def test_a_mean_that_is_dragged_or_moved_by_keys_changes_the_errors(opened):
     assert tab.locator("output.worst").text_content().startswith("Worst: class 2")
 
 
+def test_a_chart_is_read_by_pointing_and_moved_by_dragging_and_the_address_keeps_it(opened):
+    tab = opened()
+    chart = tab.locator("svg.errors")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    x, y = box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"]
+    hint = tab.locator(".hover").text_content()
+    tab.mouse.move(x, y)
+    assert tab.locator(".hover").text_content() != hint and shown(tab)[0]["eps"] == pytest.approx(0.16)
+    tab.mouse.down()
+    tab.mouse.move(x + 5, y, steps=2)
+    tab.mouse.up()
+    eps = shown(tab)[0]["eps"]
+    assert eps > 0.25 and off(tab) < TOLERANCE
+    slider(tab, "K").fill("0.5")  # the class -1 is the wide one
+    assert off(tab) < TOLERANCE
+    tab.wait_for_function("location.search.includes('K=0.5')")
+    tab.evaluate("location.hash = '#claim-ours_impossibility'")
+    assert tab.locator("[id=claim-ours_impossibility]").is_visible()  # what is folded opens
+    again = opened(query=tab.evaluate("location.search"))
+    assert shown(again)[0]["K"] == 0.5 and shown(again)[0]["eps"] == pytest.approx(eps)
+
+
+def sampled(tab):
+    """Return the robust errors in percent of each way of training, at n / d and with endless samples."""
+    rows = tab.locator("form.samples tbody tr").all()
+    return [[cell.text_content() for cell in row.locator("td").all()] for row in rows]
+
+
+def test_errors_of_few_samples_follow_the_sliders(opened):
+    tab = opened()
+    start = sampled(tab)
+    assert start[-1][:2] == ["–", "–"] and len(start) == 4
+    curves = tab.locator("svg.curves").inner_html()
+    for log_alpha, K, method in (("0", "3", "max_margin"), ("1", "3", "logistic")):
+        tab.locator("#samples-alpha").fill(log_alpha)
+        tab.locator("#samples-K").fill(K)
+        theory = sample_curve(1.5, 1.0, float(K), 0.3, [10 ** float(log_alpha)])
+        rows = sampled(tab)
+        for name, row in (("midpoint", rows[0]), ("reoptimised", rows[1]), (method, rows[2])):
+            expected = 100 * getattr(theory, name)[0]
+            np.testing.assert_allclose([float(v) for v in row[:2]], expected, atol=0.006)
+        np.testing.assert_allclose([float(v) for v in rows[3][2:]], 100 * theory.population, atol=0.006)
+        assert f"up to {theory.robustly_separable:.2f} " in tab.locator("output.separable").text_content()
+    assert tab.locator("svg.curves").inner_html() != curves
+    before = tab.locator("svg.curves").inner_html()
+    tab.get_by_label("averaging", exact=True).check()
+    assert tab.locator("svg.curves").inner_html() != before
+    tab.get_by_role("button", name="First values").click()
+    tab.wait_for_function("document.querySelector('#samples-alpha-value').textContent === '5.01'")
+    assert sampled(tab) == start
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_it_reads_well(opened, width, scheme):
@@ -211,8 +265,9 @@ def test_it_reads_well(opened, width, scheme):
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     sizes = tab.eval_on_selector_all("svg text", "all => all.map(t => t.getBoundingClientRect().height)")
     assert len(sizes) > 20 and min(sizes) >= 10
-    box = tab.locator("form.explorer table").bounding_box()
-    assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    for form in ("explorer", "samples"):
+        box = tab.locator(f"form.{form} table").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
     heights = tab.eval_on_selector_all(
         "input, button", "all => all.map(i => i.getBoundingClientRect().height)"
     )

@@ -15,9 +15,9 @@ from theory.gaussian.adversary import NORMS
 from theory.gaussian.error_settings import (
     KEYS,
     OPTIONAL,
+    errors_of_file,
     errors_of_setting,
     parse_setting,
-    read_settings,
     table,
 )
 
@@ -29,7 +29,7 @@ def errors_command(args: Any) -> None:
         if given:
             flags = ", ".join("--" + k.replace("_", "-") for k in given)
             raise InputError(f"--from takes no other setting, got also {flags}")
-        settings = list(read_settings(args.source))
+        results = list(errors_of_file(args.source))
     else:
         needed = [k for k in KEYS if k not in ("dim", "eta") or "theta" not in given]
         missing = [f"--{k}" for k in needed if k not in given]
@@ -37,8 +37,7 @@ def errors_command(args: Any) -> None:
             raise InputError(
                 f"a setting needs {', '.join(f'--{k}' for k in needed)}; missing {', '.join(missing)}"
             )
-        settings = [parse_setting(given)]
-    results = [errors_of_setting(setting) for setting in settings]
+        results = [errors_of_setting(parse_setting(given))]
     as_json = args.json or args.source is not None
     print("\n".join(json.dumps(r, allow_nan=False) if as_json else table(r) for r in results))
 

@@ -9,6 +9,7 @@ import numpy as np
 from deep.strength.check_results import check_table
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
+from theory.results.class_tables import worst_classes
 from theory.results.counts import QUANTITIES, ClassErrors
 from theory.results.flags import CLEAN
 from theory.results.worst import worst_interval
@@ -88,6 +89,7 @@ def threat_table(threats: Mapping[str, ClassErrors], union: ClassErrors) -> Tabl
     rates = [e.rates("robust_error") for e in tables]
     rows = [[name, *(percent(r[i]) for r in rates)] for i, name in enumerate(union.classes)]
     rows.append(["average", *(percent(e.average("robust_error")) for e in tables)])
+    columns = dict(enumerate(rates, start=1))
     cell = worst_cell(threats)
     low, high = cell["interval"]
     note = (
@@ -95,7 +97,8 @@ def threat_table(threats: Mapping[str, ClassErrors], union: ClassErrors) -> Tabl
         f"{percent(cell['error'])} "
         f"[{percent(low)}, {percent(high)}], a 95 % interval that allows for its having been picked"
     )
-    return Table("Robust error by threat", ["class", *threats, "any"], rows, note)
+    table = Table("Robust error by threat", ["class", *threats, "any"], rows, note)
+    return worst_classes(table, rates[-1], columns, percent, "robust error")
 
 
 def _confidence(audit: "Audit") -> Table:
@@ -117,7 +120,8 @@ def _confidence(audit: "Audit") -> Table:
         "sqrt(pi/2) "
         "(p_y - max p_j)_+, from 0 to 1.25, which is a bound of no distance here"
     )
-    return Table("Confidence", header, rows, note)
+    robust = audit.errors().rates("robust_error")
+    return worst_classes(Table("Confidence", header, rows, note), robust, {}, percent, "robust error")
 
 
 def _sparsity(audit: "Audit", threat: str) -> Table:
@@ -133,4 +137,5 @@ def _sparsity(audit: "Audit", threat: str) -> Table:
         "withstands"
     )
     header = ["class", "n", "mean", "smallest", "largest"]
-    return Table(f"How many coordinates an attack needs, {threat}", header, rows, note)
+    table = Table(f"How many coordinates an attack needs, {threat}", header, rows, note)
+    return worst_classes(table, audit.errors().rates("robust_error"), {}, percent, "robust error")

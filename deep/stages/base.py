@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from deep.runs.reload import Run
+from theory.common.inputs import InputError
 from theory.common.table import Table
 
-__all__ = ["Stage", "Staged"]
+__all__ = ["Stage", "Staged", "head_of"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,15 @@ class Stage:
             InputError: the run has no such network, or too few validation samples.
         """
         raise NotImplementedError
+
+
+def head_of(model: nn.Module) -> nn.Linear:
+    """Return the last layer ``head`` of a network.
+
+    Raises:
+        InputError: it has none.
+    """
+    head = getattr(model, "head", None)
+    if not isinstance(head, nn.Linear):
+        raise InputError("the network has no last layer `head`")
+    return head

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from deep.runs.reload import Run
-from deep.stages.base import Stage, Staged
+from deep.stages.base import Stage, Staged, head_of
 from theory.common.digits import rounded
 from theory.common.inputs import InputError
 from theory.common.table import Table
@@ -43,9 +43,7 @@ def with_equal_rows(model: nn.Module) -> tuple[nn.Module, list[float]]:
         InputError: it has no such layer, or a row is 0.
     """
     scaled = copy.deepcopy(model)
-    head = getattr(scaled, "head", None)
-    if not isinstance(head, nn.Linear):
-        raise InputError("the network has no last layer `head`")
+    head = head_of(scaled)
     norms = head.weight.detach().norm(dim=1)
     if not bool((norms > 0).all()):
         raise InputError("a row of the last layer is 0 and cannot be scaled")

@@ -21,6 +21,8 @@ __all__ = ["COMMAND", "SECTION", "TITLE", "Bars", "caption", "compute", "draw"]
 SECTION = "networks"
 TITLE = "Errors of every class"
 COMMAND = "python -m deep.train --method pgd"
+MOST = 6
+"""Mitigations below each other: more are taller than a page."""
 PANELS = {"natural_error": "natural error", "robust_error": "robust error"}
 
 
@@ -53,9 +55,11 @@ def compute(archive: Archive) -> list[Bars]:
         base_of = trained.base_of
         if trained.bases:
             out.append(_bars(trained, trained.key, trained.bases, {}))
-        if base_of:
-            out.append(_bars(trained, f"{trained.key}_mitigations", (*base_of.values(), *base_of), base_of))
-        elif trained.mitigations:
+        for start in range(0, len(base_of), MOST):
+            some = dict([*base_of.items()][start : start + MOST])
+            key = f"{trained.key}_mitigations" + (f"_{start // MOST + 1}" if start else "")
+            out.append(_bars(trained, key, (*some.values(), *some), some))
+        if trained.mitigations and not base_of:
             out.append(_bars(trained, f"{trained.key}_mitigations", trained.mitigations, {}))
     return out
 

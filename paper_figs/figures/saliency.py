@@ -79,6 +79,6 @@ def _row(
 def _show(ax: Axes, picture: npt.NDArray[np.uint8]) -> None:
     grey = len(picture) == 1
     image = picture[0] if grey else np.moveaxis(picture[:3], 0, -1)
-    ax.imshow(image, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="nearest")
+    ax.imshow(image, cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="none")
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from paper_figs.page.page import folded
+from theory.claims.statement import Statement
+from theory.claims.typeset import mathml
 from theory.common.inputs import InputError, parse_object, read_lines
 from theory.common.verdict_words import VERDICTS, shown
 from theory.results.run_files import VERDICT_LINES
@@ -51,36 +54,51 @@ def _read(path: Path, tasks: dict[str, str]) -> Iterator[tuple[str, str]]:
                 yield task["task"].split()[0], row["verdict"]
 
 
+STATUSES = ("refuted", "corrected", "open", "confirmed")
+"""In the order of the page; what is not as was said comes first."""
+
+
 def claim_table(verdicts: Mapping[str, Counter[str]], places: Mapping[str, Sequence[tuple[str, str]]]) -> str:
-    """Return every statement as a row of HTML.
+    """Return every statement as a row of HTML, folded by status; its formula is folded too.
 
     Args:
         verdicts: from `read_verdicts`.
         places: for a statement the (anchor, title) of what shows it on the page.
     """
-    header = [
-        h for h in ("claim", "source", "status", "simulation", "shown in") if verdicts or h != "simulation"
-    ]
+    header = [h for h in ("claim", "source", "simulation", "shown in") if verdicts or h != "simulation"]
     head = "".join(f"<th scope=col>{name}</th>" for name in header)
-    rows = []
-    for name, s in statements().items():
-        counts = verdicts.get(name, Counter())
-        cells = {
-            "source": escape(s.source),
-            "status": f"<span class={s.status}>{s.status}</span>",
-            "simulation": ", ".join(f"{shown(kind)} {counts[kind]}" for kind in VERDICTS if counts[kind]),
-            "shown in": ", ".join(
-                f"<a href='#{at}'>{escape(title)}</a>" for at, title in places.get(name, ())
-            ),
-        }
-        more = "".join(
-            f"<td data-label='{title}'>{cells[title]}</td>" if cells[title] else "<td class=none></td>"
-            for title in header[1:]
+    parts = []
+    for status in STATUSES:
+        members = {name: s for name, s in statements().items() if s.status == status}
+        rows = "\n".join(
+            _row(name, s, verdicts.get(name, Counter()), places.get(name, ()), header[1:])
+            for name, s in members.items()
         )
-        file = f"<code>{name}.py</code>"
-        rows.append(f"<tr id='claim-{name}'><th scope=row>{escape(s.claim)} {file}</th>{more}</tr>")
-    return (
-        f"<table class=claims><thead><tr>{head}</tr></thead><tbody>\n"
-        + "\n".join(rows)
-        + "\n</tbody></table>"
+        table = f"<table class=claims><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
+        if members:
+            parts.append(folded(f"{status}: {len(members)}", table))
+    return "\n".join(parts)
+
+
+def _row(
+    name: str,
+    s: Statement,
+    counts: Mapping[str, int],
+    places: Sequence[tuple[str, str]],
+    header: Sequence[str],
+) -> str:
+    """Return the row of a statement."""
+    cells = {
+        "source": escape(s.source),
+        "simulation": ", ".join(f"{shown(kind)} {counts[kind]}" for kind in VERDICTS if counts.get(kind)),
+        "shown in": ", ".join(f"<a href='#{at}'>{escape(title)}</a>" for at, title in places),
+    }
+    more = "".join(
+        f"<td data-label='{title}'>{cells[title]}</td>" if cells[title] else "<td class=none></td>"
+        for title in header
     )
+    formula = mathml(s)
+    file = f"<code>{name}.py</code> <span class={s.status}>{s.status}</span>"
+    if formula:
+        file += f"<details><summary>formula</summary><div class=scroll tabindex=0>{formula}</div></details>"
+    return f"<tr id='claim-{name}'><th scope=row>{escape(s.claim)} {file}</th>{more}</tr>"

@@ -70,7 +70,7 @@ function startClasses(root) {
     group.addEventListener("pointerdown", (event) => group.setPointerCapture(event.pointerId));
     group.addEventListener("pointermove", (event) => {
       if (!group.hasPointerCapture(event.pointerId)) return;
-      const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+      const { x, y } = pixel(svg, event);
       move(k, [(x - WIDTH / 2) / UNIT, (HEIGHT / 2 - y) / UNIT]);
     });
     group.addEventListener("keydown", (event) => {

@@ -30,6 +30,20 @@ function LogPhi(z) {
 
 /* FORMULAS */
 
+// The formulas are for K >= 1. For K < 1 the classes change places: x becomes -x / K, so that class +1 has the
+// spread 1 and class -1 the spread 1 / K, and a threshold is that of the mirrored score times -K.
+function evaluate(given) {
+  if (given.K >= 1) return wide(given);
+  const { K, eta, eps, prior, cost, radius_plus, radius_minus } = given;
+  const mirrored = wide({ ...given, K: 1 / K, eta: eta / K, eps: eps / K, prior: 1 - prior, cost: 1 / cost,
+    radius_plus: radius_minus, radius_minus: radius_plus });
+  const other = { plus: "minus", minus: "plus" };
+  return Object.fromEntries(Object.entries(mirrored).map(([name, value]) => {
+    const swapped = name.replace(/(plus|minus)$/, (label) => other[label]);
+    return [swapped, name.endsWith("_bias") ? -K * value : value];
+  }));
+}
+
 const CLASSIFIERS = ["natural", "robust", "fair"];
 const CLASSES = ["plus", "minus"];
 const KINDS = ["natural", "robust"];
@@ -69,6 +83,7 @@ class Chart {
   constructor(svg, [low, high], top) {
     this.svg = svg;
     this.x = (v) => LEFT + (v - low) / (high - low) * (WIDTH - LEFT - RIGHT);
+    this.at = (px) => low + (px - LEFT) / (WIDTH - LEFT - RIGHT) * (high - low);
     this.y = (v) => HEIGHT - BOTTOM - v / top * (HEIGHT - TOP - BOTTOM);
     this.span = [low, high];
     this.top = top;
@@ -76,12 +91,13 @@ class Chart {
     svg.replaceChildren(svg.querySelector("title"), svg.querySelector("desc"));
   }
 
-  axes(xLabel, yLabel, yScale) {
+  axes(xLabel, yLabel, yScale, marks = null) { // marks: [place, text], round numbers if none
     const [low, high] = this.span, bottom = HEIGHT - BOTTOM;
     const across = steps(low, high), up = steps(0, this.top * yScale);
-    for (const v of across.found) {
+    for (const [v, text] of marks ?? across.found.map((x) => [x, x.toFixed(across.digits)])) {
+      if (v < low || v > high) continue;
       this.add("line", { class: "tick", x1: this.x(v), x2: this.x(v), y1: bottom, y2: bottom + 4 });
-      this.add("text", { x: this.x(v), y: bottom + 18, "text-anchor": "middle" }, v.toFixed(across.digits));
+      this.add("text", { x: this.x(v), y: bottom + 18, "text-anchor": "middle" }, text);
     }
     for (const v of up.found) {
       const y = this.y(v / yScale);
@@ -135,6 +151,7 @@ function drawErrors(svg, given, now, classifier) {
       chart.add("circle", { class: `${kind} ${label}`, ...at });
     }
   }
+  return chart;
 }
 
 function drawScores(svg, given, now) {
@@ -152,6 +169,7 @@ function drawScores(svg, given, now) {
     .sort((one, other) => one.x - other.x);
   for (const { name, x } of places) chart.vertical(`threshold ${name}`, x);
   chart.names(places);
+  return chart;
 }
 
 function threshold(bias) {
@@ -177,24 +195,91 @@ function tell(root, given, now) {
     `Price of fairness: ${percent(now.price)} percentage points.`;
 }
 
+function pixel(svg, event) { // where a pointer is in the units of the drawing
+  return new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+}
+
+// Pointing reads a chart, dragging moves what it is drawn for; keys do the same by the sliders.
+function touch(svg, read, drag) {
+  svg.addEventListener("pointerdown", (event) => {
+    svg.setPointerCapture(event.pointerId);
+    drag(pixel(svg, event).x);
+  });
+  svg.addEventListener("pointermove", (event) => {
+    const { x } = pixel(svg, event);
+    if (svg.hasPointerCapture(event.pointerId)) drag(x);
+    read(x);
+  });
+  svg.addEventListener("pointerleave", () => read(null));
+}
+
+// The address has the sliders that were moved: ?K=3&eps=0.2. A value that no slider has is left out.
+function recall(sliders) {
+  const address = new URLSearchParams(location.search);
+  for (const slider of sliders) {
+    const text = address.get(slider.name);
+    if (text !== null && text.trim() !== "" && Number.isFinite(Number(text))) slider.value = text;
+  }
+}
+
+let waiting;
+function remember(sliders) { // browsers refuse more than some hundred changes in half a minute
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    const address = new URL(location.href);
+    address.search = new URLSearchParams(sliders.filter((s) => s.value !== s.defaultValue)
+      .map((s) => [s.name, s.value]));
+    history.replaceState(null, "", address);
+  }, 150);
+}
+
+function readSliders(root) { // and write their values beside them
+  const sliders = [...root.querySelectorAll("input[type=range]")];
+  const given = Object.fromEntries(sliders.map((s) => [s.name, valueOf(s)]));
+  for (const slider of sliders) {
+    const digits = slider.step.includes(".") ? slider.step.split(".")[1].length : 0;
+    const text = given[slider.name].toFixed("log" in slider.dataset ? 2 : digits);
+    slider.setAttribute("aria-valuetext", text);
+    root.querySelector(`#${slider.id}-value`).textContent = text;
+  }
+  return given;
+}
+
 function start(root) {
   const sliders = [...root.querySelectorAll("input[type=range]")];
+  const hover = root.querySelector(".hover"), hint = hover.textContent;
+  const set = (name, value) => {
+    const slider = sliders.find((s) => s.name === name);
+    slider.value = String(value);
+    update();
+    remember(sliders);
+  };
+  let errors, scores, given, now;
+  const chosen = () => root.querySelector("input[type=radio]:checked").value;
   const update = () => {
-    const given = Object.fromEntries(sliders.map((s) => [s.name, valueOf(s)]));
-    for (const slider of sliders) {
-      const digits = slider.step.includes(".") ? slider.step.split(".")[1].length : 0;
-      const text = given[slider.name].toFixed("log" in slider.dataset ? 2 : digits);
-      slider.setAttribute("aria-valuetext", text);
-      root.querySelector(`#${slider.id}-value`).textContent = text;
-    }
-    const now = evaluate(given);
-    drawErrors(root.querySelector(".errors"), given, now, root.querySelector("input[type=radio]:checked").value);
-    drawScores(root.querySelector(".scores"), given, now);
+    given = readSliders(root);
+    now = evaluate(given);
+    errors = drawErrors(root.querySelector(".errors"), given, now, chosen());
+    scores = drawScores(root.querySelector(".scores"), given, now);
     tell(root, given, now);
   };
-  root.addEventListener("input", update);
+  root.addEventListener("input", () => { update(); remember(sliders); });
   root.addEventListener("submit", (event) => event.preventDefault());
-  root.addEventListener("reset", () => setTimeout(update));
+  root.addEventListener("reset", () => setTimeout(() => { update(); remember(sliders); }));
+  touch(root.querySelector(".errors"), (x) => {
+    const eps = x === null ? -1 : errors.at(x);
+    if (eps < 0) { hover.textContent = hint; return; }
+    const there = evaluate({ ...given, eps }), of = (kind, label) => percent(there[`${chosen()}_${kind}_${label}`]);
+    hover.textContent = `ε = ${eps.toFixed(3)}: class +1 natural ${of("natural", "plus")}, robust ` +
+      `${of("robust", "plus")} %; class −1 natural ${of("natural", "minus")}, robust ${of("robust", "minus")} %`;
+  }, (x) => set("eps", errors.at(x)));
+  touch(root.querySelector(".scores"), (x) => {
+    if (x === null) { hover.textContent = hint; return; }
+    const score = scores.at(x), names = CLASSIFIERS.filter((name) => score > -now[`${name}_bias`]);
+    hover.textContent = `score ${signed(score.toFixed(2))}: +1 by ${names.join(", ") || "none"}; ` +
+      `−1 by ${CLASSIFIERS.filter((name) => !names.includes(name)).join(", ") || "none"}`;
+  }, (x) => set("eta", Math.abs(scores.at(x)) / now.reach));
+  recall(sliders);
   update();
 }
 

@@ -3,6 +3,7 @@
 Its formulas are printed from the sympy expressions of `theory.claims.symbolic`; what is written by hand in
 ``explorer.js`` is the normal distribution function, accurate in both tails, and the drawing. Many classes in
 the plane, whose means can be dragged, are in ``classes.js``: their exact errors are an integral over angles.
+Training on few samples is in ``samples.js``, which solves the equations of `theory.variants` in the browser.
 """
 
 import inspect
@@ -17,17 +18,19 @@ from sympy.printing.jscode import jscode
 
 from theory.claims import symbolic
 
-__all__ = ["CLAIMS", "CLASSIFIERS", "SLIDERS", "Slider", "formulas", "javascript", "markup"]
+__all__ = ["CLAIMS", "CLASSIFIERS", "SAMPLE_SLIDERS", "SLIDERS", "Slider", "formulas", "javascript", "markup"]
 
 CLASSIFIERS = ("natural", "robust", "fair")
 """Optimal without an adversary, optimal against the training radii, and with equal robust errors."""
 
 CLAIMS = (
+    "dan2020_scarcity_acts_like_radius",
     "dobriban2023_middle_class_errs_twice",
     "folklore_reweighting_always_reaches",
     "folklore_robust_errors_rise",
     "ours_critical_margin",
     "ours_impossibility",
+    "ours_midpoint_rule_leans",
     "ours_narrow_class_ceiling",
     "ours_price_of_fairness",
     "ours_ratio_above_K",
@@ -68,7 +71,7 @@ class Slider:
 
 
 SLIDERS = (
-    Slider("K", "<i>K</i>: spread of +1 over that of −1", 1, 8, 0.05, 2),
+    Slider("K", "<i>K</i>: spread of +1 over that of −1", 0.2, 8, 0.05, 2),
     Slider("eta", "<i>η / σ</i>: mean in each coordinate", 0.05, 1, 0.01, 0.4),
     Slider("eps", "<i>ε / σ</i>: radius of the adversary", 0, 1, 0.005, 0.16),
     Slider("d", "<i>d</i>: coordinates", 1, 200, 1, 20),
@@ -77,7 +80,21 @@ SLIDERS = (
     Slider("radius_plus", "training radius of +1 over <i>ε</i>", 0, 3, 0.05, 1),
     Slider("radius_minus", "training radius of −1 over <i>ε</i>", 0, 3, 0.05, 1),
 )
-"""All in units of sigma, the standard deviation of class -1; K >= 1."""
+"""All in units of sigma, the standard deviation of class -1."""
+
+SAMPLE_SLIDERS = (
+    Slider("alpha", "<i>n/d</i>: samples per dimension", -0.5, 2, 0.01, 0.7, log=True),
+    Slider("K", "<i>K</i>: spread of +1 over that of −1", 1, 4, 0.05, 2),
+    Slider("theta", "|<i>θ</i>| <i>/ σ</i>: length of a mean", 0.5, 3, 0.05, 1.5),
+    Slider("share", "<i>ε /</i> |<i>θ</i>|: radius of the adversary", 0, 0.9, 0.01, 0.2),
+)
+"""Of the part on few samples."""
+SAMPLE_METHODS = {
+    "midpoint": "averaging",
+    "reoptimised": "averaging, best threshold",
+    "adversarial": "adversarial training",
+    "optimum": "optimum",
+}
 
 
 FUNCTIONS: Mapping[str, Callable[..., sp.Expr]] = {
@@ -93,7 +110,7 @@ FUNCTIONS: Mapping[str, Callable[..., sp.Expr]] = {
 
 
 def formulas() -> Mapping[str, sp.Expr]:
-    """Return what the explorer shows, by name, in symbols named like the sliders and calls of `FUNCTIONS`.
+    """Return what the explorer shows for K >= 1, by name, in symbols of the sliders and calls of `FUNCTIONS`.
 
     Of each classifier the bias (for a unit weight vector), and the natural and the robust error (against the
     radius eps) of class +1 (``plus``), of -1 (``minus``) and on average over the prior. ``price`` is that of
@@ -132,15 +149,19 @@ def formulas() -> Mapping[str, sp.Expr]:
 
 @cache
 def javascript() -> str:
-    """Return the script of the explorer: its formulas are `FUNCTIONS` and ``evaluate``, of `formulas`."""
+    """Return the script of the explorer: its formulas are `FUNCTIONS` and ``wide``, of `formulas`."""
     code = []
     for name, function in FUNCTIONS.items():
         arguments = [*inspect.signature(function).parameters]
         form = function(*(sp.Symbol(a, real=True) for a in arguments))
         code += [f"function {name}({', '.join(arguments)}) {{", *_body({"": form}), "}"]
     names = ", ".join(s.name for s in SLIDERS)
-    code += ["function evaluate(given) {", f"  const {{{names}}} = given;", *_body(formulas()), "}"]
-    return _read("explorer.js").replace("/* FORMULAS */", "\n".join(code)) + _read("classes.js")
+    code += ["function wide(given) {", f"  const {{{names}}} = given;", *_body(formulas()), "}"]
+    return (
+        _read("explorer.js").replace("/* FORMULAS */", "\n".join(code))
+        + _read("classes.js")
+        + _read("samples.js")
+    )
 
 
 def _body(wanted: Mapping[str, sp.Expr]) -> list[str]:
@@ -160,19 +181,39 @@ def _body(wanted: Mapping[str, sp.Expr]) -> list[str]:
 
 def markup() -> str:
     """Return the explorer as HTML, with its script."""
-    sliders = "\n".join(_slider(s) for s in SLIDERS)
-    html = _read("explorer.html").replace("<!-- SLIDERS -->", sliders).replace("<!-- NUMBERS -->", _numbers())
-    return f"{html}{_read('classes.html')}<script type=module>\n{javascript()}</script>\n"
+    parts = {
+        "SLIDERS": "\n".join(_slider(s, "explorer") for s in SLIDERS),
+        "NUMBERS": _numbers(),
+        "SAMPLE SLIDERS": "\n".join(_slider(s, "samples") for s in SAMPLE_SLIDERS),
+        "SAMPLE NUMBERS": _sample_numbers(),
+    }
+    html = "".join(map(_read, ("explorer.html", "samples.html", "classes.html")))
+    for name, text in parts.items():
+        html = html.replace(f"<!-- {name} -->", text)
+    return f"{html}<script type=module>\n{javascript()}</script>\n"
 
 
-def _slider(s: Slider) -> str:
-    key = f"explorer-{s.name}"
+def _slider(s: Slider, form: str) -> str:
+    key = f"{form}-{s.name}"
     log = " data-log" if s.log else ""
     return (
         f"<div class=slider><label for={key}>{s.label}</label><output for={key} id={key}-value></output>"
         f"<input type=range id={key} name={escape(s.name)} min={s.low:g} max={s.high:g} step={s.step:g} "
         f"value={s.start:g}{log}></div>"
     )
+
+
+def _sample_numbers() -> str:
+    """Return the rows of the table of robust errors at n / d samples and with endless ones."""
+    rows = []
+    for method, title in SAMPLE_METHODS.items():
+        cells = [
+            f"<td><data data-of='{method} {place} {label}'></data></td>"
+            for place in ("now", "end")
+            for label in ("plus", "minus")
+        ]
+        rows.append(f"<tr><th scope=row>{title}</th>{''.join(cells)}</tr>")
+    return "\n".join(rows)
 
 
 def _numbers() -> str:

@@ -1,22 +1,20 @@
 """One self-contained page: statements, the explorer, figures, tables, and the commands that made them."""
 
-import base64
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
+from paper_figs.page.svg import inline
 from theory.common.table import Table
 from theory.common.verdict_words import VERDICTS, shown
 from theory.results.records import Record
 
-__all__ = ["Drawn", "Missing", "Section", "commands", "page", "verdict_table"]
-
-LARGEST_SVG = 400_000
-"""Bytes; a larger drawing is shown as PNG."""
+__all__ = ["Drawn", "Missing", "Part", "Section", "commands", "figure", "folded", "page", "verdict_table"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Drawn:
         caption: what is seen.
         svg: as a vector image.
         png: as pixels.
+        key: of its data, which begins with the key of its networks; empty where there is but one figure.
     """
 
     name: str
@@ -36,6 +35,12 @@ class Drawn:
     caption: str
     svg: bytes
     png: bytes
+    key: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Return the title, with what tells it from other figures of the title."""
+        return f"{self.title}: {self.key.replace('_', ' ')}" if self.key else self.title
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,27 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a section, under a heading of its own.
+
+    Args:
+        name: its anchor.
+        title: heading.
+        text: what it is about, plain.
+        points: sentences, folded.
+        figures: what was drawn; the first is open.
+        tables: folded.
+    """
+
+    name: str
+    title: str
+    text: str = ""
+    points: Sequence[str] = ()
+    figures: Sequence[Drawn] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page.
 
@@ -60,9 +86,10 @@ class Section:
         title: heading.
         text: a paragraph that says what to see, as HTML.
         content: HTML below the text.
-        figures: what was drawn.
+        figures: what was drawn; the first is open.
         missing: what was not.
         tables: tables below the figures.
+        parts: below those.
         commands: command lines that made the records.
     """
 
@@ -73,6 +100,7 @@ class Section:
     figures: Sequence[Drawn] = ()
     missing: Sequence[Missing] = ()
     tables: Sequence[Table] = ()
+    parts: Sequence[Part] = ()
     commands: Sequence[str] = ()
 
 
@@ -106,26 +134,53 @@ def verdict_table(records: Iterable[Record]) -> Table:
 
 def page(title: str, sections: Sequence[Section], footer: str) -> str:
     """Return the page as HTML that needs no other file and no network."""
-    links = "".join(f"<a href='#{s.name}'>{escape(s.title)}</a> " for s in sections)
-    body = "\n".join(_section(s) for s in sections)
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    numbers = count()
+    body = "\n".join(_section(s, numbers) for s in sections)
+    style, script = (Path(__file__).with_name(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         f"<meta name=viewport content='width=device-width, initial-scale=1'><title>{escape(title)}</title>\n"
-        f"<style>\n{style}</style></head>\n<body><header><h1>{escape(title)}</h1>\n"
-        f"<nav aria-label='Sections'>{links}</nav></header>\n<main>\n{body}\n</main>\n"
-        f"<footer><p class=note>{escape(footer)}</p></footer></body></html>\n"
+        f"<style>\n{style}</style></head>\n<body><a class=skip href='#main'>To the content</a>\n"
+        f"<header><h1>{escape(title)}</h1></header>\n{_contents(sections)}\n"
+        f"<main id=main>\n{body}\n</main>\n<footer><p class=note>{escape(footer)}</p></footer>"
+        f"<script>\n{script}</script></body></html>\n"
     )
 
 
-def _section(section: Section) -> str:
+def _contents(sections: Sequence[Section]) -> str:
+    """Return the table of contents: sections and their parts."""
+    items = []
+    for section in sections:
+        parts = "".join(f"<li><a href='#{p.name}'>{escape(p.title)}</a></li>" for p in section.parts)
+        below = f"<ul>{parts}</ul>" if parts else ""
+        items.append(f"<li><a href='#{section.name}'>{escape(section.title)}</a>{below}</li>")
+    return f"<nav aria-label='Table of contents'><ul>{''.join(items)}</ul></nav>"
+
+
+def folded(title: str, content: str, *, level: int = 3, name: str = "", opened: bool = False) -> str:
+    """Return content that is shown when its heading is pressed.
+
+    Args:
+        title: plain.
+        content: HTML.
+        level: of the heading, 2 to 6.
+        name: anchor, if any.
+        opened: whether it is shown at first.
+    """
+    anchor = f" id={name}" if name else ""
+    heading = f"<h{level}>{escape(title)}</h{level}>"
+    return f"<details{anchor}{' open' * opened}><summary>{heading}</summary>{content}</details>"
+
+
+def _section(section: Section, numbers: Iterator[int]) -> str:
     name = section.name
     parts = [f"<section id={name} aria-labelledby={name}-title>"]
     parts += [f"<h2 id={name}-title>{escape(section.title)}</h2>"]
     parts += [f"<p>{section.text}</p>"] if section.text else []
     parts += [section.content] if section.content else []
-    parts += [_figure(figure) for figure in section.figures]
-    parts += [_scrolled(table) for table in section.tables]
+    parts += _figures(section.figures, 3, numbers)
+    parts += [folded(table.title, _scrolled(table)) for table in section.tables]
+    parts += [_part(part, numbers) for part in section.parts]
     if section.missing:
         rows = "".join(
             f"<li>{escape(m.title)}: <code>{escape(m.command)}</code></li>" for m in section.missing
@@ -134,8 +189,26 @@ def _section(section: Section) -> str:
     if section.commands:
         lines = escape("\n".join(section.commands))
         listing = f"<pre role=region aria-label=Commands tabindex=0>{lines}</pre>"
-        parts.append(f"<details><summary>The commands that made this</summary>{listing}</details>")
+        parts.append(folded("The commands that made this", listing))
     return "\n".join([*parts, "</section>"])
+
+
+def _part(part: Part, numbers: Iterator[int]) -> str:
+    """Return a part: what it is about, its first figure, and the rest folded."""
+    parts = [f"<section id={part.name} aria-labelledby={part.name}-title>"]
+    parts += [f"<h3 id={part.name}-title>{escape(part.title)}</h3>"]
+    parts += [f"<p class=note>{escape(part.text)}</p>"] if part.text else []
+    parts += _figures(part.figures, 4, numbers)
+    if part.points:
+        items = "".join(f"<li>{escape(point)}</li>" for point in part.points)
+        parts.append(folded(f"What changed, in {len(part.points)} sentences", f"<ul>{items}</ul>", level=4))
+    parts += [folded(_short(table.title, part.text), _scrolled(table), level=4) for table in part.tables]
+    return "\n".join([*parts, "</section>"])
+
+
+def _short(title: str, context: str) -> str:
+    """Return a title without what stands above it anyway."""
+    return title.replace(context, "").strip(" .") or "Errors of every class" if context else title
 
 
 def _scrolled(table: Table) -> str:
@@ -143,10 +216,24 @@ def _scrolled(table: Table) -> str:
     return f"<div class=scroll role=region aria-label='{label}' tabindex=0>{table.html()}</div>"
 
 
-def _figure(figure: Drawn) -> str:
-    small = len(figure.svg) <= LARGEST_SVG
-    kind, content = ("svg+xml", figure.svg) if small else ("png", figure.png)
-    data = base64.b64encode(content).decode()
-    title, caption = escape(figure.title, quote=True), escape(figure.caption)
-    image = f"<img alt='{title}' src='data:image/{kind};base64,{data}'>"
-    return f"<figure id={figure.name}>{image}<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
+def _figures(figures: Sequence[Drawn], level: int, numbers: Iterator[int]) -> list[str]:
+    """Return figures, the first of them open."""
+    return [
+        folded(f.heading, figure(f, f"f{next(numbers)}"), level=level, opened=not i)
+        for i, f in enumerate(figures)
+    ]
+
+
+def figure(drawn: Drawn, prefix: str, *, anchor: bool = True) -> str:
+    """Return a figure with its caption; it is scrolled where the screen is narrow.
+
+    Args:
+        drawn: what is shown.
+        prefix: begins the ids within the drawing.
+        anchor: whether links to the figure lead here.
+    """
+    title, caption = escape(drawn.title, quote=True), escape(drawn.caption)
+    drawing = inline(drawn.svg, prefix, drawn.title)
+    name = f" id={drawn.name}" if anchor else ""
+    plot = f"<div class=plot role=region aria-label='{title}' tabindex=0>{drawing}</div>"
+    return f"<figure{name}>{plot}<figcaption><b>{title}.</b> {caption}</figcaption></figure>"

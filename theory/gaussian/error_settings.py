@@ -12,7 +12,7 @@ from theory.gaussian.linear import error, log_error
 from theory.gaussian.mixture import CLASSES
 from theory.gaussian.problem import GaussianClassifier, Problem, Uniform
 
-__all__ = ["KEYS", "OPTIONAL", "errors_of_setting", "parse_setting", "read_settings", "table"]
+__all__ = ["KEYS", "OPTIONAL", "errors_of_file", "errors_of_setting", "parse_setting", "table"]
 
 KEYS = ("dim", "eta", "sigma", "K", "eps")
 """What a setting must have; ``theta`` can stand for dim and eta."""
@@ -70,8 +70,8 @@ def _strict(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def read_settings(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the settings of a JSON Lines file, as `parse_setting` takes them.
+def errors_of_file(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what `errors_of_setting` returns of each line of a JSON Lines file of settings.
 
     Raises:
         InputError: the file cannot be read, is empty, or a line is not a setting (its number is named).
@@ -82,9 +82,7 @@ def read_settings(path: Path) -> Iterator[dict[str, Any]]:
             continue
         empty = False
         try:
-            setting = parse_setting(parse_object(line, "it"))
-            errors_of_setting(setting)
-            yield setting
+            yield errors_of_setting(parse_setting(parse_object(line, "it")))
         except InputError as problem:
             raise InputError(f"{path}, line {number}: {problem}") from None
     if empty:

@@ -6,6 +6,7 @@ r = omega_+ / omega_- of reweighting and the class radii of remargining move b a
 statements are ours.
 """
 
+import mpmath
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize.elementwise import bracket_root, find_root
@@ -83,17 +84,31 @@ def price_of_fairness(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayL
     >>> round(float(price_of_fairness(1.0, 1.0, 2.0)), 4)
     0.0228
     """
-    plus, minus = optimal_z_scores(margin, sigma, K)
-    fair = fair_error(margin, sigma, K, log=True)
+    m, sigma, K = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (margin, sigma, K)))
+    plus, minus = optimal_z_scores(m, sigma, K)
+    fair = fair_error(m, sigma, K, log=True)
     smallest = np.logaddexp(log_ndtr(plus), log_ndtr(minus)) - np.log(2)
     relative = -np.expm1(smallest - fair)
     # near K = 1 the two logs cancel; there the price is the cost of a short offset from the optimum
-    m, sigma, K = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (margin, sigma, K)))
-    near = (relative < 0.1) & (K != 1) & np.isfinite(plus)
+    near = (relative < 0.1) & (K != 1) & (m >= 0)
     place = np.where(near, m, 1.0), np.where(near, sigma, 1.0), np.where(near, K, 2.0)
     cost = offset_cost(fair_offset(*place), *place)
     plain = np.where(K == 1, np.maximum(relative, 0.0), relative) * np.exp(fair)
-    return np.asarray(np.where(near, cost, plain))
+    return np.asarray(np.where(m < 0, _price_below_half(m, sigma, K), np.where(near, cost, plain)))
+
+
+def _price_below_half(m: Array, sigma: Array, K: Array) -> Array:
+    """Return the price at margins below 0, where the fair error is above 1/2 and a constant has 1/2.
+
+    It is Phi(z) - 1/2 at the fair z-score z plus 1/2 - (Phi(z_+) + Phi(z_-)) / 2 at the optimum, both >= 0.
+    """
+    m = np.minimum(m, -np.finfo(np.float64).tiny)
+    log_K = np.log1p(K - 1)
+    root = np.sqrt(m**2 + (K - 1) * (K + 1) * sigma**2 * log_K / 2)
+    half = (K - 1) * sigma * log_K / (2 * (root - m))  # -(z_+ + z_-) / 2, with (root + m)(root - m) in it
+    z, (plus, minus) = -m / ((K + 1) * sigma), optimal_z_scores(m, sigma, K)
+    middle = np.where(np.isfinite(plus - minus), (plus - minus) / 2, 0.0)
+    return normal_interval(z, z) + normal_interval(middle, half) / 2
 
 
 def robust_gap(margin: npt.ArrayLike, sigma: npt.ArrayLike, K: npt.ArrayLike) -> Array:
@@ -128,13 +143,36 @@ def reweight_odds(
 ) -> Array:
     """Return ln r of the cost odds at which a bias is stationary: ln K + (z_+^2 - z_-^2) / 2.
 
-    At `fair_bias` the odds are exactly K, whatever the margin. Stationary is not optimal: see
-    `robust_fairness_by_reweight`.
+    At `fair_bias` the odds are exactly K, whatever the margin; at the optimal bias they are 1, and ln r keeps
+    its sign and digits beside it. Stationary is not optimal: see `robust_fairness_by_reweight`.
+
+    >>> round(float(reweight_odds(1 / 3, 1.0, 1.0, 2.0) / np.log(2)), 12)
+    1.0
     """
-    b, m, sigma, K = (np.asarray(v, np.float64) for v in (bias, margin, sigma, K))
+    b, m, sigma, K = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (bias, margin, sigma, K)))
     # K sigma (z_+ - z_-) and K sigma (z_+ + z_-), with K - 1 in place of differences of z-scores
     less, more = m * (K - 1) - b * (K + 1), b * (K - 1) - m * (K + 1)
-    return np.asarray(np.log1p(K - 1) + less / (K * sigma) * (more / (K * sigma)) / 2)
+    with np.errstate(invalid="ignore", over="ignore"):
+        log_K = np.log1p(K - 1)
+        odds = np.array(log_K + less / (K * sigma) * (more / (K * sigma)) / 2)
+        terms = (abs(m * (K - 1)) + abs(b) * (K + 1)) * (abs(b * (K - 1)) + abs(m) * (K + 1))
+        cancelled = abs(odds) < CANCELLED * (abs(log_K) + terms / (K * sigma) ** 2 / 2)
+    places = zip(b[cancelled], m[cancelled], sigma[cancelled], K[cancelled], strict=True)
+    odds[cancelled] = [_exact_odds(*map(float, place)) for place in places]
+    return odds
+
+
+CANCELLED = 1e-4
+"""Share of its terms below which a sum is taken with `DIGITS` digits: doubles would leave it less than 12."""
+DIGITS = 50
+
+
+def _exact_odds(b: float, m: float, sigma: float, K: float) -> float:
+    """Return `reweight_odds` of these doubles, correctly rounded but for the last digit."""
+    with mpmath.workdps(DIGITS):
+        bias, margin, width, ratio = map(mpmath.mpf, (b, m, sigma, K))
+        plus, minus = (bias + margin) / (ratio * width), (bias - margin) / width
+        return float(mpmath.log(ratio) + (plus**2 - minus**2) / 2)
 
 
 def critical_margin(sigma: npt.ArrayLike, K: npt.ArrayLike) -> Array:

@@ -10,6 +10,7 @@ from scipy.special import betaincinv, stdtrit
 
 from theory.common.digits import exact_mean, percent
 from theory.common.table import Table
+from theory.results.class_tables import class_names, worst_classes
 from theory.results.intervals import null_gap, worst_set
 
 __all__ = ["QUANTITIES", "ClassErrors", "exact_interval", "mean_interval"]
@@ -181,7 +182,7 @@ class ClassErrors:
         summaries = [self._summary(q) for q in QUANTITIES]
         rows += [
             ["worst", "", *(f"{percent(s['worst'])} ({s['worst_class']})" for s in summaries)],
-            ["may be the worst", "", *(" ".join(s["worst_set"]) for s in summaries)],
+            ["may be the worst", "", *(class_names(s["worst_set"]) for s in summaries)],
             [f"worst {self.tail}", "", *(percent(s["tail_mean"]) for s in summaries)],
             [
                 "gap (by chance)",
@@ -196,7 +197,9 @@ class ClassErrors:
             f"worst {self.tail}: mean of the {self.tail} worst classes; gap: largest minus smallest, and "
             "what chance makes of it were all classes equal; spread: standard deviation over classes"
         )
-        return Table(title, header, rows, note)
+        columns = {i + 2: self.rates(q) for i, q in enumerate(QUANTITIES)}
+        robust = self.rates("robust_error")
+        return worst_classes(Table(title, header, rows, note), robust, columns, percent, "robust error")
 
     def numbers(self) -> Table:
         """Return the counts and fractions of every class, for a program."""

@@ -11,6 +11,7 @@ from theory.common.digits import percent
 from theory.common.inputs import InputError
 from theory.common.table import Table
 from theory.results.attacks import attack_key
+from theory.results.class_tables import worst_classes
 from theory.results.counts import ClassErrors, mean_interval
 from theory.results.methods import MethodId, labels_of
 from theory.results.records import Record
@@ -110,7 +111,10 @@ class Comparison:
             "chance: what counting so few images would show if all classes were equal. Seeds share images: "
             "the intervals speak of this data set"
         )
-        return Table(self.title, ["class", *self.runs], rows, note)
+        table = Table(self.title, ["class", *self.runs], rows, note)
+        methods = self.adversarial or [*self.runs]
+        mean = np.mean([self.rates(m, _BOTH[1]).mean(axis=0) for m in methods], axis=0)
+        return worst_classes(table, mean, {}, percent, "mean robust error")
 
     def paired_tables(self, names: Sequence[str]) -> list[Table]:
         """Return, for each base method, what every other method changes on the same seeds.

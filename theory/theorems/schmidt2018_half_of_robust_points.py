@@ -27,12 +27,13 @@ def symbolic_residual() -> sp.Expr:
 
 
 def simulation(s: Setting) -> Simulation:
-    """Return the experiment: the mean size of a coordinate of the average."""
+    """Return the experiment: the mean size of a coordinate of the average, times eps."""
     deviation = variance(s) ** 0.5
     rate = Rate(
-        predicted=1 / s["eps"], sample=lambda rng, n: np.asarray(abs(1 + deviation * rng.standard_normal(n)))
+        predicted=1.0,
+        sample=lambda rng, n: np.asarray(s["eps"] * abs(1 + deviation * rng.standard_normal(n))),
     )
-    return Simulation(rates=[rate], claim=lambda p: s["eps"] * p[0] - 1)
+    return Simulation(rates=[rate], claim=lambda p: p[0] - 1)
 
 
 STATEMENT = Statement(

@@ -1,8 +1,10 @@
 """What KL-DRO over classes (FAAL) converges to below its fair radius."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import sympy as sp
-from scipy.special import ndtri
+from scipy.special import expit, ndtri
 
 from theory.claims import symbolic
 from theory.claims.domains import MARGIN, draw_margin, law
@@ -50,18 +52,25 @@ def draw(rng: np.random.Generator) -> dict[str, float]:
     return {**s, "p": 0.5 + float(rng.uniform(0.05, 0.95)) * (fair - 0.5)}
 
 
+TELLING = 0.6
+"""Smallest p of an experiment: the control's weight, halfway to 1/2, is then outside what chance does."""
+
+
 def simulation(s: Setting) -> Simulation | None:
-    """Return the experiment: a threshold with these cost odds, where it is no constant."""
+    """Return the experiment: a threshold with these cost odds, where it is no constant.
+
+    The claim compares p with the weight at which the errors that were counted are stationary.
+    """
     log_odds = float(np.log(odds(s)))
-    if str(optimal_kind(s["m"], s["sigma"], s["K"], log_odds)) != "interior":
+    if s["p"] < TELLING or str(optimal_kind(s["m"], s["sigma"], s["K"], log_odds)) != "interior":
         return None
     training = Training(distribution=law(s), rule="threshold", bias=bias(s), log_odds=log_odds)
 
-    def claim(p: tuple[float, float]) -> float:
+    def claim(p: Sequence[float]) -> float:
         plus, minus = (float(ndtri(x)) for x in p)
-        return float(np.log(s["K"])) + (plus - minus) * (plus + minus) / 2 - log_odds
+        return float(expit(np.log(s["K"]) + (plus - minus) * (plus + minus) / 2)) - s["p"]
 
-    return Simulation(rates=rates_of(training), claim=lambda p: claim((p[0], p[1])))
+    return Simulation(rates=rates_of(training), claim=claim)
 
 
 STATEMENT = Statement(

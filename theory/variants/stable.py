@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import brentq
 from scipy.special import gamma, ndtr
 
@@ -90,10 +91,10 @@ def stable_cdf(x: float, alpha: float) -> float:
     return 1 - tail if x > 0 else tail
 
 
-NEAR = 1e-5
-"""|alpha - 1| below which the density is interpolated: rounding in h costs it 1e-16 / |alpha - 1|."""
-STEP = 1e-3
-"""Distance of the outer points of that interpolation; its error is NEAR STEP^2."""
+NEAR = 1e-3
+"""|alpha - 1| below which the density is interpolated: rounding in h costs it 1e-15 / |alpha - 1|."""
+STEP = 4e-3
+"""Distance of the points of that interpolation; its error is of the size of NEAR STEP^4 / 30."""
 ANGLES, ANGLE_WEIGHTS = np.polynomial.legendre.leggauss(24)
 ACTIVE = (-40.0, 4.5)
 """Values of h between which exp(-e^h) is neither 1 nor 0."""
@@ -107,10 +108,10 @@ def _checked(x: float, alpha: float) -> tuple[float, float]:
 
 
 def _through_cauchy(function: Callable[[float], float], alpha: float) -> float:
-    """Return the value at alpha of the parabola through 1 - STEP, 1 and 1 + STEP."""
-    t = (alpha - 1) / STEP
-    low, middle, high = (function(a) for a in (1 - STEP, 1.0, 1 + STEP))
-    return middle + t * (high - low) / 2 + t * t * (high - 2 * middle + low) / 2
+    """Return the value at alpha of the polynomial of degree 4 through 1 and two points on each side."""
+    places = 1 + STEP * np.arange(-2, 3)
+    # exactly 1 in the middle, where the law is Cauchy's
+    return float(BarycentricInterpolator(places, [function(float(a)) for a in places])(alpha))
 
 
 def _exponent(s: Array, x: float, alpha: float) -> Array:
@@ -140,8 +141,10 @@ def _panels(x: float, alpha: float) -> tuple[Array, Array]:
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return _exponent(s, x, alpha)
 
-    # at large x the mass is at sin a ~ 1 / x, and further out only by powers of it
+    # at large x the mass is at sin a ~ 1 / x, and further out only by powers of it; near alpha = 2 that of
+    # the tail is at a ~ (2 - alpha) / x^2, where e^h ~ 1
     reach = 45 + max(0.0, float(np.log(x)) * max(1.0, alpha)) + max(0.0, -float(np.log(x)))
+    reach += max(0.0, -float(np.log(2 - alpha)))
     edges = np.linspace(-reach, 45 + max(0.0, -float(np.log(x))), int(2 * (reach + 90)))
     for _ in range(60):
         values = h(edges)
