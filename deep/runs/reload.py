@@ -15,7 +15,7 @@ from deep.nets.networks import MODELS, build
 from deep.runs.folder import check_data, is_finished, read_config, weights_sha256
 from deep.runs.place import resumed
 from deep.runs.settings import Settings
-from deep.runs.shipped import found
+from deep.runs.shipped import run_folder
 from deep.training.checkpoint import fill
 from deep.training.seeds import stream
 from theory.common.inputs import InputError
@@ -77,7 +77,7 @@ def load_run(folder: Path | str, *, data_dir: Path | str | None = None, device: 
         pgd ...
         'pgd'
     """
-    folder = found(Path(folder))
+    folder = run_folder(Path(folder))
     config = read_config(folder)
     if not is_finished(folder, config["id"]):
         raise InputError(f"{folder} is not finished: it has no {RESULT}")
