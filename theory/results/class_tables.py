@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from theory.common.table import Table
 
@@ -30,8 +31,8 @@ def class_names(classes: Sequence[str]) -> str:
 
 def worst_classes(
     table: Table,
-    order: Sequence[float],
-    columns: Mapping[int, Sequence[float]],
+    order: npt.ArrayLike,
+    columns: Mapping[int, npt.ArrayLike],
     shown: Callable[[float], str],
     name: str,
 ) -> Table:
