@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from deep.attacks.evaluate import evaluate
 from deep.runs.folder import claim, is_finished, named_data, origin
-from deep.runs.outcome import write_results
+from deep.runs.outcome import certified_error, write_results
 from deep.runs.reload import Run, code_of, load_run
 from deep.runs.settings import Settings
 from deep.runs.shipped import working_copy
@@ -84,6 +84,8 @@ def repair_run(
         init=settings.init,
     )
     details = {"warnings": list(base.warnings), "state": dict(staged.state)}
+    if proven := certified_error(staged.model, data.test, settings.attack.eps, flags, data.classes):
+        details["certified_error"] = proven
     weights = {
         k: v.to(staged.kept_as) if staged.kept_as and v.is_floating_point() else v
         for k, v in staged.model.state_dict().items()

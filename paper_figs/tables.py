@@ -59,11 +59,16 @@ def summary(study: Study) -> Table:
 
 
 def brief(study: Study) -> Table:
-    """Return the methods with their published hyper-parameters, for the README."""
+    """Return the methods with their published hyper-parameters, and repaired ones, for the README."""
     whole = summary(study)
     columns = ["method", "robust: average, worst", "base", "its worst class: change of robust error"]
     places = [whole.header.index(name) for name in columns]
-    rows = [[row[i] for i in places] for row in whole.rows if len(str(row[-1]).split()) == 1]
+    staged = [bool(study.comparison.methods[label].stage) for label in study.runs]
+    rows = [
+        [row[i] for i in places]
+        for row, after in zip(whole.rows, staged, strict=True)
+        if after or len(str(row[-1]).split()) == 1
+    ]
     seeds = sorted({len(runs) for runs in study.runs.values()})
     note = (
         f"Errors and changes in percent, {_range(seeds)} seeds, 95 % intervals; bold: beyond chance by Holm."

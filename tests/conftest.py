@@ -16,6 +16,12 @@ settings.register_profile("dev", deadline=None, max_examples=50)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch):
+    """Take away the width that test processes inherit: tables are printed whole unless a test sets one."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def invoke(monkeypatch, capfd):
     """Return a function that runs a command line as a user would: (exit code, stdout, stderr)."""

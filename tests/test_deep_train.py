@@ -22,7 +22,8 @@ def result(folder):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_leaves_a_complete_folder(invoke, tmp_path, method):
     out = tmp_path / "run"
-    code, text, _ = invoke(train.main, "--method", method, *SMALL, "--out", out)
+    model = ["--model", "small-cnn"] if method == "ibp" else []
+    code, text, _ = invoke(train.main, "--method", method, *model, *SMALL, "--out", out)
     assert code == 0 and "hard classes" in text and "average" in text
     assert sorted(p.name for p in out.iterdir()) == [
         "best.safetensors",
@@ -52,7 +53,12 @@ def test_a_run_leaves_a_complete_folder(invoke, tmp_path, method):
     assert len(records) == 3 * 12 and records["robust_error", "average"].errors == sum(errors)
     history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     assert len(history) == 2 and all(np.isfinite(line["loss"]) for line in history)
-    assert safetensors.torch.load_file(out / "model.safetensors")["stem.weight"].shape[0] == 4
+    assert (
+        safetensors.torch.load_file(out / "model.safetensors")[
+            "conv1.weight" if model else "stem.weight"
+        ].shape[0]
+        == 4
+    )
 
 
 def test_the_same_seed_gives_the_same_numbers(invoke, tmp_path):

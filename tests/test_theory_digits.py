@@ -9,6 +9,7 @@ import pytest
 
 from theory.common.digits import exact_mean, percent, rounded
 from theory.results.counts import ClassErrors, mean_interval
+from theory.results.methods import MethodId
 from theory.results.paired import Pair, average_over, change_of
 from theory.results.protocols import Comparison
 
@@ -77,8 +78,13 @@ def test_a_change_is_that_of_the_counts():
 
 def test_tables_print_a_tie_the_same_for_every_order_of_seeds():
     counts = [ClassErrors(("a", "b"), (200, 200), (k, 9), (k, 9)) for k in (29, 27, 6, 90, 1)]
+    methods = {"PGD": MethodId("pgd")}
     tables = [
-        Comparison({"dataset": "d", "model": "m", "width": 1, "epochs": 1, "n_train": 1, "attack": "x"}, runs)
+        Comparison(
+            {"dataset": "d", "model": "m", "width": 1, "epochs": 1, "n_train": 1, "attack": "x"},
+            runs,
+            methods,
+        )
         for runs in ({"PGD": dict(enumerate(order))} for order in itertools.permutations(counts))
     ]
     assert {t.class_table().rows[0][1].split()[0] for t in tables} == {"15.3"}  # 153 of 1000

@@ -1,7 +1,8 @@
 """The tables of an audit: errors of every class, of each attack and threat, and how sure the model is."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,13 +10,14 @@ from deep.strength.check_results import check_table
 from theory.common.digits import percent, rounded
 from theory.common.table import Table
 from theory.results.class_tables import worst_classes
-from theory.results.counts import QUANTITIES
+from theory.results.counts import QUANTITIES, ClassErrors
 from theory.results.flags import CLEAN
+from theory.results.worst import worst_interval
 
 if TYPE_CHECKING:
     from deep.audits.result import Audit
 
-__all__ = ["error_table", "every_table"]
+__all__ = ["error_table", "every_table", "threat_table", "worst_cell"]
 
 
 def error_table(audit: "Audit") -> Table:
@@ -41,7 +43,7 @@ def every_table(audit: "Audit") -> list[Table]:
     """Return all tables: errors, each attack alone, each threat, confidence, checks of strength."""
     made = [error_table(audit), _attacks(audit)]
     if len(audit.threats) > 1:
-        made.append(_threats(audit))
+        made.append(threat_table(audit.threat_errors(), audit.errors()))
     made.append(_confidence(audit))
     made += [_sparsity(audit, name) for name in audit.sparsity]
     for threat in audit.threats:
@@ -63,21 +65,39 @@ def _attacks(audit: "Audit") -> Table:
     return Table("Error under each attack alone", ["attack", "average", "worst class"], rows, note)
 
 
-def _threats(audit: "Audit") -> Table:
-    """Return the robust errors of each class under each threat and their union."""
-    tables = [*(audit.errors(t) for t in range(len(audit.threats))), audit.errors()]
+def worst_cell(threats: Mapping[str, ClassErrors]) -> dict[str, Any]:
+    """Return the class and threat of largest robust error, with an interval that allows for the pick.
+
+    Args:
+        threats: the errors of the same classes under each threat, by its name.
+    """
+    names, tables = [*threats], [*threats.values()]
+    counts = np.concatenate([e.counts("robust_error") for e in tables])
+    cell, low, high = worst_interval(counts, np.concatenate([e.n for e in tables]))
+    threat, place = divmod(cell, len(tables[0].classes))
+    return {
+        "class": tables[0].classes[place],
+        "threat": names[threat],
+        "error": float(tables[threat].rates("robust_error")[place]),
+        "interval": [low, high],
+    }
+
+
+def threat_table(threats: Mapping[str, ClassErrors], union: ClassErrors) -> Table:
+    """Return the robust errors of each class under each threat, by its name, and their union."""
+    tables = [*threats.values(), union]
     rates = [e.rates("robust_error") for e in tables]
-    rows = [[name, *(percent(r[i]) for r in rates)] for i, name in enumerate(tables[0].classes)]
+    rows = [[name, *(percent(r[i]) for r in rates)] for i, name in enumerate(union.classes)]
     rows.append(["average", *(percent(e.average("robust_error")) for e in tables)])
     columns = dict(enumerate(rates, start=1))
-    cell = audit.worst_cell()
+    cell = worst_cell(threats)
     low, high = cell["interval"]
     note = (
         f"errors in percent; worst cell: {cell['class']} under {cell['threat']}, "
         f"{percent(cell['error'])} "
         f"[{percent(low)}, {percent(high)}], a 95 % interval that allows for its having been picked"
     )
-    table = Table("Robust error by threat", ["class", *(t.name for t in audit.threats), "any"], rows, note)
+    table = Table("Robust error by threat", ["class", *threats, "any"], rows, note)
     return worst_classes(table, rates[-1], columns, percent, "robust error")
 
 

@@ -13,7 +13,7 @@ import torch
 
 from deep.audits.attacked import Outcome
 from deep.audits.audit_page import page
-from deep.audits.audit_tables import error_table, every_table
+from deep.audits.audit_tables import error_table, every_table, worst_cell
 from deep.audits.ratios import ratios
 from deep.audits.threats import Threat
 from deep.strength.check_results import Check
@@ -116,18 +116,13 @@ class Audit:
             "spread": {"value": said["spread"], "by_chance": spread, "p": p},
         }
 
+    def threat_errors(self) -> dict[str, ClassErrors]:
+        """Return the counts of the classes that have samples under each threat, by its name."""
+        return {threat.name: self.errors(place) for place, threat in enumerate(self.threats)}
+
     def worst_cell(self) -> dict[str, Any]:
         """Return the class and threat of largest robust error, with an interval that allows for the pick."""
-        tables = [self.errors(t) for t in range(len(self.threats))]
-        counts = np.concatenate([e.counts("robust_error") for e in tables])
-        cell, low, high = worst_interval(counts, np.concatenate([e.n for e in tables]))
-        threat, place = divmod(cell, len(self.present))
-        return {
-            "class": tables[0].classes[place],
-            "threat": self.threats[threat].name,
-            "error": float(tables[threat].rates("robust_error")[place]),
-            "interval": [low, high],
-        }
+        return worst_cell(self.threat_errors())
 
     def ratios(self, references: Mapping[str, "Audit"]) -> dict[str, Any]:
         """Return accuracies as shares of those of networks trained for each threat: `deep.audits.ratios`."""

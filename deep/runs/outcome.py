@@ -7,9 +7,11 @@ from statistics import fmean, harmonic_mean
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from deep.attacks.evaluate import Evaluation, evaluate
-from deep.data import Dataset
+from deep.attacks.interval_bounds import certified, is_chain
+from deep.data import Dataset, Split
 from deep.runs.folder import tidy
 from deep.runs.place import Place
 from deep.runs.reload import attacks_on
@@ -18,12 +20,13 @@ from deep.training.checkpoint import save_weights
 from deep.training.health import collapse
 from deep.training.loop import Trainer
 from deep.training.seeds import stream
+from theory.common.digits import percent
 from theory.common.files import write_atomic
-from theory.results.counts import exact_interval
+from theory.results.counts import ClassErrors, exact_interval
 from theory.results.records import provenance, records_of, to_jsonl
 from theory.results.run_files import BEST, FLAGS, LAST, RECORDS, RESULT, SHARDS, WEIGHTS
 
-__all__ = ["FinalEvaluation", "measure", "report", "save", "write_results"]
+__all__ = ["FinalEvaluation", "certified_error", "measure", "report", "save", "write_results"]
 
 
 class FinalEvaluation(NamedTuple):
@@ -33,24 +36,50 @@ class FinalEvaluation(NamedTuple):
         flags: of the test split.
         epoch: whose network it is.
         collapse: the sentence that says that it is no better than a guess, if it is not.
+        certified: the certified error of each class, where the network has interval bounds.
     """
 
     flags: Evaluation
     epoch: int
     collapse: str = ""
+    certified: Mapping[str, Any] | None = None
+
+
+def certified_error(
+    model: nn.Module, split: Split, eps: float, flags: Evaluation, classes: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return the error of each class that interval bounds do not exclude, as JSON; None without bounds.
+
+    Args:
+        model: a network, in evaluation mode.
+        split: samples and labels.
+        eps: l-infinity radius.
+        flags: what attacks of that radius made of the same samples.
+        classes: names of the classes.
+    """
+    if not is_chain(model):
+        return None
+    proven = certified(model, split, eps).cpu().numpy()
+    if (proven & ~flags.ok_attacked).any():
+        raise RuntimeError("an attack broke a sample that interval bounds certify: one of them is wrong")
+    counted = ClassErrors.from_flags(classes, flags.labels, flags.ok_attacked, proven)
+    summary: dict[str, Any] = counted.summary()["robust_error"]
+    return summary
 
 
 def measure(settings: Settings, place: Place, trainer: Trainer) -> FinalEvaluation:
     """Evaluate the network that is reported on the test split; what an interruption left is not redone."""
+    model, data = trainer.chosen(settings.report), trainer.data
     flags = evaluate(
-        trainer.chosen(settings.report),
-        trainer.data.test,
-        *attacks_on(settings, trainer.data),
+        model,
+        data.test,
+        *attacks_on(settings, data),
         seed=stream(settings.seed, "test"),
         shards=place.out / SHARDS,
     )
     epoch = trainer.chosen_epoch(settings.report)
-    return FinalEvaluation(flags, epoch, collapse(trainer.history[epoch - 1], trainer.data))
+    proven = certified_error(model.eval(), data.test, settings.attack.eps, flags, data.classes)
+    return FinalEvaluation(flags, epoch, collapse(trainer.history[epoch - 1], data), proven)
 
 
 def save(
@@ -75,6 +104,8 @@ def save(
         "warnings": _warnings(trainer, outcome),
         "state": state,
     }
+    if outcome.certified:
+        details["certified_error"] = outcome.certified
     if trainer.stopped:
         details["stopped"] = trainer.stopped
     weights = {file: trainer.chosen(which).state_dict() for file, which in kept.items()}
@@ -124,6 +155,14 @@ def write_results(
     tidy(out)
 
 
+def _certified_line(outcome: FinalEvaluation) -> list[str]:
+    """Return the certified error in a line, if there is one."""
+    if outcome.certified is None:
+        return []
+    average, worst = (percent(outcome.certified[k]) for k in ("average", "worst"))
+    return [f"certified error: average {average}, worst {worst} ({outcome.certified['worst_class']})"]
+
+
 def _warnings(trainer: Trainer, outcome: FinalEvaluation) -> list[str]:
     warnings = (outcome.collapse, trainer.data.warning, trainer.attack.warning)
     return [warning for warning in warnings if warning]
@@ -164,6 +203,7 @@ def report(settings: Settings, trainer: Trainer, outcome: FinalEvaluation) -> st
     return "\n".join(
         [
             counted.table(title).text(),
+            *_certified_line(outcome),
             *(f"warning: {warning}" for warning in _warnings(trainer, outcome)),
             f"hard classes (robust error above the average, all at 95 %): {', '.join(hard) or 'none'}",
             f"easy classes (robust error below the average, likewise): {', '.join(easy) or 'none'}",

@@ -92,7 +92,10 @@ def load_run(folder: Path | str, *, data_dir: Path | str | None = None, device: 
     if (left.index.tolist(), left.labels.tolist()) != tested:
         raise InputError(f"{folder / FLAGS} is not of the {len(data.test)} test samples of {folder / SPLIT}")
     warnings = tuple(filter(None, (warning, data.warning, code_warning(config, settings))))
-    run = Run(settings, data, model.to(place.device).eval(), left, warnings)
+    model.to(place.device).eval()
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = Run(settings, data, model, left, warnings)
     if left.keys[1:] != tuple(attack_key(attack.name) for attack in run.attacks):
         raise InputError(f"{folder / FLAGS} is of other attacks than those of {folder / CONFIG}")
     return run

@@ -214,6 +214,8 @@ class Settings:
         texts = isinstance(init, dict) and all(isinstance(v, str) for v in init.values())
         if not texts or set(init) != ORIGIN:
             raise InputError(f"init must be an object of texts {', '.join(sorted(ORIGIN))}, got {init!r:.60}")
+        if self.init and getattr(self.params, "redraw", False):
+            raise InputError(f"--init is for --no-redraw: --method {self.method} would draw its weights anew")
         if self.stage is not None and (
             not isinstance(self.stage, Mapping)
             or {k: type(v) for k, v in self.stage.items()} != {"name": str, "params": dict, "of": dict}

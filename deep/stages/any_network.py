@@ -199,7 +199,8 @@ def _worst(
 def _shifted(model: Any, network: nn.Module, split: Split, offsets: Array) -> nn.Module:
     """Return the model with the offsets in the bias of its last layer if it has one, else behind it."""
     x = split.inputs(slice(0, 8))
-    kind = getattr(network, "own_type", None) or x.dtype  # a model of several types is not taken
+    with torch.no_grad():
+        kind = network(x).dtype  # weights of two types would be refused by whoever takes the model
     wrapped = Shifted(network, torch.tensor(offsets, dtype=kind, device=x.device)).eval()
     if not isinstance(getattr(model, "head", None), nn.Linear) or not isinstance(model, nn.Module):
         return wrapped

@@ -1,4 +1,4 @@
-"""What a stage is: it makes a network of the network of a finished run, without training it again."""
+"""What a stage is: it makes a network of the network of a finished run, without training all of it again."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

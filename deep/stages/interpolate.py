@@ -22,7 +22,7 @@ from theory.common.fields import check_fields, setting
 from theory.common.inputs import InputError
 from theory.common.table import Table
 
-__all__ = ["STAGE", "Interpolate", "between_weights"]
+__all__ = ["STAGE", "Interpolate", "between_weights", "chosen_between"]
 
 SHARES = tuple(i / 10 for i in range(11))
 """Of the way that are tried."""
@@ -51,25 +51,39 @@ class Interpolate(Stage):
         if not self.params.to:
             raise InputError("--to must name the folder of the run to go towards")
         other = load_run(Path(self.params.to), device=str(run.data.val.labels.device))
-        seed = stream(run.settings.seed, "validation")
-        counted = []
-        for i, share in enumerate(SHARES):
-            model = between_weights(run.model, other.model, share)
-            flags = evaluate(model, run.data.val, run.settings.attack, seed=seed, shards=shards)
-            counted.append(flags.errors(run.data.classes))
-            tick((i + 1) / len(SHARES))
-        robust = np.array([c.average("robust_error") for c in counted])
-        natural = np.array([c.average("natural_error") for c in counted])
-        allowed = robust <= robust[0] + self.params.budget / 100
-        best = int(np.where(allowed, natural, np.inf).argmin())
-        rows = [
-            [f"{share:g}", percent(n), percent(r), percent(float(c.rates("robust_error").max()))]
-            for share, n, r, c in zip(SHARES, natural, robust, counted, strict=True)
-        ]
-        header = ["share of the way", "natural", "robust", "worst class"]
-        note = f"errors in percent of the validation images; {SHARES[best]:g} is chosen"
-        table = Table("Between the two networks", header, rows, note)
-        return Staged(between_weights(run.model, other.model, SHARES[best]), {"share": SHARES[best]}, table)
+        return chosen_between(run, other.model, self.params.budget, shards, tick)
+
+
+def chosen_between(
+    run: Run, other: nn.Module, budget: float, shards: Path, tick: Callable[[float], None]
+) -> Staged:
+    """Return the network on the way to another whose natural error in validation is smallest.
+
+    Args:
+        run: where the way begins.
+        other: the network at its end.
+        budget: points of average robust accuracy that it may cost.
+        shards: folder where evaluations are kept until the stage is finished.
+        tick: called with the share of the work that is done.
+    """
+    seed, counted = stream(run.settings.seed, "validation"), []
+    for i, share in enumerate(SHARES):
+        model = between_weights(run.model, other, share)
+        flags = evaluate(model, run.data.val, run.settings.attack, seed=seed, shards=shards)
+        counted.append(flags.errors(run.data.classes))
+        tick((i + 1) / len(SHARES))
+    robust = np.array([c.average("robust_error") for c in counted])
+    natural = np.array([c.average("natural_error") for c in counted])
+    allowed = robust <= robust[0] + budget / 100
+    best = int(np.where(allowed, natural, np.inf).argmin())
+    rows = [
+        [f"{share:g}", percent(n), percent(r), percent(float(c.rates("robust_error").max()))]
+        for share, n, r, c in zip(SHARES, natural, robust, counted, strict=True)
+    ]
+    header = ["share of the way", "natural", "robust", "worst class"]
+    note = f"errors in percent of the validation images; {SHARES[best]:g} is chosen"
+    table = Table("Between the two networks", header, rows, note)
+    return Staged(between_weights(run.model, other, SHARES[best]), {"share": SHARES[best]}, table)
 
 
 def between_weights(model: nn.Module, other: nn.Module, share: float) -> nn.Module:

@@ -32,7 +32,7 @@ def spread(errors: ClassErrors, quantity: str, seed: int = 0) -> Estimate:
     """Return the standard deviation of an error over classes.
 
     >>> counted = ClassErrors(("a", "b"), (1000, 1000), (100, 300), (100, 300))
-    >>> spread(counted, "natural_error").value
+    >>> round(spread(counted, "natural_error").value, 6)
     0.1
     """
     return _estimate((errors,), quantity, seed, lambda rates: rates[0].std(-1))
