@@ -101,13 +101,14 @@ def sections(
     for name, module in modules().items():
         for claim in getattr(module, "CLAIMS", ()):
             places.setdefault(claim, []).extend((d.name, d.title) for d in drawn[name][:1])
+    first = [d for d in drawn.get("class_errors", ()) if not d.key.endswith("_mitigations")][:1]
     out = [
-        front(archive.records, [(n.study, n.changes) for n in networks], drawn.get("class_errors", ())),
+        front(archive.records, [(n.study, n.changes) for n in networks], first),
         Section("explorer", "Explorer", content=explorer.markup()),
         Section("claims", "Claims", CLAIMS, claim_table(verdicts, places)),
     ]
     for key, (title, text) in SECTIONS.items():
-        here = [d for name, m in modules().items() if key == m.SECTION for d in drawn[name]]
+        here = [d for name, m in modules().items() if key == m.SECTION for d in drawn[name] if d not in first]
         source = {"networks": "deep", "simulation": "sim"}.get(key)
         made = [r for r in archive.records if r.source == source]
         parts = [n.part(here) for n in networks] if key == "networks" else []

@@ -26,13 +26,12 @@ def front(
     Args:
         records: those of simulations are counted by verdict.
         studies: networks of each protocol, and what changed.
-        pictures: errors of every class, of which the last with most is shown.
+        pictures: shown here and not below.
     """
     sentences = [*_networks(studies), *_claims(), *_simulated(records)]
     items = "".join(f"<li>{sentence}</li>" for sentence in sentences)
     content = f"<ul class=findings>{items}</ul>"
-    picture = [p for p in pictures if not p.key.endswith("_mitigations")][:1]
-    content += "".join(figure(p, "front", anchor=False) for p in picture)
+    content += "".join(figure(p, "front") for p in pictures)
     return Section("summary", "Summary", content=content)
 
 

@@ -224,16 +224,14 @@ def _figures(figures: Sequence[Drawn], level: int, numbers: Iterator[int]) -> li
     ]
 
 
-def figure(drawn: Drawn, prefix: str, *, anchor: bool = True) -> str:
+def figure(drawn: Drawn, prefix: str) -> str:
     """Return a figure with its caption; it is scrolled where the screen is narrow.
 
     Args:
         drawn: what is shown.
         prefix: begins the ids within the drawing.
-        anchor: whether links to the figure lead here.
     """
     title, caption = escape(drawn.title, quote=True), escape(drawn.caption)
     drawing = inline(drawn.svg, prefix, drawn.title)
-    name = f" id={drawn.name}" if anchor else ""
     plot = f"<div class=plot role=region aria-label='{title}' tabindex=0>{drawing}</div>"
-    return f"<figure{name}>{plot}<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
+    return f"<figure id={drawn.name}>{plot}<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
