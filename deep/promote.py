@@ -13,10 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deep.data import DATASETS
 from deep.runs.command_line import words_of
 from deep.runs.folder import is_finished, read_config, weights_sha256
 from deep.runs.place import resumed, run_of
+from deep.runs.presets import PRESETS
 from deep.runs.settings import Settings
+from deep.stages import STAGES
 from theory.common.cli import Parser, run, writable_folder
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_object, read_lines, read_text
@@ -40,8 +43,9 @@ __all__ = ["command", "promoted"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,59}")
 """What a network of the package may be called."""
-KEPT = ("method", "dataset", "seed", "threads")
+KEPT = ("preset", "method", "dataset", "seed", "threads")
 """Flags that a command names even where they are the default."""
+NAMED = tuple({"preset": name} for name in PRESETS)
 PATH = re.compile(r"(?:^|[\s=:'\"(])(?:/|~/|[A-Za-z]:\\)\w")
 """A path that only one machine has."""
 
@@ -57,21 +61,38 @@ def command(config: Mapping[str, Any], folder: Path) -> list[str]:
         InputError: the settings make no sense, or are not those of the run's id.
     """
     settings, _ = resumed(config, folder, device="cpu")
-    data = [f"--data-dir=data/{Path(config['data_dir']).name}"] if config.get("data_dir") else []
+    data = (
+        [f"--data-dir={_data(settings.dataset, Path(config['data_dir']))}"] if config.get("data_dir") else []
+    )
     if settings.stage:
         run, stage = f"runs/deep/{settings.stage['of']['run']}", {"stage": settings.stage["name"]}
-        return ["python", "-m", "deep.repair", run, *words_of(stage | settings.stage["params"]), *data]
+        usual = dataclasses.asdict(STAGES[stage["stage"]].Params())
+        params = {k: v for k, v in settings.stage["params"].items() if v != usual.get(k)}
+        return ["python", "-m", "deep.repair", run, *words_of(stage | params), *data]
     settings = dataclasses.replace(settings, init=None)
     flags = settings.as_json()
     flags |= flags.pop("params")
-    for name in [name for name in flags if name not in KEPT]:
-        fewer = {k: v for k, v in flags.items() if k != name}
-        if _makes(fewer, settings):
-            flags = fewer
+    flags = min((_fewest(preset | flags, settings) for preset in ({}, *NAMED)), key=len)
     arguments = ["python", "-m", "deep.train", *words_of(flags)]
     if config["settings"].get("init"):
         arguments.append(f"--init=runs/deep/{config['settings']['init']['run']}")
     return arguments + data
+
+
+def _fewest(flags: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return flags without those that are not needed to ask for these settings."""
+    kept = dict(flags)
+    for name in [name for name in flags if name not in KEPT]:
+        fewer = {k: v for k, v in kept.items() if k != name}
+        if _makes(fewer, settings):
+            kept = fewer
+    return kept
+
+
+def _data(dataset: str, folder: Path) -> Path:
+    """Return where the project has the files of a data set: below data/, or in a folder of theirs in it."""
+    inner = DATASETS[dataset].files if dataset in DATASETS else None
+    return Path("data") if inner and folder.name != inner.folder else Path("data", folder.name)
 
 
 def _makes(flags: Mapping[str, Any], settings: Settings) -> bool:

@@ -25,13 +25,15 @@ PUBLISHED = {"automobile": "7 / 33", "cat": "35 (41) / 83"}  # 1 - accuracy, Xu 
 
 
 def flags(study: Study) -> dict[str, str]:
-    """Return for each method the words of its command that not all runs of the study have."""
-    arguments = {
-        label: [w for w in runs[min(runs)].records[0].provenance.get("argv", []) if "--seed" not in w]
-        for label, runs in study.runs.items()
-    }
-    shared = set.intersection(*map(set, arguments.values()))
-    return {label: " ".join(w for w in command if w not in shared) for label, command in arguments.items()}
+    """Return for each method the words of its command that not all trainings of the study have."""
+    words: dict[str, list[str]] = {}
+    trained: list[set[str]] = []
+    for label, runs in study.runs.items():
+        argv = [str(w) for w in runs[min(runs)].records[0].provenance.get("argv", [])]
+        words[label] = [w for w in argv if not w.startswith(("--seed", "--data-dir", "runs/"))]
+        trained += [] if study.comparison.methods[label].stage else [set(argv)]
+    shared = {"python", "-m"}.union(set.intersection(*trained) if trained else ())
+    return {label: " ".join(w for w in command if w not in shared) for label, command in words.items()}
 
 
 def summary(study: Study) -> Table:
@@ -53,7 +55,7 @@ def summary(study: Study) -> Table:
         "change is in points, paired on test images, with a 95 % interval over images and seeds; bold"
         " if it is more than noise, at a family-wise level of 5 % over all comparisons of the protocol "
         "(Holm). Base: PGD, or TRADES at the method's beta or the nearest there is; its worst class is "
-        "that in validation." + (_samples(study) if strong else "")
+        f"that in validation.{_alone(study)}" + (_samples(study) if strong else "")
     )
     return Table(study.comparison.title, header, rows, note)
 
@@ -71,7 +73,8 @@ def brief(study: Study) -> Table:
     ]
     seeds = sorted({len(runs) for runs in study.runs.values()})
     note = (
-        f"Errors and changes in percent, {_range(seeds)} seeds, 95 % intervals; bold: beyond chance by Holm."
+        f"Errors and changes in percent, {_seeds(seeds)}, 95 % intervals; bold: beyond chance by Holm."
+        f"{_alone(study)}"
     )
     return Table(study.comparison.protocol["dataset"], columns, rows, note)
 
@@ -106,13 +109,23 @@ def _samples(study: Study) -> str:
     seeds = sorted({len(reported) for runs in study.runs.values() if (reported := _reports(runs.values()))})
     return (
         f" AutoAttack: the robust error when it is added to both attacks, over the first "
-        f"{_range(sizes)} test images of each class of {_range(seeds)} seed{'s' * (seeds[-1] > 1)}; in "
+        f"{_range(sizes)} test images of each class of {_seeds(seeds)}; in "
         "brackets the points that it adds to the average there."
     )
 
 
 def _range(values: Sequence[int]) -> str:
     return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+def _seeds(counts: Sequence[int]) -> str:
+    return f"{_range(counts)} seed{'s' * (counts[-1] > 1)}"
+
+
+def _alone(study: Study) -> str:
+    """Return what an interval says where a method has one seed; nothing where none has."""
+    alone = any(f.both[0] != f.both[0] for f in findings(study) if f.name == WORST)
+    return " †: of one seed, over its images alone, which says nothing of other networks." * alone
 
 
 def headline(study: Study) -> Table | None:
@@ -128,7 +141,7 @@ def headline(study: Study) -> Table | None:
         rows.append([name, published, " / ".join(_percent(values) for values in measured)])
     header = ["natural / robust error (%) under PGD training", "Xu et al. (2021), abstract", "here"]
     note = (
-        f"Here: {comparison.title}; mean over {len(comparison.runs[pgd])} seeds. There: ResNet-18 on all "
+        f"Here: {comparison.title}; mean over {_seeds([len(comparison.runs[pgd])])}. There: ResNet-18 on all "
         "training images; in brackets the first submission."
     )
     return Table("The two classes of the paper's abstract", header, rows, note)
@@ -194,7 +207,8 @@ def _change(finding: Finding | None) -> list[str]:
     """Return the base and what changed in its worst class."""
     if finding is None:
         return ["", ""]
-    ends = interval(finding.both) if finding.both[0] == finding.both[0] else "one seed"
+    many = finding.both[0] == finding.both[0]
+    ends = interval(finding.both) if many else f"{interval(finding.change.over_images())}†"
     text = f"{finding.error.label}: {finding.points} {ends}"
     return [finding.base, Strong(text) if finding.resolved else text]
 

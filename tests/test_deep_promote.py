@@ -12,6 +12,7 @@ from deep.attacks.linear_oracle import Linear
 from deep.runs import shipped
 from deep.runs.command_line import parse
 from deep.runs.folder import read_config
+from deep.runs.place import run_of
 from deep.runs.reload import load_run
 from paper_figs.archive import read_archive
 from theory.common.inputs import InputError
@@ -97,6 +98,20 @@ def test_where_data_and_warm_up_lie_is_said_as_the_project_has_it(runs):
     config = dict(read_config(runs / "natural"))
     config["data_dir"] = str(runs / "MNIST")
     assert promote.command(config, runs / "natural")[-1] == "--data-dir=data/MNIST"
+    settings, _ = run_of({"dataset": "cifar10"})
+    config = {"settings": settings.as_json(), "id": settings.id}
+    for there, said in (("cifar-10-batches-bin", "data/cifar-10-batches-bin"), ("elsewhere", "data")):
+        config["data_dir"] = str(runs / there)
+        assert promote.command(config, runs / "natural")[-1] == f"--data-dir={said}"
+
+
+def test_a_command_names_the_preset_that_makes_it_short(runs):
+    for asked in ({"preset": "cpu", "amp": "all"}, {"preset": "cpu-long"}, {"preset": "cpu", "epochs": 21}):
+        settings, _ = run_of({"dataset": "cifar10", "method": "trades", **asked})
+        words = promote.command({"settings": settings.as_json(), "id": settings.id}, runs / "natural")[3:]
+        assert parse(words)[0].id == settings.id
+        left = {w for w in words if not w.startswith(("--method", "--dataset", "--seed", "--threads"))}
+        assert left == {f"--{k}={v}" for k, v in asked.items()}
 
 
 def test_a_network_of_the_package_is_read_by_its_name_and_reported_on_in_a_copy(
