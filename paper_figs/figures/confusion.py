@@ -23,7 +23,7 @@ SHOWN: Collection[tuple[str, str | None]] = {("dafa", None), ("frl", "both")}
 LONG = 12
 """Names of more letters need room."""
 FEW = 12
-"""So many classes are shown where there are too many for all."""
+"""At most so many classes are shown where there are too many for all."""
 SAID = 3.0
 """Shares and changes from so many percent on are written as numbers."""
 Array = npt.NDArray[np.float64]
