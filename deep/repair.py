@@ -124,7 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for folder in args.run:
         out = args.out or folder.with_name(f"{folder.resolve().name}-{name}")
         base = load_run(folder, data_dir=args.data_dir, device=args.device)
-        if base.settings.stage is not None:
+        before = base.settings.stage and base.settings.stage["name"]
+        if before and (before != "half" or name == "half"):
             raise InputError(f"{folder} is a repaired run already; repair the run that it was made of")
         for warning in base.warnings:
             caution(warning)

@@ -113,6 +113,20 @@ def test_offsets_of_theory_need_no_search(base, tmp_path):
     assert state["worst_weight"] is None and abs(sum(state["offsets"])) < 1e-9
 
 
+def test_a_network_with_rounded_weights_is_repaired_like_any_other(base, tmp_path, refuses):
+    """As those that come with the package; its base is the rounded network where the first is not there."""
+    half, both = tmp_path / "half", tmp_path / "half-offsets"
+    assert repair([str(base), "--stage", "half", "--out", str(half)]) == 0
+    assert repair([str(half), "--budget", "20"]) == 0
+    rounded, plain, shifted = (MethodId.of_record(read_runs([f])[0].records[0]) for f in (half, base, both))
+    assert bases_of([rounded, shifted]) == {shifted: rounded}
+    assert bases_of([rounded, plain, shifted]) == dict.fromkeys([rounded, shifted], plain)
+    bias = (load_run(f).model.state_dict()["head.bias"] for f in (base, both))
+    assert not torch.equal(*bias)
+    for folder in (half, both):
+        refuses(repair, folder, "--stage", "half", says=["repaired"])
+
+
 WRONG = {
     "no run": (["nowhere"], "nowhere"),
     "stage": (["RUN", "--stage", "magic"], "magic"),

@@ -231,11 +231,6 @@ def test_what_is_said_of_cifar_is_in_the_records(found):
     assert errors.summary()["natural_error"]["gap_p"] < 0.001
     assert natural.mean() < pgd["natural_error"].mean() / 2
     assert spearmanr(natural, pgd["natural_error"]).statistic > 0.9
-    assert (
-        0.8
-        < (natural.std() / natural.mean()) / (pgd["natural_error"].std() / pgd["natural_error"].mean())
-        < 1
-    )
     change = rates("PGD + offsets", "robust_error") - pgd["robust_error"]
     assert {*pgd["robust_error"].argsort()[-2:]} == {place("cat"), place("deer")}
     fallen, risen = (

@@ -19,6 +19,8 @@ BASES = ("natural", "pgd", "trades")
 """Methods that treat all classes alike; the others start from one of them."""
 ORDER = ("natural", "pgd", "frl", "trades")
 """Methods in the order in which they are shown; others follow."""
+ROUNDED = (("name", "half"),)
+"""The stage that changes no choice, only how many bits a weight has."""
 BETA = 6.0  # the default of TRADES (Zhang et al., 2019, section 5.2: 1 / lambda = 6)
 
 
@@ -115,7 +117,7 @@ class MethodId:
 def bases_of(methods: Collection[MethodId]) -> dict[MethodId, MethodId]:
     """Return the base of each method that has one among these: PGD, or TRADES at the nearest beta.
 
-    That of a stage is the network before it.
+    That of a stage is the network before it, whose weights may be rounded.
     A method on TRADES is compared with PGD where there is no TRADES, and one on PGD with TRADES where there
     is no PGD.
     """
@@ -123,7 +125,8 @@ def bases_of(methods: Collection[MethodId]) -> dict[MethodId, MethodId]:
     trades = [m for m in methods if m.name == "trades" and m.is_base]
     bases = {}
     for method in methods:
-        if method.stage and (before := replace(method, stage=())) in methods:
+        befores = [replace(method, stage=stage) for stage in ((), ROUNDED) if stage != method.stage]
+        if method.stage and (before := next((b for b in befores if b in methods), None)):
             bases[method] = before
             continue
         if method.base_name is None:
