@@ -31,7 +31,7 @@ def flags(study: Study) -> dict[str, str]:
     for label, runs in study.runs.items():
         argv = [str(w) for w in runs[min(runs)].records[0].provenance.get("argv", [])]
         words[label] = [w for w in argv if not w.startswith(("--seed", "--data-dir", "runs/"))]
-        trained += [] if study.comparison.methods[label].stage else [set(argv)]
+        trained += [] if _staged(study, label) else [set(argv)]
     shared = {"python", "-m"}.union(set.intersection(*trained) if trained else ())
     return {label: " ".join(w for w in command if w not in shared) for label, command in words.items()}
 
@@ -61,15 +61,17 @@ def summary(study: Study) -> Table:
 
 
 def brief(study: Study) -> Table:
-    """Return the methods with their published hyper-parameters, and repaired ones, for the README."""
+    """Return the methods with their published hyper-parameters, and repaired bases, for the README."""
     whole = summary(study)
     columns = ["method", "robust: average, worst", "base", "its worst class: change of robust error"]
     places = [whole.header.index(name) for name in columns]
-    staged = [bool(study.comparison.methods[label].stage) for label in study.runs]
+    published = {label for label, words in flags(study).items() if len(words.split()) == 1}
+    plain = {label for label in published if study.comparison.methods[label].is_base}
+    published |= {method for base, method in study.against if base in plain and _staged(study, method)}
     rows = [
         [row[i] for i in places]
-        for row, after in zip(whole.rows, staged, strict=True)
-        if after or len(str(row[-1]).split()) == 1
+        for label, row in zip(study.runs, whole.rows, strict=True)
+        if label in published
     ]
     seeds = sorted({len(runs) for runs in study.runs.values()})
     note = (
@@ -116,6 +118,10 @@ def _samples(study: Study) -> str:
 
 def _range(values: Sequence[int]) -> str:
     return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+def _staged(study: Study, label: str) -> bool:
+    return bool(study.comparison.methods[label].stage)
 
 
 def _seeds(counts: Sequence[int]) -> str:

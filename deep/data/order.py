@@ -17,8 +17,8 @@ from theory.common.arrays import packed, read_arrays
 __all__ = ["order_of", "reordered"]
 
 BYTES = 5
-"""Of the checksum of an image: of 60,000 two different ones agree with probability 60,000^2 / 2^41 = 0.002; what
-comes out of it is compared with the checksum of the whole."""
+"""Of the checksum of an image: of 60,000 two different ones agree with probability 60,000^2 / 2^41 = 0.002;
+what comes of it is compared with the checksum of the whole."""
 PARTS = ("pool", "held_out")
 
 
