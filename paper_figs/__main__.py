@@ -101,7 +101,8 @@ def sections(
     for name, module in modules().items():
         for claim in getattr(module, "CLAIMS", ()):
             places.setdefault(claim, []).extend((d.name, d.title) for d in drawn[name][:1])
-    first = [d for d in drawn.get("class_errors", ()) if not d.key.endswith("_mitigations")][:1]
+    plain = [d for d in drawn.get("class_errors", ()) if not d.key.endswith("_mitigations")]
+    first = [*drawn.get("repaired", ()), *plain][:1]
     out = [
         front(archive.records, [(n.study, n.changes) for n in networks], first),
         Section("explorer", "Explorer", content=explorer.markup()),

@@ -53,18 +53,20 @@ class Bars:
 
 
 def compute(archive: Archive) -> list[Bars]:
-    """Return the bars of each protocol: base methods together, then the mitigations."""
+    """Return the bars of each protocol: base methods together, then the mitigations that train."""
     out = []
     for trained in archive.trained:
-        base_of = trained.base_of
+        methods = trained.comparison.methods
+        base_of = {m: base for m, base in trained.base_of.items() if methods[m].retrains}
         if trained.bases:
             out.append(_bars(trained, trained.key, trained.bases, {}))
         for start in range(0, len(base_of), MOST):
             some = dict([*base_of.items()][start : start + MOST])
             key = f"{trained.key}_mitigations" + (f"_{start // MOST + 1}" if start else "")
             out.append(_bars(trained, key, (*some.values(), *some), some))
-        if trained.mitigations and not base_of:
-            out.append(_bars(trained, f"{trained.key}_mitigations", trained.mitigations, {}))
+        alone = [m for m in trained.mitigations if methods[m].retrains]
+        if alone and not base_of:
+            out.append(_bars(trained, f"{trained.key}_mitigations", alone, {}))
     return out
 
 

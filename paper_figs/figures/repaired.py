@@ -44,13 +44,14 @@ class BeforeAfter:
 
 
 def compute(archive: Archive) -> list[BeforeAfter]:
-    """Return the bars of each network that a stage followed, by protocol."""
-    return [
-        _bars(trained, label, base)
-        for trained in archive.trained
-        for label, base in trained.base_of.items()
-        if trained.comparison.methods[label].stage
-    ]
+    """Return the bars of each base that a stage followed, or of each network where it followed no base."""
+    bars = []
+    for trained in archive.trained:
+        methods = trained.comparison.methods
+        after = {label: base for label, base in trained.base_of.items() if methods[label].stage}
+        plain = {label: base for label, base in after.items() if methods[base].is_base}
+        bars += [_bars(trained, label, base) for label, base in (plain or after).items()]
+    return bars
 
 
 def _bars(trained: TrainedNetworks, label: str, base: str) -> BeforeAfter:
