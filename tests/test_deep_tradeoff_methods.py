@@ -7,40 +7,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from method_setup import ZA, Half, Net, Y, Z, batch, close, context, make, trainer
 from torch import nn
 from torch.nn import functional as F
 
-from deep.attacks.evaluate import Attack
-from deep.data import load
 from deep.data.distributed import World
-from deep.methods import METHODS, adr, beta, fomo, hr, iat, jacobian, mat, rwp, score
-from deep.methods.base import Context, Epoch
+from deep.methods import adr, beta, fomo, hr, iat, jacobian, mat, rwp, score
+from deep.methods.base import Epoch
 from deep.methods.perturbed import matrices, shifted, statistics_kept
 from deep.nets.networks import PreActResNet
-from deep.training.loop import Trainer
-from deep.training.recipe import Recipe
 from theory.common.inputs import InputError
 
-Z = torch.tensor([[2, 1, -1], [0.5, 0.2, 1.5]], dtype=torch.float64)
-"""Logits at clean inputs; `ZA` are those at attacked ones."""
-ZA = torch.tensor([[0.8, 1.1, -0.6], [0.1, 0.9, 0.7]], dtype=torch.float64)
-Y = torch.tensor([0, 2])
 P, Q = F.softmax(Z, dim=1), F.softmax(ZA, dim=1)
 ONE_HOT = F.one_hot(Y, 3).double()
-
-
-def close(value, expected, atol=6e-9):
-    value, expected = (torch.as_tensor(v, dtype=torch.float64).detach() for v in (value, expected))
-    torch.testing.assert_close(value, expected, atol=atol, rtol=0)
-
-
-def context(eps=0.1, steps=3, classes=10, world=World()):  # noqa: B008
-    return Context(classes, eps, steps, torch.Generator().manual_seed(0), world=world)
-
-
-def make(name, given_context=None, **params):
-    kind = METHODS[name]
-    return kind(kind.Params(**params), given_context or context())
 
 
 class Table(nn.Module):
@@ -50,40 +29,7 @@ class Table(nn.Module):
         return torch.where(x.flatten(1)[:, :1] < 0.5, Z, ZA)
 
 
-class Net(nn.Module):
-    """A network without batch statistics, in double precision, whose classes differ."""
-
-    def __init__(self, classes=10):
-        super().__init__()
-        torch.manual_seed(3)
-        self.layers = nn.Sequential(
-            nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, classes)
-        ).double()
-        nn.init.normal_(self.layers[3].weight)
-
-    def forward(self, x):
-        return self.layers(x.double())
-
-
 CLEAN, ATTACKED = torch.zeros(2, 1), torch.ones(2, 1)
-
-
-def batch(n=20):
-    return torch.rand((n, 1, 8, 8), generator=torch.Generator().manual_seed(1)), torch.arange(n) % 10
-
-
-class Half(World):
-    """One of two processes; what each sends is kept, and summed once both are known."""
-
-    def __init__(self, rank, sent):
-        super().__init__(rank, 2)
-        object.__setattr__(self, "sent", sent)
-        object.__setattr__(self, "calls", 0)
-
-    def total(self, value):
-        key, _ = self.calls, object.__setattr__(self, "calls", self.calls + 1)
-        self.sent.setdefault(key, {}).setdefault(self.rank, value.clone())
-        return sum(self.sent[key].values())
 
 
 # AWP and RWP ------------------------------------------------------------------------------------------------
@@ -527,12 +473,10 @@ def test_the_jacobian_penalty_is_estimated_without_bias_and_trained_on():
 
 def test_fomo_draws_exactly_its_share_anew_and_takes_their_momentum():
     """In the later layers alone, once a cycle; each entry within the bounds of a new layer."""
-    data = load("digits", None, seed=0, val=6, train=12, test=5, device=torch.device("cpu"))
-    recipe = Recipe(epochs=6, lr=0.05, batch_size=40, weight_decay=5e-4, augment=None, seed=0)
     torch.manual_seed(0)
     model = PreActResNet((1, 1), 4, 10, (0.3,), (0.4,))
     method = make("fomo", forget_share=0.1, cycle=2)
-    trainer = Trainer(model, method, data, recipe, Attack(0.1, "0.1", 2))
+    training = trainer(model, method, epochs=6)
     original, changed = method.on_epoch_start, []
 
     def spy(epoch):
@@ -545,13 +489,13 @@ def test_fomo_draws_exactly_its_share_anew_and_takes_their_momentum():
             assert int(moved.sum()) in (0, round(0.1 * p.numel()) if id(p) in later else 0)
             if moved.any():
                 changed.append(epoch.index)
-                momentum = trainer.optimizer.state[p]["momentum_buffer"].flatten()
+                momentum = training.optimizer.state[p]["momentum_buffer"].flatten()
                 assert not momentum[moved].any() and momentum[~moved].any()
                 assert float(p.flatten()[moved].abs().max().detach()) <= p[0].numel() ** -0.5
 
     method.on_epoch_start = spy
-    while not trainer.finished:
-        trainer.train_epoch()
+    while not training.finished:
+        training.train_epoch()
     assert sorted({*changed}) == [2, 4] and method.eval_model(model) is method.stable
 
 
@@ -573,15 +517,13 @@ def test_fomo_loss_by_hand(base):
 @pytest.mark.parametrize("base", ["pgd", "trades"])
 def test_fomo_that_forgets_nothing_is_its_base(base):
     """And with something forgotten it is not."""
-    data = load("digits", None, seed=0, val=6, train=12, test=5, device=torch.device("cpu"))
-    recipe = Recipe(epochs=2, lr=0.05, batch_size=40, weight_decay=5e-4, augment=None, seed=0)
     fomos = [make("fomo", base=base, consistency=0.0, forget_share=share) for share in (0.0, 0.2)]
     ends = []
     for method in (make(base), *fomos):
-        trainer = Trainer(Net(), method, data, recipe, Attack(0.1, "0.1", 2))
-        while not trainer.finished:
-            trainer.train_epoch()
-        ends.append(trainer.model.layers[1].weight.detach().clone())
+        training = trainer(Net(), method)
+        while not training.finished:
+            training.train_epoch()
+        ends.append(training.model.layers[1].weight.detach().clone())
     torch.testing.assert_close(ends[0], ends[1])
     assert float((ends[0] - ends[2]).abs().max()) > 1e-2
 
