@@ -310,7 +310,7 @@ def test_a_plan_names_the_teachers_of_each_seed(finished, tmp_path, monkeypatch)
             shutil.copytree(finished / kind, tmp_path / "runs" / "teachers" / f"{name}-{seed}")
     plan = RECORDS / "distillation.toml"
     jobs = grid.read_plan(plan, tmp_path)
-    assert len(jobs) == 15 and "15 runs" in plan.read_text()
+    assert len(jobs) == 18 and "18 runs" in plan.read_text()
     words = {word for job in jobs for word in job.arguments}
     assert {f"--natural-teacher=runs/teachers/natural-{seed}" for seed in range(3)} <= words
 

@@ -1,5 +1,6 @@
 """Methods that trade accuracy for robustness in a better way: their published rules, and what breaks them."""
 
+import copy
 import math
 
 import numpy as np
@@ -7,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from method_setup import ZA, Half, Net, Y, Z, batch, close, context, make, trainer
+from method_setup import ZA, Half, Net, Twin, Y, Z, batch, close, context, make, trainer
 from torch import nn
 from torch.nn import functional as F
 
 from deep.data.distributed import World
-from deep.methods import adr, beta, fomo, hr, iat, jacobian, mat, rwp, score
+from deep.methods import adr, autolora, beta, fomo, hr, iat, jacobian, mat, rwp, score
 from deep.methods.base import Epoch
 from deep.methods.perturbed import matrices, shifted, statistics_kept
 from deep.nets.networks import PreActResNet
@@ -575,6 +576,67 @@ def test_mat_trains_every_network_by_its_own_loss():
         torch.testing.assert_close(a, b)
 
 
+# AutoLoRa ---------------------------------------------------------------------------------------------------
+
+
+def test_autolora_golden_value():
+    close(autolora.branched_loss(Z, ZA, Y, 0.6, 6.0).mean(), 1.47471667)
+    close(autolora.branched_loss(Z, ZA, Y, 0.0, 6.0), F.cross_entropy(Z, Y, reduction="none"))
+
+
+def test_the_branch_of_autolora_adds_what_has_a_low_rank():
+    """Nothing at first; then layer by layer B A / rank, which no drawing of another rank makes."""
+    torch.manual_seed(0)
+    model, (x, _) = PreActResNet((1, 1), 4, 10, (0.3,), (0.4,)).eval(), batch()
+    method = make("autolora", rank=1)
+    method.setup(model, 2)
+    torch.testing.assert_close(method.branch(model, x), model(x))
+    with torch.no_grad():
+        for B in method.factors[1::2]:
+            nn.init.normal_(B)
+    merged = copy.deepcopy(model)
+    for i, layer in enumerate(matrices(merged)[:-1]):
+        A, B = method.factors[2 * i], method.factors[2 * i + 1]
+        rows = layer.shape[2] if layer.dim() > 2 else 1
+        assert int(torch.linalg.matrix_rank((B @ A).detach())) == rows
+        layer.data += (B @ A).detach().view_as(layer)
+    assert len(method.factors) == 2 * len(matrices(merged)) - 2
+    torch.testing.assert_close(method.branch(model, x), merged(x))
+    assert float((model(x) - merged(x)).abs().max().detach()) > 1e-2
+
+
+def test_each_part_of_autolora_updates_its_own_weights():
+    """The branch its factors, the attacked network its own; the last layer both."""
+    model, (x, y) = Net(), batch()
+    method = make("autolora", consistency=0.0)
+    method.setup(model, 2)
+    nn.init.normal_(method.factors[1])
+    own = [model.layers[1].weight, method.factors[0], model.layers[3].weight]
+    for accuracy, moved in ((0.0, [False, True, True]), (1.0, [True, False, True])):
+        method.accuracy = accuracy
+        loss = method.loss(model, x, y, 1 - x)
+        slopes = torch.autograd.grad(loss, own, allow_unused=True)
+        assert [s is not None and bool(s.any()) for s in slopes] == moved
+        expected = F.cross_entropy(model(1 - x) if accuracy else method.branch(model, x), y)
+        torch.testing.assert_close(loss, expected)
+
+
+def test_autolora_counts_where_its_branch_is_right():
+    """Over all processes; what is evaluated is the network without its branch."""
+    model, (x, y) = Net(), batch()
+    method = make("autolora", context(world=Twin()))
+    method.setup(model, 2)
+    assert method.accuracy == 0.1 and method.eval_model(model) is model
+    nn.init.normal_(method.factors[1])
+    right = float((method.branch(model, x).argmax(1) == y).double().mean())
+    assert right not in (0, 1, float((model(1 - x).argmax(1) == y).double().mean()))
+    method.loss(model, x, y, 1 - x)
+    method.on_epoch_end(Epoch(0, model, None, None))
+    assert method.state() == {"branch_accuracy": pytest.approx(right)} and not method.sums.any()
+    with pytest.raises(InputError, match="several"):
+        method.setup(nn.Linear(64, 10), 2)
+
+
 @pytest.mark.parametrize(
     "name, wrong",
     [
@@ -598,6 +660,8 @@ def test_mat_trains_every_network_by_its_own_loss():
         ("fomo", {"forget_share": 2.0}),
         ("jacobian", {"lam": -1.0}),
         ("jacobian", {"projections": -1}),
+        ("autolora", {"rank": 0}),
+        ("autolora", {"consistency": -1.0}),
     ],
 )
 def test_what_makes_no_sense_is_refused(name, wrong):
