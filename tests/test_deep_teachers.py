@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from method_setup import ZA, Net, Twin, Z, batch, close, context, epoch, make, trainer
+from method_setup import ZA, Half, Net, Twin, Z, batch, close, context, epoch, make, trainer
 from torch.nn import functional as F
 
 from deep import grid, promote, repair, train
+from deep.data.distributed import World
 from deep.methods import absld, fairard, mtard
 from deep.methods.trades import divergence
 from deep.runs.command_line import parse
@@ -124,10 +125,11 @@ def test_fairard_loss_by_hand(variant):
 def test_fairard_counts_the_steps_that_each_class_withstands(variant):
     """Against the attack of fewer and fewer steps, whose ends are the iterates; it ascends its own loss."""
     teacher, model, (x, y) = frozen(5), Net(), batch()
-    method = taught_by("fairard", teacher, world=Twin(), steps=4, variant=variant)
+    method = taught_by("fairard", teacher, steps=4, variant=variant)
     ends = [taught_by("fairard", teacher, steps=k, variant=variant).attack(model, x, y) for k in range(5)]
     adv = method.attack(model, x, y)
     assert torch.equal(adv, ends[4])
+    assert (float((ends[0] - x).abs().max()) < 0.01) == (variant == "rslad")  # the starts of the two
     right = torch.stack([model(v).argmax(1) == y for v in ends[:4]]).double().sum(0)
     means = torch.stack([right[y == c].mean() for c in range(10)])
     assert 0 < means.min() + means.max() and means.min() < means.max()
@@ -140,6 +142,29 @@ def test_fairard_counts_the_steps_that_each_class_withstands(variant):
         return float(loss.mean().detach())
 
     assert raised(adv) > raised(ends[2]) > raised(ends[0])
+
+
+def test_fairard_weighs_by_what_all_processes_have_counted():
+    model, x, sent = Net(), batch(40)[0], {}
+    y = model(x).argmax(1)  # so that the start is right
+    worlds = (World(), Half(0, sent), Half(1, sent))
+    whole, *parts = (taught_by("fairard", frozen(5), world=world, steps=4) for world in worlds)
+    whole.attack(model, x, y)
+    for rank, part in enumerate(parts):
+        half = World(rank, 2).part(40)
+        part.attack(model, x[half], y[half])
+    torch.testing.assert_close(parts[0].sums + parts[1].sums, whole.sums)
+    assert whole.sums[0].any() and not torch.equal(parts[0].sums, parts[1].sums)
+    counts = torch.full((10,), 5.0).double()
+    for part, right in zip(parts, (torch.linspace(20, 30, 10), torch.linspace(10, 40, 10)), strict=True):
+        part.sums = torch.stack([right.double(), counts])
+    sent[0] = {rank: part.sums for rank, part in enumerate(parts)}
+    expected = fairard.weights_of_steps(torch.linspace(30, 70, 10) / 10, 2.0)
+    for part in parts:
+        alone = fairard.weights_of_steps(part.sums[0] / 5, 2.0)
+        part.on_epoch_end(epoch(0))
+        close(part.weights, expected, 1e-6)
+        assert float((alone - expected).abs().max()) > 0.05
 
 
 # ABSLD with a teacher ---------------------------------------------------------------------------------------
