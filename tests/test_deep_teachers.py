@@ -63,6 +63,9 @@ def test_mtard_loss_by_hand():
     expected = (1 - weight) * parts[0] + weight * parts[1]
     torch.testing.assert_close(method.loss(model, x, y, 1 - x), expected)
     assert method.state() == {"natural_weight": pytest.approx(weight)}
+    summed = taught_by("mtard", robust, natural, class_mean=False)
+    summed.weight, summed.first = 0.4, torch.tensor([10.0, 40.0]).double()
+    torch.testing.assert_close(summed.loss(model, x, y, 1 - x), 10 * expected)
     exchanged = taught_by("mtard", natural, robust)
     exchanged.weight, exchanged.first = 0.4, torch.tensor([1.0, 4.0]).double()
     assert abs(float((exchanged.loss(model, x, y, 1 - x) - expected).detach())) > 1e-3
@@ -117,6 +120,9 @@ def test_fairard_loss_by_hand(variant):
     each = 900 * attacked if variant == "ard" else (5 * attacked + clean) / 6
     expected = (method.weights[y] * each).mean() / 10
     torch.testing.assert_close(method.loss(model, x, y, 1 - x), expected)
+    summed = taught_by("fairard", teacher, variant=variant, class_mean=False)
+    summed.weights = method.weights
+    torch.testing.assert_close(summed.loss(model, x, y, 1 - x), 10 * expected)
     method.weights = torch.ones(10)
     assert abs(float((method.loss(model, x, y, 1 - x) / expected).detach()) - 1) > 0.05
 
