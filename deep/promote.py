@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deep.data import DATASETS
+from deep.data.order import order_of
 from deep.runs.command_line import words_of
 from deep.runs.folder import is_finished, read_config, weights_sha256
 from deep.runs.place import resumed, run_of
@@ -33,6 +34,7 @@ from theory.results.run_files import (
     FLAGS,
     HISTORY,
     MARGIN_REPORT,
+    ORDER,
     RECORDS,
     REPORT,
     RESULT,
@@ -148,11 +150,20 @@ def promoted(folder: Path, *, network: bool = False) -> tuple[str, dict[str, byt
     files = {file: text.encode() for file, text in texts.items()}
     if network:
         weights_sha256(folder)
-        files |= {file: (folder / file).read_bytes() for file in (SPLIT, WEIGHTS)}
+        files |= {file: (folder / file).read_bytes() for file in (SPLIT, WEIGHTS)} | _order(config)
     files[FLAGS] = Evaluation.read(folder / FLAGS).to_bytes()
     if (folder / REPORT).exists():
         files[REPORT] = Evaluation.read(folder / REPORT).to_bytes()
     return name, files
+
+
+def _order(config: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the file with the order of the images, where others may have them in another one."""
+    name, folder = config["settings"]["dataset"], config.get("data_dir")
+    if name not in DATASETS or folder is None:
+        return {}
+    raw = DATASETS[name].read(name, Path(folder))
+    return {} if raw.held_out is None else {ORDER: order_of(raw)}
 
 
 def _portable(argv: Sequence[str]) -> Iterator[str]:

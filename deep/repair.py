@@ -31,7 +31,7 @@ from theory.common.files import write_atomic
 from theory.common.inputs import InputError
 from theory.results.flags import Evaluation, paired_table
 from theory.results.records import provenance
-from theory.results.run_files import CONFIG, SHARDS, SPLIT, WEIGHTS
+from theory.results.run_files import CONFIG, ORDER, SHARDS, SPLIT, WEIGHTS
 
 __all__: list[str] = []
 
@@ -130,16 +130,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         for warning in base.warnings:
             caution(warning)
         torch.set_num_threads(base.settings.threads)
-        _repair_into(out, base, settings_of(base, folder, name, params), params, args.data_dir)
+        settings = settings_of(base, folder, name, params)
+        if out.is_dir() and is_finished(out, settings.id):
+            print(f"run: {out} is finished; delete the folder to make it again")
+            continue
+        _repair_into(out, folder, base, settings, params, args.data_dir)
     return 0
 
 
-def _repair_into(out: Path, base: Run, settings: Settings, params: object, data_dir: Path | None) -> None:
-    """Repair a run unless that is done."""
-    if out.is_dir() and is_finished(out, settings.id):
-        print(f"run: {out} is finished; delete the folder to make it again")
-        return
+def _repair_into(
+    out: Path, folder: Path, base: Run, settings: Settings, params: object, data_dir: Path | None
+) -> None:
+    """Repair the run of a folder, with the order of its images where it has one."""
     with claim(out, settings.id):
+        if (folder / ORDER).exists():
+            write_atomic(out / ORDER, (folder / ORDER).read_bytes())
         repair_run(base, settings, out, params, data_dir)
     print(f"run: {out}")
 

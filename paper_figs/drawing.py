@@ -155,7 +155,13 @@ def draw(module: ModuleType, data: Any, name: str) -> Drawn:
             figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
             images[kind] = buffer.getvalue()
             figure.set_layout_engine("none")  # places stay: finding them takes a third of the time
-    return Drawn(name, module.TITLE, module.caption(data), **images, key=getattr(data, "key", ""))
+    return _drawn(module, data, name, images)
+
+
+def _drawn(module: ModuleType, data: Any, name: str, images: Mapping[str, bytes]) -> Drawn:
+    """Return a figure with what is said of its data."""
+    said = module.TITLE, module.finding(data), module.caption(data)
+    return Drawn(name, *said, **images, key=getattr(data, "key", ""))
 
 
 def _draw_there(module: str, data: Any, name: str) -> Drawn:
@@ -194,6 +200,5 @@ def _shown(made: Iterable[Drawn], total: int, *, quiet: bool) -> Iterator[Drawn]
 
 def _read(drawing: Drawing, folder: Path) -> Drawn:
     """Return a figure of the last time."""
-    module, data, name = drawing.module, drawing.data, drawing.name
-    images = {kind: (folder / f"{name}.{kind}").read_bytes() for kind in ("svg", "png")}
-    return Drawn(name, module.TITLE, module.caption(data), **images, key=getattr(data, "key", ""))
+    images = {kind: (folder / f"{drawing.name}.{kind}").read_bytes() for kind in ("svg", "png")}
+    return _drawn(drawing.module, drawing.data, drawing.name, images)

@@ -7,11 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-__all__ = ["HATCHES", "MARKERS", "error_bars", "legend_name", "rotation"]
+__all__ = ["HATCHES", "MARKERS", "TURNED", "error_bars", "legend_name", "rotation"]
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
-HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
+HATCHES = ("", "//", "---", "xx", "\\\\", "++", "oo", "..")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
+
+
+TURNED = 14
+"""So many names are set aslant, more upright."""
 
 
 def error_bars(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -33,8 +37,10 @@ def legend_name(name: str) -> str:
 
 
 def rotation(names: tuple[str, ...], *, longest: int) -> Mapping[str, object]:
-    """Return how names are set below an axis that has room for so many letters each."""
-    turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    """Return how names are set below an axis that has room for so many letters each; many are upright."""
+    turned = {"rotation": 35 if len(names) <= TURNED else 90, "ha": "right", "rotation_mode": "anchor"}
+    if len(names) > TURNED:
+        turned["va"] = "center"
     return turned if max(map(len, names)) > longest else {}
 
 

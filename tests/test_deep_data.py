@@ -19,8 +19,10 @@ from deep.data import DATASETS, load, restore
 from deep.data.augment import Augment
 from deep.data.distributed import World
 from deep.data.label_noise import with_label_noise
+from deep.data.order import order_of
 from deep.runs.command_line import parse
 from theory.common.inputs import InputError
+from theory.results.run_files import ORDER
 
 CPU = torch.device("cpu")
 STORED = ("cifar10", "cifar100", "fmnist", "mnist", "stl10", "svhn")
@@ -360,6 +362,52 @@ def test_a_split_is_kept_and_restored(tmp_path, small):
             for field in ("images", "labels", "index"):
                 assert torch.equal(getattr(getattr(data, part), field), getattr(getattr(again, part), field))
         assert (data.name, data.sha256, data.classes) == (again.name, again.sha256, again.classes)
+
+
+def test_the_same_images_in_another_order_are_put_into_that_of_the_split(tmp_path, small):
+    """Equal images among them; a pixel or a label that is another is refused, as without the file."""
+    folder, held = small("cifar10", 6)
+    held["train"][1].sort()
+    held["train"][0][1] = held["train"][0][0]  # of one class
+    home = folder / DATASETS["cifar10"].files.folder
+
+    def write(order, change=lambda images, labels: None):
+        images, labels = (a[order].copy() for a in held["train"])
+        change(images, labels)
+        write_part("cifar10", home, "train", images, labels)
+
+    write(np.arange(60))
+    path = tmp_path / "split.json"
+    data = get("cifar10", folder, seed=5)
+    path.write_text(data.to_json())
+    (tmp_path / ORDER).write_bytes(order_of(DATASETS["cifar10"].read("cifar10", folder)))
+    mixed = np.random.default_rng(1).permutation(60)
+    write(mixed)
+    again = restore(path, folder, CPU)
+    assert again.sha256 == data.sha256 and again.to_json() == data.to_json()
+    for part in ("train", "val", "test"):
+        assert torch.equal(getattr(again, part).images, getattr(data, part).images)
+        assert torch.equal(getattr(again, part).labels, getattr(data, part).labels)
+
+    def pixel(images, labels):
+        images[3, 0, 0, 0] ^= 1
+
+    def label(images, labels):
+        labels[[3, np.flatnonzero(labels != labels[3])[0]]] = labels[
+            [np.flatnonzero(labels != labels[3])[0], 3]
+        ]
+
+    for change in (pixel, label):
+        write(mixed, change)
+        with pytest.raises(InputError, match="other files"):
+            restore(path, folder, CPU)
+    write(mixed)
+    (tmp_path / ORDER).write_bytes(b"no arrays")
+    with pytest.raises(InputError, match=ORDER):
+        restore(path, folder, CPU)
+    (tmp_path / ORDER).unlink()
+    with pytest.raises(InputError, match="other files"):
+        restore(path, folder, CPU)
 
 
 @pytest.mark.parametrize(

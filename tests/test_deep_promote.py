@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,14 @@ import torch
 
 from deep import portrait, promote, report, train
 from deep.attacks.linear_oracle import Linear
+from deep.data import DATASETS
+from deep.nets.networks import build
 from deep.runs import shipped
 from deep.runs.command_line import parse
-from deep.runs.folder import read_config
-from deep.runs.place import run_of
+from deep.runs.folder import read_config, weights_sha256
+from deep.runs.place import resumed, run_of
 from deep.runs.reload import load_run
+from deep.training.checkpoint import fill
 from paper_figs.archive import read_archive
 from theory.common.inputs import InputError
 from theory.results.flags import Evaluation
@@ -140,6 +144,31 @@ def test_a_network_of_the_package_is_read_by_its_name_and_reported_on_in_a_copy(
     weights = runs / "frl" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"1234")
     refuses(promote.main, runs / "frl", "--to", tmp_path / "to", "--network", "a", says=["SHA-256"])
+
+
+@pytest.mark.parametrize("name", shipped.shipped())
+def test_a_network_that_comes_with_the_package_is_whole_and_small(name):
+    """Its weights were attacked, its flags give its errors, and its images can be found again."""
+    folder = shipped.run_folder(Path(name))
+    config, result = read_config(folder), json.loads((folder / "result.json").read_text())
+    settings, _ = resumed(config, folder, device="cpu")
+    spec = DATASETS[settings.dataset]
+    model = build(settings.model, settings.width, len(spec.classes), spec)
+    fill(model, folder / "model.safetensors")
+    assert weights_sha256(folder)[1] == "" and (folder / "model.safetensors").stat().st_size < 3e6
+    flags = Evaluation.read(folder / "flags.npz")
+    for quantity, rates in (("natural_error", ~flags.ok[0]), ("robust_error", ~flags.ok_attacked)):
+        errors = [int(rates[flags.labels == c].sum()) for c in range(len(spec.classes))]
+        assert errors == result[quantity]["errors"]
+    order = np.load(folder / "order.npz")
+    split = json.loads((folder / "split.json").read_text())
+    assert len(order["pool"]) == len(split["train"]) + len(split["val"])
+    assert len(order["held_out"]) == len(split["test"]) == len(flags.labels)
+    assert model(torch.rand(2, 3, 32, 32)).isfinite().all()
+
+
+def test_there_is_a_network_with_the_package():
+    assert "cifar10-pgd" in shipped.shipped()
 
 
 def test_a_run_that_cannot_be_promoted_is_refused_and_nothing_is_written(runs, refuses, tmp_path):

@@ -30,6 +30,8 @@ from theory.results.study import study_of
 from theory.theorems import statements
 
 MODULES = command.modules()
+PAGE = 11, 9
+"""Width and height of the largest figure, in inches."""
 
 
 class Toy:
@@ -45,6 +47,10 @@ class Toy:
     @staticmethod
     def compute(archive):
         return [Toy.Data(f"{t.key} / a") for t in archive.trained] * 2
+
+    @staticmethod
+    def finding(data):
+        return f"It shows {data.key} & more."
 
     @staticmethod
     def caption(data):
@@ -108,7 +114,10 @@ def test_a_figure_keeps_its_contract(name, made):
     else:
         assert module.compute(Archive(()))
     for data in module.compute(read_archive(made)):
-        assert isinstance(module.draw(data), Figure) and len(module.caption(data)) > 20
+        figure, sentence = module.draw(data), module.finding(data)
+        assert isinstance(figure, Figure) and len(module.caption(data)) > 20
+        assert (figure.get_size_inches() <= PAGE).all()
+        assert "\n" not in sentence and 30 < len(sentence) < 180 and sentence.endswith(".")
 
 
 def test_the_explorer_shows_statements_that_there_are():
@@ -152,7 +161,8 @@ def test_every_figure_and_every_claim_has_its_place(toy, records, invoke, tmp_pa
     names = sorted(p.stem for p in (tmp_path / "out").glob("*.svg"))
     assert len(names) == 2 and names[1] == names[0] + "_" and names[0].startswith("toy_")
     assert all(page.count(f"<figure id={name}>") == 1 for name in names)
-    assert "What &lt;" in page and "no records" not in out
+    assert re.search(r"<figcaption><b>It shows [^<]*&amp; more\.</b> A toy\. What &lt;", page)
+    assert "no records" not in out
     for name, statement in statements().items():
         row = page[page.index(f"id='claim-{name}'") :].split("</tr>")[0]
         assert f"{name}.py" in row and f"<span class={statement.status}>" in row

@@ -9,11 +9,13 @@ import numpy.typing as npt
 import torch
 
 from deep.data.formats import Arrays, Bytes
+from deep.data.order import reordered
 from deep.data.own import channel_statistics, read_own
 from deep.data.raw_files import Raw
 from deep.data.specs import DATASETS, OWN, DataSpec, is_own, own_name
 from deep.data.tensors import Split
 from theory.common.inputs import InputError, parse_object, read_text
+from theory.results.run_files import ORDER
 
 __all__ = ["Dataset", "load", "restore"]
 
@@ -129,7 +131,8 @@ def restore(
     """Read the splits that an index file names.
 
     Args:
-        path: what `Dataset.to_json` returned, in a file.
+        path: what `Dataset.to_json` returned, in a file; where the images of the data files are in another
+            order, that of the file `ORDER` beside it is used, if there is one.
         data_dir: folder of the files, for data sets that are not embedded; the path of own data.
         device: where the tensors are put.
         download: fetch files that are missing into ``data_dir``.
@@ -145,7 +148,11 @@ def restore(
         raise InputError(f"{path} must have a known dataset, its sha256, and lists train, val and test")
     spec, raw = _read(str(name), data_dir, download=download, scale=scale)
     if found["sha256"] != raw.sha256:
-        raise InputError(f"{path} was made from other files of {name} than those in {data_dir}")
+        order = path.with_name(ORDER)
+        again = reordered(raw, order, str(found["sha256"])) if order.exists() else None
+        if again is None:
+            raise InputError(f"{path} was made from other files of {name} than those in {data_dir}")
+        raw = again
     among = (raw.pool, raw.pool, raw.held_out or raw.pool)
     parts = [_checked(path, p, found[p], len(arrays[1])) for p, arrays in zip(PARTS, among, strict=True)]
     apart = parts if raw.held_out is None else parts[:2]

@@ -11,8 +11,8 @@ from theory.results.run_files import CONFIG
 
 __all__ = ["NETWORKS", "run_folder", "shipped", "working_copy"]
 
-NETWORKS = Path(__file__).parents[1] / "networks"
-"""Where they are; ``deep.promote --network NAME --to deep/networks`` adds one."""
+NETWORKS = Path(__file__).with_name("networks")
+"""Where they are; ``deep.promote --network NAME --to deep/runs/networks`` adds one."""
 COPIES = Path("runs")
 """Where commands put their copies, so that what they write stays out of the package."""
 

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive, TrainedNetworks
-from paper_figs.marks import HATCHES, error_bars, legend_name, rotation
-from paper_figs.summary import TOGETHER, percent, whiskers
+from paper_figs.marks import HATCHES, TURNED, error_bars, legend_name, rotation
+from paper_figs.summary import TOGETHER, few_classes, overlap, percent, subject, whiskers, with_interval
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Bars", "caption", "compute", "draw"]
+__all__ = ["COMMAND", "SECTION", "TITLE", "Bars", "caption", "compute", "draw", "finding"]
 
 SECTION = "networks"
 TITLE = "Errors of every class"
@@ -33,7 +33,9 @@ class Bars:
     Args:
         key: name of the figure among its like.
         title: the protocol.
+        subject: the data set and the seeds.
         whiskers: what the intervals are.
+        selection: which classes are shown, where there are too many; else empty.
         classes: names, then "average" and "worst"; length C + 2.
         heights: for each quantity and method the mean over seeds and its interval, shape (C + 2, 3).
         base_of: the method that each mitigation is compared with, in a row for each; all are side by side
@@ -42,7 +44,9 @@ class Bars:
 
     key: str
     title: str
+    subject: str
     whiskers: str
+    selection: str
     classes: tuple[str, ...]
     heights: Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
     base_of: Mapping[str, str]
@@ -67,8 +71,30 @@ def compute(archive: Archive) -> list[Bars]:
 def _bars(trained: TrainedNetworks, key: str, labels: Sequence[str], base_of: Mapping[str, str]) -> Bars:
     comparison, labels = trained.comparison, tuple(dict.fromkeys(labels))
     heights = {q: {m: percent(comparison, m, q) for m in labels} for q in PANELS}
-    classes = (*comparison.classes, *TOGETHER)
-    return Bars(key, comparison.title, whiskers(comparison, labels), classes, heights, base_of)
+    about = comparison.title, subject(comparison, labels), whiskers(comparison, labels)
+    return Bars(key, *about, *few_classes(comparison.classes, heights), base_of)
+
+
+def finding(data: Bars) -> str:
+    """Return the worst class of the most robust method, or what the mitigation does that lowers it most."""
+    robust = {method: values[-2:] for method, values in data.heights["robust_error"].items()}
+    if not data.base_of:
+        method = min(robust, key=lambda m: float(robust[m][0, 0]))
+        average, worst = robust[method]
+        return (
+            f"{data.subject}: {method}'s robust error is {with_interval(average)} on average, "
+            f"{with_interval(worst)} in the worst class{overlap(worst, average)}."
+        )
+    method = min(data.base_of, key=lambda m: float(robust[m][1, 0] - robust[data.base_of[m]][1, 0]))
+    before, after = robust[data.base_of[method]][1], robust[method][1]
+    if after[0] >= before[0]:
+        return (
+            f"{data.subject}: no mitigation here has a lower robust error in the worst class than its base."
+        )
+    return (
+        f"{data.subject}: {method} lowers the worst robust error most, {with_interval(before)} to "
+        f"{with_interval(after)}{overlap(before, after)}."
+    )
 
 
 def caption(data: Bars) -> str:
@@ -76,7 +102,8 @@ def caption(data: Bars) -> str:
     what = "Natural and robust error of every class"
     if data.base_of:
         what += ": each mitigation (points) over its base (bars)"
-    return f"{what}. {data.title}. The worst class is taken within each seed. {data.whiskers}."
+    shown = f"{data.title}.{data.selection}"
+    return f"{what}. {shown} The worst class is taken within each seed. {data.whiskers}."
 
 
 def draw(data: Bars) -> Figure:
@@ -107,7 +134,8 @@ def _together(data: Bars) -> Figure:
 def _in_rows(data: Bars) -> Figure:
     """Draw a row for each method, with the natural errors on the left and the robust ones on the right."""
     methods = [*data.base_of]
-    figure = Figure(figsize=(8.4, 0.9 + 1.25 * len(methods)))
+    upright = len(data.classes) > TURNED
+    figure = Figure(figsize=(8.4, 0.9 + 1.2 * len(methods) + 0.8 * upright))
     axes = figure.subplots(len(methods), len(PANELS), sharex=True, sharey="col", squeeze=False)
     where = _places(len(data.classes))
     for row, method in zip(axes, methods, strict=True):

@@ -22,9 +22,10 @@ from paper_figs.readers.simulated import (
     theory_errors,
     trained,
 )
+from paper_figs.summary import difference, with_interval
 from theory.gaussian.mixture import CLASSES
 
-__all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]
+__all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw", "finding"]
 
 SECTION = "simulation"
 TITLE = "Class errors against the radius"
@@ -103,6 +104,24 @@ def _panel(runs: Sequence[Trained]) -> Panel:
     errors = np.array([theory_errors(rule, mixture, float(e)) for e in eps])  # (m, quantity, class)
     curves = {(y, q): errors[:, j, i] for i, y in enumerate(CLASSES) for j, q in enumerate(COUNTED)}
     return Panel(mixture.K, rule, eps, curves, {k: np.array(sorted(v)) for k, v in counted.items()})
+
+
+def finding(data: Data) -> str:
+    """Return where the wide class has the larger robust error, and the largest difference."""
+    rows = [
+        (panel.K, plus[0], 100 * plus[1:], 100 * minus[1:])
+        for panel in data.panels
+        for plus, minus in zip(*(panel.points[y, "robust_error"] for y in CLASSES), strict=True)
+        if panel.K > 1 and plus[0] > 0
+    ]
+    if not rows:
+        return "Simulation: no classifier that is trained adversarially at K > 1 is shown."
+    more = sum(difference(plus, minus) > 0 for *_, plus, minus in rows)
+    K, eps, plus, minus = max(rows, key=lambda row: abs(row[2][0] - row[3][0]))
+    return (
+        f"Simulation: the wide class errs more under attack in {more} of {len(rows)} settings, "
+        f"at K = {K:g}, eps = {eps:g} on {with_interval(plus)} against {with_interval(minus)}."
+    )
 
 
 def caption(data: Data) -> str:

@@ -7,12 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from scipy.spatial.distance import cdist
 
 from paper_figs.archive import Archive, TrainedNetworks
 from paper_figs.marks import error_bars
-from paper_figs.summary import percent, whiskers
+from paper_figs.summary import MOST, chosen_classes, percent, subject, whiskers
 from theory.networks.agreement import rank_correlation
-from theory.networks.margin_model import MarginModel
+from theory.networks.margin_model import FEW_POINTS, POINTS, MarginModel
 from theory.results.margin_report import MarginReport
 from theory.variants.many_classes import means_of_distances
 
@@ -24,6 +26,7 @@ __all__ = [
     "caption",
     "compute",
     "draw",
+    "finding",
     "geometry",
     "nearest_mean_model",
 ]
@@ -31,6 +34,9 @@ __all__ = [
 SECTION = "networks"
 TITLE = "Distances of the classes and their robust errors"
 COMMAND = "python -m deep.link RUN..."
+ON_MAP = 6
+"""So many classes are named on the map where there are too many for all, the worst."""
+HALO = [withStroke(linewidth=2, foreground="white")]
 SMALLEST = 1e-3
 """Distance of two classes, in standard deviations, whose margins are lost more often than not."""
 
@@ -44,6 +50,7 @@ class Data:
     Args:
         key: name of the figure among its like.
         title: data set and method.
+        subject: the data set, the seeds and the method.
         classes: names, length C.
         means: shape (C, C - 1), the largest extent first.
         misfit: root mean square of the distances of the means less the fitted ones.
@@ -55,6 +62,7 @@ class Data:
 
     key: str
     title: str
+    subject: str
     classes: tuple[str, ...]
     means: Array
     misfit: float
@@ -86,14 +94,16 @@ def _data(trained: TrainedNetworks, label: str, reports: Sequence[MarginReport])
     means = means_of_distances(distances)
     off = ~np.eye(len(means), dtype=bool)
     comparison = trained.comparison
+    points = POINTS if len(means) <= MOST else FEW_POINTS  # with them the memory grows as C^2
     return Data(
         key=trained.key,
         title=f"{comparison.protocol['dataset']}, {label}",
+        subject=f"{subject(comparison, (label,))}, {label}",
         classes=comparison.classes,
         means=means,
         misfit=float(np.sqrt(np.mean((_distances(means) - distances)[off] ** 2))),
         eps=eps,
-        predicted=100 * nearest_mean_model(means, eps).errors(attacked=True),
+        predicted=100 * nearest_mean_model(means, eps).errors(attacked=True, points=points),
         measured=percent(comparison, label, "robust_error")[: len(comparison.classes)],
         whiskers=whiskers(comparison, (label,)),
     )
@@ -126,12 +136,24 @@ def nearest_mean_model(means: Array, eps: float) -> MarginModel:
 
 
 def _distances(means: Array) -> Array:
-    return np.asarray(np.linalg.norm(means[:, None] - means, axis=2))
+    return np.asarray(cdist(means, means))
+
+
+def finding(data: Data) -> str:
+    """Return how well distances alone rank and meet the measured errors."""
+    value, low, high = data.measured.T
+    rank = rank_correlation(data.predicted, value)
+    inside = int(((low <= data.predicted) & (data.predicted <= high)).sum())
+    return (
+        f"{data.subject}: distances alone rank the robust errors with r = {rank:.2f}; {inside} of "
+        f"{len(value)} lie in the measured intervals."
+    )
 
 
 def caption(data: Data) -> str:
     """Say what is seen."""
     rank = rank_correlation(data.predicted, data.measured[:, 0])
+    _, selection = chosen_classes(data.measured[:, 0])
     return (
         f"Left: Gaussian classes of one width, their pairs as far apart as the margins say ({data.title}), "
         "seen along the two directions in which they extend most; unit: their standard deviation, radius of "
@@ -139,13 +161,13 @@ def caption(data: Data) -> str:
         f"distances are within {data.misfit:.2f} (root mean square) of the fitted ones. Right: the robust "
         "errors of nearest-mean classification of these classes, beside those counted of the network; rank "
         f"correlation {rank:.2f}. One width and one radius for all: what is not predicted is not a matter of "
-        f"distances. {data.whiskers}."
+        f"distances.{selection.replace(', mean over the methods', '')} {data.whiskers}."
     )
 
 
 def draw(data: Data) -> Figure:
     """Draw the map of the classes, and their errors beside it."""
-    figure = Figure(figsize=(8.0, 0.9 + 0.3 * max(len(data.classes), 8)))
+    figure = Figure(figsize=(8.0, 0.9 + 0.3 * max(len(_chosen(data)), 8)))
     left, right = figure.subplots(1, 2)
     _map(left, data)
     _errors(right, data)
@@ -153,21 +175,37 @@ def draw(data: Data) -> Figure:
     return figure
 
 
+def _chosen(data: Data) -> list[int]:
+    """Return the classes that are named."""
+    return chosen_classes(data.measured[:, 0])[0]
+
+
 def _map(ax: Axes, data: Data) -> None:
     plane = np.pad(data.means, ((0, 0), (0, 1)))[:, :2]
     distances = _distances(data.means) + np.diag(np.full(len(data.means), np.inf))
-    for k, nearest in enumerate(distances.argmin(axis=1)):
+    ax.plot(*plane.T, "o", color="C0", markersize=4.5 if len(plane) <= MOST else 2, zorder=2)
+    chosen = _chosen(data)
+    for k in chosen if len(plane) <= MOST else chosen[:ON_MAP]:
+        nearest = distances[k].argmin()
         ax.plot(*plane[[k, nearest]].T, color="0.7", lw=1.0, zorder=1)
-    ax.plot(*plane.T, "o", color="C0")
-    for name, place in zip(data.classes, plane, strict=True):
-        ax.annotate(name, place, (4, 3), textcoords="offset points", fontsize=7.5)
+        x, y = (plane[k] - plane[nearest]) / max(float(np.linalg.norm(plane[k] - plane[nearest])), 1e-12)
+        side = "center" if abs(x) < 0.4 else "left" if x > 0 else "right"
+        style = {
+            "textcoords": "offset points",
+            "fontsize": 7.5,
+            "ha": side,
+            "va": "center",
+            "path_effects": HALO,
+        }
+        ax.annotate(data.classes[k], plane[k], (6 * x, 8 * y), **style)
     ax.set(aspect="equal", xlabel="first direction (standard deviations)", ylabel="second direction")
     ax.set_adjustable("datalim")
     ax.margins(0.15)
 
 
 def _errors(ax: Axes, data: Data) -> None:
-    order = np.argsort(data.predicted)
+    chosen = np.array(_chosen(data))
+    order = chosen[np.argsort(data.predicted[chosen])]
     rows = np.arange(len(order))
     measured = data.measured[order]
     ax.errorbar(

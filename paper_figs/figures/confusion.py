@@ -10,15 +10,20 @@ from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive, TrainedNetworks
 from paper_figs.marks import rotation
+from paper_figs.summary import MOST, interval, overlap, subject, verb, with_interval
 from theory.results.runs import RunFiles
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Maps", "caption", "compute", "draw"]
+__all__ = ["COMMAND", "SECTION", "TITLE", "Maps", "caption", "compute", "draw", "finding"]
 
 SECTION = "networks"
 TITLE = "Confusion under attack"
 COMMAND = "python -m deep.link RUN..."
 SHOWN: Collection[tuple[str, str | None]] = {("dafa", None), ("frl", "both")}
 """Names and variants of the methods that are shown where they are; otherwise the first there is."""
+LONG = 12
+"""Names of more letters need room."""
+FEW = 12
+"""At most so many classes are shown where there are too many for all."""
 SAID = 3.0
 """Shares and changes from so many percent on are written as numbers."""
 Array = npt.NDArray[np.float64]
@@ -31,20 +36,26 @@ class Maps:
     Args:
         key: name of the figure among its like.
         title: the protocol.
+        subject: the data set and the seeds.
         names: of the two methods.
         classes: names, length C.
         shares: of both methods, mean over seeds, shape (2, C, C).
         seeds: number of runs of both methods.
         n: smallest number of images of a class.
+        cell: true class and another that it is taken for, whose share changes most, by their names.
+        moved: its share before and after in percent, each with its interval, shape (2, 3).
     """
 
     key: str
     title: str
+    subject: str
     names: tuple[str, str]
     classes: tuple[str, ...]
     shares: Array
     seeds: tuple[int, int]
     n: int
+    cell: tuple[str, str]
+    moved: Array
 
 
 def compute(archive: Archive) -> list[Maps]:
@@ -70,7 +81,49 @@ def _maps(
     n = int(min(c.sum(axis=1).min() for members in counts for c in members))
     key = f"{trained.key}_{names[1].replace(' ', '_')}"
     sizes = len(runs[0]), len(runs[1])
-    return Maps(key, trained.comparison.title, names, classes, np.array(shares), sizes, n)
+    change = np.where(np.eye(len(classes), dtype=bool), 0.0, np.abs(shares[1] - shares[0]))
+    i, j = (int(k) for k in np.unravel_index(change.argmax(), change.shape))
+    moved = [interval([c[i, j] for c in members], [c[i].sum() for c in members]) for members in counts]
+    shown = _confused(np.array(shares))
+    about = trained.comparison.title + (
+        f"; of {len(classes)} classes those with the largest confusions" if len(shown) < len(classes) else ""
+    )
+    return Maps(
+        key,
+        about,
+        subject(trained.comparison, names),
+        names,
+        tuple(classes[k] for k in shown),
+        np.array(shares)[:, shown][:, :, shown],
+        sizes,
+        n,
+        (classes[i], classes[j]),
+        100 * np.array(moved),
+    )
+
+
+def _confused(shares: Array) -> list[int]:
+    """Return the classes that are shown: all, or those of the largest confusions."""
+    count = shares.shape[1]
+    if count <= MOST:
+        return [*range(count)]
+    largest = np.where(np.eye(count, dtype=bool), -1.0, shares.max(axis=0))
+    classes: list[int] = []
+    for cell in np.argsort(-largest, axis=None):
+        classes += [k for k in map(int, divmod(int(cell), count)) if k not in classes]
+        if len(classes) >= FEW - 1:
+            return sorted(classes)
+    return sorted(classes)
+
+
+def finding(data: Maps) -> str:
+    """Return which confusion changes most."""
+    before, after = data.moved
+    true, other = data.cell
+    return (
+        f"{data.subject}: {data.names[1]} {verb(before, after)} {true} taken for {other} most, "
+        f"{with_interval(before)} to {with_interval(after)}{overlap(before, after)}."
+    )
 
 
 def caption(data: Maps) -> str:
@@ -87,7 +140,7 @@ def caption(data: Maps) -> str:
 
 def draw(data: Maps) -> Figure:
     """Draw both maps and their difference."""
-    figure = Figure(figsize=(10.4, 4.3))
+    figure = Figure(figsize=(10.4, 4.3 + 0.4 * (max(map(len, data.classes)) > LONG)))
     axes = figure.subplots(1, 3, sharey=True)
     off = ~np.eye(len(data.classes), dtype=bool)
     change = data.shares[1] - data.shares[0]

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive
 from paper_figs.marks import LINES, MARKERS
+from paper_figs.summary import with_interval
 from theory.results.counts import ClassErrors
 from theory.results.disparity import Estimate, excess_spread, same_order, spread
 from theory.results.runs import RunFiles
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Ladders", "caption", "compute", "draw", "way_of"]
+__all__ = ["COMMAND", "SECTION", "TITLE", "Ladders", "caption", "compute", "draw", "finding", "way_of"]
 
 SECTION = "networks"
 TITLE = "Disparity at equal accuracy"
@@ -124,6 +125,21 @@ def _average(errors: ClassErrors) -> float:
 
 def _triples(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:
     return np.array([(e.value, e.low, e.high) for e in estimates])
+
+
+def finding(data: Ladders) -> str:
+    """Return of how many natural ways the classes are closer together than PGD's, and the smallest excess."""
+    excess = {way: e for way, e in data.excess.items() if e is not None}
+    name = f"{data.key}, {len(data.seeds)} seed{'s' * (len(data.seeds) > 1)}"
+    if not excess:
+        return f"{name}: no natural network has the average error of PGD, so that nothing is compared."
+    more = sum(e.low > 0 for e in excess.values())
+    way, least = min(excess.items(), key=lambda item: item[1].value)
+    points = with_interval(100 * np.array([least.value, least.low, least.high]), " points")
+    return (
+        f"{name}: at equal average error PGD's classes are farther apart than those of {more} of "
+        f"{len(excess)} natural ways; least {points} ({way.removeprefix('natural, ')})."
+    )
 
 
 def caption(data: Ladders) -> str:

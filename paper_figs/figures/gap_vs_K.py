@@ -11,9 +11,22 @@ from matplotlib.lines import Line2D
 from paper_figs.archive import Archive
 from paper_figs.marks import LINES, MARKERS, points
 from paper_figs.readers.simulated import CHANCE, RULES, Trained, cells, gap, sizes, theory_errors, trained
+from paper_figs.summary import difference, with_interval
 from theory.gaussian.mixture import GaussianMixture
 
-__all__ = ["CLAIMS", "COMMAND", "GAPS", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]
+__all__ = [
+    "CLAIMS",
+    "COMMAND",
+    "GAPS",
+    "SECTION",
+    "TITLE",
+    "Data",
+    "Panel",
+    "caption",
+    "compute",
+    "draw",
+    "finding",
+]
 
 SECTION = "simulation"
 TITLE = "Gap between the classes against K"
@@ -85,6 +98,24 @@ def _gaps(rule: str, mixture: GaussianMixture, eps: float) -> list[float]:
     """Return theory's gap for each of `GAPS`."""
     rows = [theory_errors(rule, mixture, 0.0)[0], *theory_errors(rule, mixture, eps)]
     return [float(plus - minus) for plus, minus in rows]
+
+
+def finding(data: Data) -> str:
+    """Return where adversarial training widens the gap of the natural errors, and the largest change."""
+    rows = [
+        (panel.eps, natural[0], 100 * natural[1:], 100 * adversarial[1:])
+        for panel in data.panels
+        for natural, adversarial in zip(panel.points["natural"], panel.points["adversarial"], strict=False)
+        if natural[0] == adversarial[0] > 1
+    ]
+    if not rows:
+        return "Simulation: no gap at K > 1 is shown of both natural and adversarial training."
+    wider = sum(difference(after, before) > 0 for *_, before, after in rows)
+    eps, K, before, after = max(rows, key=lambda row: abs(row[3][0] - row[2][0]))
+    return (
+        f"Simulation: adversarial training widens the gap in {wider} of {len(rows)} settings, "
+        f"{with_interval(before, '')} to {with_interval(after, ' points')} at K = {K:g}, eps = {eps:g}."
+    )
 
 
 def caption(data: Data) -> str:

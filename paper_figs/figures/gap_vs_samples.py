@@ -14,9 +14,10 @@ from paper_figs.archive import Archive
 from paper_figs.marks import LINES, MARKERS, arms
 from paper_figs.readers.sampled_errors import SampledErrors
 from paper_figs.readers.simulated import between
+from theory.common.digits import rounded
 from theory.variants.sample_curve import SampleCurve, sample_curve
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw"]
+__all__ = ["COMMAND", "SECTION", "TITLE", "Data", "Panel", "caption", "compute", "draw", "finding"]
 
 SECTION = "theory"
 TITLE = "Gap against the number of samples"
@@ -89,6 +90,18 @@ def _panel(K: float, sampled: Sequence[SampledErrors]) -> Panel:
     points = {name: np.array(values).reshape(-1, 5) for name, values in rows.items()}
     ends = curve.separable, curve.robustly_separable
     return Panel(K, curves, float(curve.population @ [1, -1]), ends, points)
+
+
+def finding(data: Data) -> str:
+    """Return what samples do to the gap of averaging, at the largest ratio."""
+    panel = max(data.panels, key=lambda panel: panel.K)
+    (few, first), (many, last) = panel.curves["midpoint"][[0, -1]]
+    moves = "falls" if last < first else "rises" if last > first else "stays"
+    start, end, optimum = (rounded(100 * v, 1) for v in (first, last, panel.population))
+    return (
+        f"Theory, K = {panel.K:g}: the robust gap of averaging {moves} from {start} points at n / d = "
+        f"{few:g} to {end} at {many:g}; optimum {optimum}."
+    )
 
 
 def caption(data: Data) -> str:

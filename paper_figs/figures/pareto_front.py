@@ -14,11 +14,12 @@ from scipy.special import ndtr, ndtri
 from paper_figs.archive import Archive
 from paper_figs.marks import MARKERS, points
 from paper_figs.readers.simulated import MITIGATIONS, Trained, average, sizes, trained, worst
+from theory.common.digits import rounded
 from theory.gaussian.constrained import ParetoFront, pareto_front
 from theory.gaussian.fairness import bias_z_scores
 from theory.gaussian.mixture import GaussianMixture
 
-__all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "Front", "caption", "compute", "draw"]
+__all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "Front", "caption", "compute", "draw", "finding"]
 
 SECTION = "theory"
 TITLE = "Average against worst robust error"
@@ -107,6 +108,23 @@ def _front(mixture: GaussianMixture, eps: float, runs: Sequence[Trained]) -> Fro
     return Front(mixture.K, eps, front, beyond, counted)
 
 
+def finding(data: Data) -> str:
+    """Return how many fronts Reweight reaches as a whole, and where it stops farthest from the end of one."""
+    stops = []
+    for front in data.fronts:
+        worst = np.maximum(front.front.plus, front.front.minus)
+        stops.append((float(worst[front.front.reachable].min() - worst.min()), float(worst.min()), front))
+    short, fair, front = max(stops, key=lambda stop: stop[0])
+    whole = sum(bool(f.front.reachable.all()) for f in data.fronts)
+    start = f"Theory: Reweight reaches {whole} of {len(data.fronts)} fronts as a whole"
+    if whole == len(data.fronts):
+        return f"{start}."
+    return (
+        f"{start}; at K = {front.K:g}, eps = {front.eps:g} it stops at "
+        f"{rounded(100 * (fair + short), 1)} % worst error; {rounded(100 * fair, 1)} % is possible."
+    )
+
+
 def caption(data: Data) -> str:
     """Say what is seen."""
     sentences = (
@@ -131,7 +149,7 @@ def draw(data: Data) -> Figure:
     for front in data.fronts:
         _front_on(axes[radii.index(front.eps)], front, f"C{ratios.index(front.K) % 6}")
     for ax, eps in zip(axes, radii, strict=True):
-        ax.margins(0.12)
+        ax.margins(x=0.2, y=0.12)  # the names of the fronts stand to their left
         low, high = ax.get_xlim()
         ax.plot([low, high], [low, high], color="0.7", lw=0.8, zorder=0)
         ax.set(title=f"eps = {eps:g}", xlabel="average robust error (%)", xlim=(low, high))
@@ -156,7 +174,7 @@ def _front_on(ax: Axes, front: Front, color: str) -> None:
     ax.plot(*(100 * front.beyond.T), color=color, lw=0.7)
     ax.plot(x, y, color=color, ls=":", lw=1.4)
     ax.plot(x, reached, color=color, lw=2.4)
-    ax.annotate(f"K = {front.K:g}", (x[0], y[0]), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+    ax.annotate(f"K = {front.K:g}", (x[0], y[0]), (3, 7), textcoords="offset points", ha="right", fontsize=8)
     for rule, marker in zip(MITIGATIONS, MARKERS, strict=False):
         measured = front.points[rule]
         points(ax, measured[:, 0], measured[:, 1], color=color, marker=marker, mfc="white")

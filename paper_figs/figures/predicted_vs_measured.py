@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive, TrainedNetworks
-from paper_figs.summary import ENOUGH
+from paper_figs.summary import ENOUGH, MOST, subject
 from theory.results.counts import mean_interval
 from theory.results.runs import RunFiles
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Scatter", "caption", "compute", "draw"]
+__all__ = ["COMMAND", "SECTION", "TITLE", "Scatter", "caption", "compute", "draw", "finding"]
 
 SECTION = "networks"
 TITLE = "Predicted and measured class errors"
@@ -21,6 +21,8 @@ COMMAND = "python -m deep.link RUN..."
 QUANTITIES = {"natural_error": "natural error", "robust_error": "robust error"}
 COLUMNS = 3
 """Methods in one figure."""
+NAMED = 10
+"""Classes that are named where there are too many for all."""
 Array = npt.NDArray[np.float64]
 Key = tuple[str, str]
 """A method and an error."""
@@ -33,6 +35,7 @@ class Scatter:
     Args:
         key: name of the figure among its like.
         title: data set and attack.
+        subject: the data set and the seeds.
         classes: names, length C.
         seeds: number of runs of each method.
         points: predicted and measured error of each class, each with its interval, shape (2, C, 3).
@@ -42,6 +45,7 @@ class Scatter:
 
     key: str
     title: str
+    subject: str
     classes: tuple[str, ...]
     seeds: Mapping[str, int]
     points: Mapping[Key, Array]
@@ -75,7 +79,8 @@ def _scatter(key: str, trained: TrainedNetworks, runs: Mapping[str, Sequence[Run
             values = [report.agreement("rank_correlation", quantity).get("value") for report in reports]
             ranks[cell] = tuple(float(v) for v in values if v is not None)
     title = f"{trained.comparison.protocol['dataset']}; {trained.comparison.protocol['attack']}"
-    return Scatter(key, title, classes, {m: len(r) for m, r in runs.items()}, points, fails, ranks)
+    seeds = {m: len(r) for m, r in runs.items()}
+    return Scatter(key, title, subject(trained.comparison, runs), classes, seeds, points, fails, ranks)
 
 
 def _points(runs: Sequence[Array]) -> Array:
@@ -87,14 +92,33 @@ def _points(runs: Sequence[Array]) -> Array:
     return np.array([mean_interval(column) for column in centre.T]).reshape(*values.shape[1:3], 3)
 
 
+def finding(data: Scatter) -> str:
+    """Return how well robust errors are ranked, and how many are not met."""
+    key = "robust_error"
+    ranks = {m: float(np.mean(data.ranks[m, key])) for m in data.seeds if data.ranks[m, key]}
+    ends = [min(ranks, key=lambda m: ranks[m]), max(ranks, key=lambda m: ranks[m])] if ranks else []
+    said = " to ".join(f"{ranks[m]:.2f} ({m})" for m in dict.fromkeys(ends)) or "undefined"
+    fails = [data.fails[m, key] for m in data.seeds]
+    return (
+        f"{data.subject}: margins rank the robust errors with r = {said}; "
+        f"{sum(int(f.sum()) for f in fails)} of {sum(map(len, fails))} differ beyond noise."
+    )
+
+
 def caption(data: Scatter) -> str:
     """Return what is seen."""
     seeds = ", ".join(f"{m} {k}" for m, k in data.seeds.items())
+    named = (
+        f"Named: the {NAMED} classes farthest from it, which alone have bars. "
+        if len(data.classes) > MOST
+        else ""
+    )
     return (
         "Class errors predicted by the Gaussian-margin model, fitted to other images, against those "
         "counted on test images. On the dashed line they are equal. "
         "Triangles: classes where they differ by more than the noise of both in at least half of the "
-        "runs. r: rank correlation over classes, mean over runs and the smallest and largest of them. "
+        f"runs. {named}r: rank correlation over classes, mean over runs and the smallest and largest "
+        "of them. "
         f"{data.title}. Bars: 95 %, Student's t over seeds from {ENOUGH} seeds on, else of prediction "
         f"(bootstrap) and measurement (exact). Seeds: {seeds}."
     )
@@ -128,16 +152,20 @@ def _panel(ax: Axes, points: Array, fails: npt.NDArray[np.bool_], classes: Seque
     (x, y), (right, up) = points[..., 0], (np.abs(p[:, 1:] - p[:, :1]).T for p in points)
     low, high = float(points[..., 0].min()), float(points[..., 0].max())
     margin = max(0.08 * (high - low), 1.0)
-    ends = low - margin, high + margin
-    ax.errorbar(x, y, up, right, fmt="none", elinewidth=0.6, capsize=0, ecolor="0.6")
+    ends = max(low - margin, -0.3 * margin), min(high + margin, 100 + 0.3 * margin)
+    few = len(x) <= MOST
     for chosen, marker, color, side in ((~fails, "o", "C0", "within"), (fails, "^", "C5", "beyond")):
-        style = {"marker": marker, "color": color, "markersize": 4.5, "linestyle": "none"}
+        style = {"marker": marker, "color": color, "markersize": 4.5 if few else 2.5, "linestyle": "none"}
         ax.plot(x[chosen], y[chosen], **style, label=f"difference {side} noise")
     ax.axline((low, low), slope=1, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
     ax.set(xlim=ends, ylim=ends, aspect="equal")
     size = ends[1] - ends[0]
-    heights = ends[0] + size * _apart((y - ends[0]) / size, 0.1)
-    for name, a, b, height in zip(classes, x, y, heights, strict=True):
+    shown = np.arange(len(x)) if few else np.argsort(-np.abs(y - x), kind="stable")[:NAMED]
+    bars = {"fmt": "none", "elinewidth": 0.6, "capsize": 0, "ecolor": "0.6", "zorder": 1.5}
+    ax.errorbar(x[shown], y[shown], up[:, shown], right[:, shown], **bars)
+    heights = ends[0] + size * _apart((y[shown] - ends[0]) / size, 0.1)
+    names = [classes[k] for k in shown]
+    for name, a, b, height in zip(names, x[shown], y[shown], heights, strict=True):
         ax.plot([a, ends[1] + 0.04 * size], [b, height], color="0.6", linewidth=0.4, clip_on=False, zorder=1)
         ax.text(ends[1] + 0.06 * size, height, name, fontsize=6.5, va="center")
 

@@ -13,10 +13,23 @@ from scipy.special import log_ndtr
 from paper_figs.archive import Archive
 from paper_figs.marks import LINES, MARKERS, points
 from paper_figs.readers.simulated import BOTH, MITIGATIONS, Trained, average, between, sizes, trained
+from paper_figs.summary import with_interval
 from theory.gaussian.fairness import fair_error, price_of_fairness
 from theory.gaussian.optimal import optimal_z_scores
 
-__all__ = ["CLAIMS", "COMMAND", "SECTION", "TITLE", "Data", "caption", "compute", "draw", "limit", "ratio"]
+__all__ = [
+    "CLAIMS",
+    "COMMAND",
+    "SECTION",
+    "TITLE",
+    "Data",
+    "caption",
+    "compute",
+    "draw",
+    "finding",
+    "limit",
+    "ratio",
+]
 
 SECTION = "theory"
 TITLE = "Price of fairness"
@@ -107,6 +120,23 @@ def _point(fair: Trained, best: Trained) -> Array:
     first, second = (average(run.errors, "robust_error", BOTH) for run in (fair, best))
     quotient = first / np.maximum(second[[0, 2, 1]], 1e-12)
     return np.array([mixture.K, margin, *between(first, second), *quotient])
+
+
+def finding(data: Data) -> str:
+    """Return the largest price that is counted, or else the largest of the curves."""
+    if len(data.points):
+        K, margin, *price = data.points[data.points[:, 2].argmax(), :5]
+        price, source = 100 * np.array(price), "Simulation"
+        none = price[1] <= 0
+    else:
+        margin, curve = max(data.over_K.items(), key=lambda item: float(item[1].max()))
+        K, price = data.K[curve.argmax()], np.array([100 * curve.max(), np.nan, np.nan])
+        source, none = "Theory", curve.max() <= 0
+    costs = "do not cost more than noise" if none else "cost most"
+    points = with_interval(price, " points")
+    return (
+        f"{source}: equal robust errors {costs} at K = {K:g}, m / sigma = {margin:.3g}: {points} on average."
+    )
 
 
 def caption(data: Data) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "caption",
     "compute",
     "draw",
+    "finding",
     "remargin_biases",
 ]
 
@@ -149,6 +150,24 @@ def remargin_biases(mixture: GaussianMixture) -> tuple[float, float]:
     mean, apart = np.meshgrid(np.linspace(0, mixture.eta, 401), [-1.0, 1.0])  # one radius is 0 at the ends
     bias = apart * mean * rho + optimal_bias(rho * (mixture.eta - mean), mixture.sigma, mixture.K)
     return float(bias.min()), float(bias.max())
+
+
+def finding(data: Data) -> str:
+    """Return at which K each mitigation reaches equal robust errors."""
+    panels = [p for p in data.panels if p.quantity == "robust_error"]
+    said = []
+    for name in ("reweight", "remargin"):
+        reached = [p.K for p in panels if _reaches(getattr(p, name), p.marks["fair_robust"])]
+        missed = [p.K for p in panels if p.K not in reached]
+        parts = [("at K = ", reached), ("not at ", missed)]
+        ratios = [start + ", ".join(f"{K:g}" for K in several) for start, several in parts if several]
+        said.append(f"by {MITIGATIONS[name]} {', '.join(ratios)}")
+    return f"Theory: equal robust errors are reached {'; '.join(said)}."
+
+
+def _reaches(errors: Array, fair: tuple[float, float]) -> bool:
+    """Return whether a curve of both class errors goes through equal ones; one falls as the other rises."""
+    return bool(errors[:, 0].min() <= fair[0] <= errors[:, 0].max())
 
 
 def caption(data: Data) -> str:

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive, TrainedNetworks
 from paper_figs.marks import HATCHES, error_bars, legend_name, rotation
-from paper_figs.summary import TOGETHER, percent, whiskers
+from paper_figs.summary import TOGETHER, few_classes, overlap, percent, subject, verb, whiskers, with_interval
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "BeforeAfter", "caption", "compute", "draw"]
+__all__ = ["COMMAND", "SECTION", "TITLE", "BeforeAfter", "caption", "compute", "draw", "finding"]
 
 SECTION = "networks"
 TITLE = "The worst class before and after"
@@ -26,7 +26,9 @@ class BeforeAfter:
     Args:
         key: name of the figure among its like.
         title: the protocol.
+        subject: the data set and the seeds.
         whiskers: what the intervals are.
+        selection: which classes are shown, where there are too many; else empty.
         classes: names, then "average" and "worst"; length C + 2.
         heights: for each quantity and method the mean over seeds and its interval, shape (C + 2, 3); natural
             training first if there is any, then the network before, then after.
@@ -34,7 +36,9 @@ class BeforeAfter:
 
     key: str
     title: str
+    subject: str
     whiskers: str
+    selection: str
     classes: tuple[str, ...]
     heights: Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
 
@@ -56,7 +60,21 @@ def _bars(trained: TrainedNetworks, label: str, base: str) -> BeforeAfter:
     heights = {q: {m: percent(comparison, m, q) for m in labels} for q in PANELS}
     key = f"{trained.key}_{label.replace(' ', '_').replace('=', '_')}"
     return BeforeAfter(
-        key, comparison.title, whiskers(comparison, labels), (*comparison.classes, *TOGETHER), heights
+        key,
+        comparison.title,
+        subject(comparison, labels),
+        whiskers(comparison, labels),
+        *few_classes(comparison.classes, heights),
+    )
+
+
+def finding(data: BeforeAfter) -> str:
+    """Return what the stage does to the robust error of the worst class."""
+    label = [*data.heights["robust_error"]][-1]
+    before, after = (values[-1] for values in [*data.heights["robust_error"].values()][-2:])
+    return (
+        f"{data.subject}: {label} {verb(before, after)} the worst robust error, {with_interval(before)} to "
+        f"{with_interval(after)}{overlap(before, after)}."
     )
 
 
@@ -64,8 +82,8 @@ def caption(data: BeforeAfter) -> str:
     """Return what is seen."""
     before, after = [*data.heights["robust_error"]][-2:]
     return (
-        f"Natural and robust error of every class, {before} and {after}. {data.title}. The worst class is "
-        f"taken within each seed. {data.whiskers}."
+        f"Natural and robust error of every class, {before} and {after}. {data.title}.{data.selection} The "
+        f"worst class is taken within each seed. {data.whiskers}."
     )
 
 

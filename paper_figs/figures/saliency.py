@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive, Saliency
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Pictures", "caption", "compute", "draw"]
+__all__ = ["COMMAND", "SECTION", "TITLE", "Pictures", "caption", "compute", "draw", "finding"]
 
 SECTION = "networks"
 TITLE = "What networks look at"
@@ -36,6 +36,18 @@ def compute(archive: Archive) -> list[Pictures]:
     names = [p.protocol.split(";")[0] for p in archive.saliency]
     keys = [name if names.count(name) == 1 else f"{name}_{i + 1}" for i, name in enumerate(names)]
     return [Pictures(key, p) for key, p in zip(keys, archive.saliency, strict=True)]
+
+
+def finding(data: Pictures) -> str:
+    """Return how many attacked images each network takes for another class."""
+    p = data.pictures
+    shown = slice(None, COLUMNS)
+    wrong = [int((taken[shown] != p.labels[shown]).sum()) for taken in p.predicted]
+    counts = ", ".join(f"{name} {k}" for name, k in zip(p.networks, wrong, strict=True))
+    return (
+        f"{data.key}, one run each: of {len(p.labels[shown])} attacked images these are taken for another "
+        f"class: {counts}."
+    )
 
 
 def caption(data: Pictures) -> str:

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 
 from paper_figs.archive import Archive
 from paper_figs.readers.feature_reliance import PARTS, TRAININGS, FeatureReliance
+from paper_figs.summary import overlap, with_interval
 from theory.results.counts import exact_interval
 
-__all__ = ["COMMAND", "SECTION", "TITLE", "Data", "caption", "compute", "draw"]
+__all__ = ["COMMAND", "SECTION", "TITLE", "Data", "caption", "compute", "draw", "finding"]
 
 SECTION = "simulation"
 TITLE = "Features that linear classifiers lean on"
@@ -69,6 +70,19 @@ def _data(run: FeatureReliance) -> Data:
         },
         n=int(run.errors["natural"][0, 2]),
         resamples=int(run.settings["resamples"]),
+    )
+
+
+def finding(data: Data) -> str:
+    """Return the shares of the weights that strong features have under both trainings."""
+    shares = {}
+    for training in TRAININGS:
+        share, half = 100 * data.shares[training][-1]
+        shares[training] = np.array([share, max(share - half, 0), min(share + half, 100)])
+    natural, adversarial = (shares[t] for t in ("natural", "adversarial"))
+    return (
+        f"{data.title}: strong features have {with_interval(natural)} of ||w||_1 in natural, "
+        f"{with_interval(adversarial)} in adversarial training{overlap(natural, adversarial)}."
     )
 
 

@@ -23,7 +23,8 @@ class Drawn:
 
     Args:
         name: of its file, and its anchor.
-        title: short.
+        title: its topic, short.
+        finding: what it shows, a sentence computed from its data.
         caption: what is seen.
         svg: as a vector image.
         png: as pixels.
@@ -32,6 +33,7 @@ class Drawn:
 
     name: str
     title: str
+    finding: str
     caption: str
     svg: bytes
     png: bytes
@@ -225,13 +227,14 @@ def _figures(figures: Sequence[Drawn], level: int, numbers: Iterator[int]) -> li
 
 
 def figure(drawn: Drawn, prefix: str) -> str:
-    """Return a figure with its caption; it is scrolled where the screen is narrow.
+    """Return a figure with its finding, topic and caption; it is scrolled where the screen is narrow.
 
     Args:
         drawn: what is shown.
         prefix: begins the ids within the drawing.
     """
-    title, caption = escape(drawn.title, quote=True), escape(drawn.caption)
+    title, finding, caption = (escape(t, quote=True) for t in (drawn.title, drawn.finding, drawn.caption))
     drawing = inline(drawn.svg, prefix, drawn.title)
     plot = f"<div class=plot role=region aria-label='{title}' tabindex=0>{drawing}</div>"
-    return f"<figure id={drawn.name}>{plot}<figcaption><b>{title}.</b> {caption}</figcaption></figure>"
+    words = f"<figcaption><b>{finding}</b> {title}. {caption}</figcaption>"
+    return f"<figure id={drawn.name}>{plot}{words}</figure>"

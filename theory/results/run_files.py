@@ -9,6 +9,7 @@ __all__ = [
     "LAST",
     "MARGIN_REPORT",
     "MARGINS",
+    "ORDER",
     "PORTRAITS",
     "RECORDS",
     "REPORT",
@@ -24,6 +25,8 @@ CONFIG = "config.json"
 """Its settings and where it was started, written first."""
 SPLIT = "split.json"
 """Which images are trained on, validated on and tested on."""
+ORDER = "order.npz"
+"""A checksum of each image in its place, of networks that are handed on: see `deep.data.order`."""
 CHECKPOINT = "checkpoint.safetensors"
 """The state of the training after the last finished epoch; removed when the run is finished."""
 WEIGHTS = "model.safetensors"
