@@ -360,4 +360,5 @@ def test_a_teacher_that_was_moved_is_asked_for(runs, refuses, invoke, tmp_path):
         refuses(train.main, "--resume", out, says=["teacher"])
     (out / "config.json").write_text(json.dumps(config))
     again = asked(runs, "--robust-teacher", moved, "--out", out)
-    assert invoke(train.main, *again)[0] == 0
+    code, _, err = invoke(train.main, *again)
+    assert code == 0, err
