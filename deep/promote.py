@@ -22,6 +22,7 @@ from deep.runs.presets import PRESETS
 from deep.runs.settings import Settings
 from deep.stages import STAGES
 from theory.common.cli import Parser, run, writable_folder
+from theory.common.fields import flag_of
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError, parse_object, read_lines, read_text
 from theory.common.owner import own_folder
@@ -71,13 +72,13 @@ def command(config: Mapping[str, Any], folder: Path) -> list[str]:
         usual = dataclasses.asdict(STAGES[stage["stage"]].Params())
         params = {k: v for k, v in settings.stage["params"].items() if v != usual.get(k)}
         return ["python", "-m", "deep.repair", run, *words_of(stage | params), *data]
-    settings = dataclasses.replace(settings, init=None)
+    settings = dataclasses.replace(settings, init=None, teachers=None)
     flags = settings.as_json()
     flags |= flags.pop("params")
     flags = min((_fewest(preset | flags, settings) for preset in ({}, *NAMED)), key=len)
     arguments = ["python", "-m", "deep.train", *words_of(flags)]
-    if config["settings"].get("init"):
-        arguments.append(f"--init=runs/deep/{config['settings']['init']['run']}")
+    others = {**config["settings"].get("teachers", {}), "init": config["settings"].get("init")}
+    arguments += [f"{flag_of(name)}=runs/deep/{run['run']}" for name, run in others.items() if run]
     return arguments + data
 
 
@@ -136,7 +137,10 @@ def promoted(folder: Path, *, network: bool = False) -> tuple[str, dict[str, byt
         texts[MARGIN_REPORT] = dataclasses.replace(report, provenance=made).to_json()
     if network:
         result = parse_object(read_text(folder / RESULT), str(folder / RESULT))
-        parts = {CONFIG: {**config, "data_dir": None}, RESULT: result}
+        parts = {
+            CONFIG: {k: v for k, v in config.items() if k != "teachers"} | {"data_dir": None},
+            RESULT: result,
+        }
         made = {"provenance": {**config.get("provenance", {}), "argv": argv}}
         texts |= {file: json.dumps({**part, **made}) + "\n" for file, part in parts.items()}
     for file, text in texts.items():

@@ -26,7 +26,7 @@ from deep.stages import STAGES, any_network
 from deep.stages.base import Staged
 from deep.training.seeds import stream
 from theory.common.cli import Parser, call_as_function, caution, one_of, run
-from theory.common.fields import add_fields, built
+from theory.common.fields import add_fields, built, flag_of
 from theory.common.files import write_atomic
 from theory.common.inputs import InputError
 from theory.results.flags import Evaluation, paired_table
@@ -38,9 +38,9 @@ __all__: list[str] = []
 
 def settings_of(base: Run, folder: Path, stage: str, params: object) -> Settings:
     """Return the settings of the repaired run: those of the run, and the stage."""
-    of, values = origin(folder), dataclasses.asdict(params)  # type: ignore[call-overload]
+    of, values = origin(folder, "RUN"), dataclasses.asdict(params)  # type: ignore[call-overload]
     for name in (name for name in STAGES[stage].folders if values[name]):
-        other = origin(Path(values[name]))
+        other = origin(Path(values[name]), flag_of(name))
         values[name] = other["recipe"]
         of |= {f"{name}_run": other["run"], f"{name}_weights": other["weights"]}
     return dataclasses.replace(base.settings, stage={"name": stage, "params": values, "of": of})

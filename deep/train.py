@@ -36,6 +36,7 @@ from deep.runs.outcome import measure, report, save
 from deep.runs.place import Place
 from deep.runs.reload import code_of, code_warning, network
 from deep.runs.settings import Settings
+from deep.runs.teachers import teachers_of
 from deep.training import fit as fit_tensors
 from deep.training.checkpoint import fill, load_state, save_state
 from deep.training.cost import cost
@@ -57,6 +58,7 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
     Raises:
         InputError: the settings cannot be trained, or the weights to start from are of another network.
     """
+    teachers = teachers_of(settings, place, data)  # before the network, whose weights are drawn by the seed
     model = network(settings, data)
     if settings.label_noise:
         noisy = with_label_noise(data.train, settings.label_noise, len(data.classes), settings.seed)
@@ -83,6 +85,7 @@ def trainer_of(settings: Settings, place: Place, data: Dataset, world: World) ->
         reach=attack.reach,
         batch_norm=settings.attack_batch_norm,
         label_smoothing=settings.label_smoothing,
+        teachers=teachers,
     )
     method = METHODS[settings.method](settings.params, context)
     augment = data.spec.augment
@@ -153,6 +156,8 @@ def begin(settings: Settings, place: Place, trainer: Trainer) -> None:
         config |= named_data(data.sha256, data.to_json())
         config |= code_of(settings)
         config |= {"data_dir": str(place.data_dir.resolve()) if place.data_dir else None}
+        if place.teachers:
+            config |= {"teachers": {name: str(run.resolve()) for name, run in place.teachers.items()}}
         config |= {"device": place.device.type, "provenance": provenance(torch=torch.__version__)}
         write_atomic(place.out / CONFIG, json.dumps(config, indent=1) + "\n")
         write_atomic(place.out / SPLIT, data.to_json())

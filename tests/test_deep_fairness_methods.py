@@ -5,65 +5,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from method_setup import ZA, Net, Twin, Y, batch, close, context, digits, epoch, make, trainer
 from torch import nn
 from torch.nn import functional as F
 
 import deep
-from deep.attacks.evaluate import Attack
-from deep.data import load
-from deep.data.distributed import World
-from deep.methods import METHODS, absld, adr, atbsl, classmix, fairtat, spectral
-from deep.methods.base import Context, Epoch
-from deep.training.loop import Trainer
-from deep.training.recipe import Recipe
+from deep.methods import absld, adr, atbsl, classmix, fairtat, spectral
 from theory.common.inputs import InputError
 from theory.variants.augmentation import mixup, mixup_shrinkage
-
-ZA = torch.tensor([[0.8, 1.1, -0.6], [0.1, 0.9, 0.7]], dtype=torch.float64)
-Y = torch.tensor([0, 2])
-
-
-def close(value, expected, atol=6e-9):
-    value, expected = (torch.as_tensor(v, dtype=torch.float64).detach() for v in (value, expected))
-    torch.testing.assert_close(value, expected, atol=atol, rtol=0)
-
-
-def context(eps=0.1, steps=3, classes=10, world=World()):  # noqa: B008
-    return Context(classes, eps, steps, torch.Generator().manual_seed(0), world=world)
-
-
-def make(name, given_context=None, **params):
-    kind = METHODS[name]
-    return kind(kind.Params(**params), given_context or context())
-
-
-class Net(nn.Module):
-    """A network without batch statistics, in double precision, whose classes differ."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(3)
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10)).double()
-        nn.init.normal_(self.layers[3].weight)
-
-    def forward(self, x):
-        return self.layers(x.double())
-
-
-def batch(n=20):
-    return torch.rand((n, 1, 8, 8), generator=torch.Generator().manual_seed(1)), torch.arange(n) % 10
-
-
-def epoch(index, **more):
-    return Epoch(index, None, None, lambda *given: None, **more)
-
-
-class Twin(World):
-    """Two processes that count the same."""
-
-    def total(self, value):
-        return 2 * value
-
 
 # mixup within a class ---------------------------------------------------------------------------------------
 
@@ -87,12 +36,11 @@ def test_partners_are_drawn_evenly():
 @pytest.mark.parametrize("base", ["pgd", "trades"])
 def test_mixtures_are_what_is_attacked_and_trained_on(base):
     """In the loop too; with weight 1 nothing is mixed, and the loss is that of the base."""
-    data = load("digits", None, seed=0, val=6, train=40, test=5, device=torch.device("cpu"))
-    recipe = Recipe(epochs=1, lr=0.05, batch_size=200, weight_decay=5e-4, augment=None, seed=0)
+    data = digits(train=40)
     method, seen = make("classmix", base=base), []
     original = method.loss
     method.loss = lambda model, x, y, adv: seen.append((x, y, adv)) or original(model, x, y, adv)
-    Trainer(Net(), method, data, recipe, Attack(0.1, "0.1", 2)).train_epoch()
+    trainer(Net(), method, data, epochs=1, batch_size=200).train_epoch()
     images, labels = data.train.inputs(slice(None)), data.train.labels
     for x, y, adv in seen:
         assert 1e-3 < float((adv - x).abs().max()) <= 0.1 + 1e-6
@@ -323,12 +271,11 @@ def test_atbsl_takes_the_sizes_of_the_training_split():
     expected = F.cross_entropy(model(1 - x) + torch.arange(10) * np.log(2), y)
     torch.testing.assert_close(method.loss(model, x, y, 1 - x), expected, atol=1e-6, rtol=0)
     assert torch.equal(method.attack(model, x, y), plain.attack(model, x, y))
-    data = load("digits", None, seed=0, val=6, train=40, test=5, device=torch.device("cpu"), imbalance=4)
-    recipe = Recipe(epochs=1, lr=0.05, batch_size=40, weight_decay=5e-4, augment=None, seed=0)
-    trainer = Trainer(Net(), make("atbsl"), data, recipe, Attack(0.1, "0.1", 2))
-    trainer.train_epoch()
+    data = digits(train=40, imbalance=4)
+    balanced = trainer(Net(), make("atbsl"), data, epochs=1)
+    balanced.train_epoch()
     counts = torch.bincount(data.train.labels).double()
-    close(trainer.method.log_counts, (counts / counts.mean()).log(), 1e-6)
+    close(balanced.method.log_counts, (counts / counts.mean()).log(), 1e-6)
     assert float(counts.max() / counts.min()) > 2
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from method_setup import teachers_of
 
 import deep
 from deep.methods import METHODS
@@ -27,9 +28,8 @@ def test_every_method_trains_a_network_of_the_user(method):
     x, y = samples()
     model = network()
     before = model[1].weight.clone()
-    left = deep.train(
-        model, x, y, method=method, validation=samples(30, seed=0), eps="2/255", epochs=2, batch_size=30
-    )
+    settings = {"method": method, "teachers": teachers_of(method, network()), "eps": "2/255"}
+    left = deep.train(model, x, y, validation=samples(30, seed=0), epochs=2, batch_size=30, **settings)
     assert not torch.equal(before, model[1].weight) and len(left.history) == 2
     assert left.errors.n == (10, 10, 10) and not left.model.training
 
@@ -51,6 +51,8 @@ WRONG = {
     "eps": ({"eps": "nine"}, "nine"),
     "attack": ({"method": "bat", "train_attack": "nfgsm"}, "nfgsm"),
     "recipe": ({"speed": 3}, "speed"),
+    "teacher": ({"method": "mtard"}, "robust-teacher"),
+    "other teacher": ({"teachers": {"robust_teacher": network()}}, "robust_teacher"),
     "batch": ({"batch_size": 1000}, "1000"),
     "classes": ({"classes": ["a", "b"]}, "classes"),
 }

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from method_setup import teachers_of
 from torch.nn import functional as F
 
 from deep.attacks.evaluate import Attack
@@ -33,8 +34,11 @@ VAL = ClassErrors(
 )
 
 
-def context(classes=10, eps=8 / 255, steps=3, seed=0):
-    return Context(classes, eps, steps, torch.Generator().manual_seed(seed))
+def context(eps=8 / 255, steps=3, name="pgd"):
+    """Return a context with the teachers that a method needs."""
+    return Context(
+        10, eps, steps, torch.Generator().manual_seed(0), teachers=teachers_of(name, network(seed=5))
+    )
 
 
 def frl(variant, **params):
@@ -236,7 +240,7 @@ def test_the_warm_up_is_trades_and_costs_no_extra_epoch():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_state_survives_a_checkpoint(name, tmp_path):
     """After the round trip a method goes on as it would have; the state of another method is refused."""
-    method, symbolic_form = (METHODS[name](METHODS[name].Params(), context()) for _ in range(2))
+    method, symbolic_form = (METHODS[name](METHODS[name].Params(), context(name=name)) for _ in range(2))
     for m in (method, symbolic_form):
         m.setup(network_for(name), 2)
     for index in range(2):
@@ -262,7 +266,11 @@ def test_every_method_trains_deterministically_inside_the_box(name):
     method_class = METHODS[name]
     results = []
     for _ in range(2):
-        method, model, (x, y) = method_class(method_class.Params(), context()), network_for(name), batch()
+        method, model, (x, y) = (
+            method_class(method_class.Params(), context(name=name)),
+            network_for(name),
+            batch(),
+        )
         model.train()
         method.setup(model, 2)
         x = method.inputs(x, y)
@@ -287,7 +295,7 @@ def test_every_method_goes_on_bit_for_bit(name, tmp_path):
     recipe = Recipe(epochs=3, lr=0.05, batch_size=30, weight_decay=5e-4, augment=None, seed=0)
 
     def made(seed=0):
-        method = METHODS[name](METHODS[name].Params(), context(eps=0.1, steps=2))
+        method = METHODS[name](METHODS[name].Params(), context(eps=0.1, steps=2, name=name))
         return Trainer(network_for(name, seed), method, data, recipe, Attack(0.1, "0.1", 1))
 
     whole, first, second = made(), made(), made(seed=1)

@@ -1,5 +1,6 @@
 """Methods that trade accuracy for robustness in a better way: their published rules, and what breaks them."""
 
+import copy
 import math
 
 import numpy as np
@@ -7,40 +8,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from method_setup import ZA, Half, Net, Y, Z, batch, close, context, make, trainer
 from torch import nn
 from torch.nn import functional as F
 
-from deep.attacks.evaluate import Attack
-from deep.data import load
 from deep.data.distributed import World
-from deep.methods import METHODS, adr, beta, fomo, hr, iat, jacobian, mat, rwp, score
-from deep.methods.base import Context, Epoch
+from deep.methods import adr, autolora, beta, fomo, hr, iat, jacobian, mat, rwp, score
+from deep.methods.base import Epoch
 from deep.methods.perturbed import matrices, shifted, statistics_kept
 from deep.nets.networks import PreActResNet
-from deep.training.loop import Trainer
-from deep.training.recipe import Recipe
 from theory.common.inputs import InputError
 
-Z = torch.tensor([[2, 1, -1], [0.5, 0.2, 1.5]], dtype=torch.float64)
-"""Logits at clean inputs; `ZA` are those at attacked ones."""
-ZA = torch.tensor([[0.8, 1.1, -0.6], [0.1, 0.9, 0.7]], dtype=torch.float64)
-Y = torch.tensor([0, 2])
 P, Q = F.softmax(Z, dim=1), F.softmax(ZA, dim=1)
 ONE_HOT = F.one_hot(Y, 3).double()
-
-
-def close(value, expected, atol=6e-9):
-    value, expected = (torch.as_tensor(v, dtype=torch.float64).detach() for v in (value, expected))
-    torch.testing.assert_close(value, expected, atol=atol, rtol=0)
-
-
-def context(eps=0.1, steps=3, classes=10, world=World()):  # noqa: B008
-    return Context(classes, eps, steps, torch.Generator().manual_seed(0), world=world)
-
-
-def make(name, given_context=None, **params):
-    kind = METHODS[name]
-    return kind(kind.Params(**params), given_context or context())
 
 
 class Table(nn.Module):
@@ -50,40 +30,7 @@ class Table(nn.Module):
         return torch.where(x.flatten(1)[:, :1] < 0.5, Z, ZA)
 
 
-class Net(nn.Module):
-    """A network without batch statistics, in double precision, whose classes differ."""
-
-    def __init__(self, classes=10):
-        super().__init__()
-        torch.manual_seed(3)
-        self.layers = nn.Sequential(
-            nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, classes)
-        ).double()
-        nn.init.normal_(self.layers[3].weight)
-
-    def forward(self, x):
-        return self.layers(x.double())
-
-
 CLEAN, ATTACKED = torch.zeros(2, 1), torch.ones(2, 1)
-
-
-def batch(n=20):
-    return torch.rand((n, 1, 8, 8), generator=torch.Generator().manual_seed(1)), torch.arange(n) % 10
-
-
-class Half(World):
-    """One of two processes; what each sends is kept, and summed once both are known."""
-
-    def __init__(self, rank, sent):
-        super().__init__(rank, 2)
-        object.__setattr__(self, "sent", sent)
-        object.__setattr__(self, "calls", 0)
-
-    def total(self, value):
-        key, _ = self.calls, object.__setattr__(self, "calls", self.calls + 1)
-        self.sent.setdefault(key, {}).setdefault(self.rank, value.clone())
-        return sum(self.sent[key].values())
 
 
 # AWP and RWP ------------------------------------------------------------------------------------------------
@@ -527,12 +474,10 @@ def test_the_jacobian_penalty_is_estimated_without_bias_and_trained_on():
 
 def test_fomo_draws_exactly_its_share_anew_and_takes_their_momentum():
     """In the later layers alone, once a cycle; each entry within the bounds of a new layer."""
-    data = load("digits", None, seed=0, val=6, train=12, test=5, device=torch.device("cpu"))
-    recipe = Recipe(epochs=6, lr=0.05, batch_size=40, weight_decay=5e-4, augment=None, seed=0)
     torch.manual_seed(0)
     model = PreActResNet((1, 1), 4, 10, (0.3,), (0.4,))
     method = make("fomo", forget_share=0.1, cycle=2)
-    trainer = Trainer(model, method, data, recipe, Attack(0.1, "0.1", 2))
+    training = trainer(model, method, epochs=6)
     original, changed = method.on_epoch_start, []
 
     def spy(epoch):
@@ -545,13 +490,13 @@ def test_fomo_draws_exactly_its_share_anew_and_takes_their_momentum():
             assert int(moved.sum()) in (0, round(0.1 * p.numel()) if id(p) in later else 0)
             if moved.any():
                 changed.append(epoch.index)
-                momentum = trainer.optimizer.state[p]["momentum_buffer"].flatten()
+                momentum = training.optimizer.state[p]["momentum_buffer"].flatten()
                 assert not momentum[moved].any() and momentum[~moved].any()
                 assert float(p.flatten()[moved].abs().max().detach()) <= p[0].numel() ** -0.5
 
     method.on_epoch_start = spy
-    while not trainer.finished:
-        trainer.train_epoch()
+    while not training.finished:
+        training.train_epoch()
     assert sorted({*changed}) == [2, 4] and method.eval_model(model) is method.stable
 
 
@@ -573,15 +518,13 @@ def test_fomo_loss_by_hand(base):
 @pytest.mark.parametrize("base", ["pgd", "trades"])
 def test_fomo_that_forgets_nothing_is_its_base(base):
     """And with something forgotten it is not."""
-    data = load("digits", None, seed=0, val=6, train=12, test=5, device=torch.device("cpu"))
-    recipe = Recipe(epochs=2, lr=0.05, batch_size=40, weight_decay=5e-4, augment=None, seed=0)
     fomos = [make("fomo", base=base, consistency=0.0, forget_share=share) for share in (0.0, 0.2)]
     ends = []
     for method in (make(base), *fomos):
-        trainer = Trainer(Net(), method, data, recipe, Attack(0.1, "0.1", 2))
-        while not trainer.finished:
-            trainer.train_epoch()
-        ends.append(trainer.model.layers[1].weight.detach().clone())
+        training = trainer(Net(), method)
+        while not training.finished:
+            training.train_epoch()
+        ends.append(training.model.layers[1].weight.detach().clone())
     torch.testing.assert_close(ends[0], ends[1])
     assert float((ends[0] - ends[2]).abs().max()) > 1e-2
 
@@ -633,6 +576,68 @@ def test_mat_trains_every_network_by_its_own_loss():
         torch.testing.assert_close(a, b)
 
 
+# AutoLoRa ---------------------------------------------------------------------------------------------------
+
+
+def test_autolora_golden_value():
+    close(autolora.branched_loss(Z, ZA, Y, 0.6, 6.0).mean(), 1.47471667)
+    close(autolora.branched_loss(Z, ZA, Y, 0.0, 6.0), F.cross_entropy(Z, Y, reduction="none"))
+
+
+def test_the_branch_of_autolora_adds_what_has_a_low_rank():
+    """Nothing at first; then layer by layer B A / rank, which no drawing of another rank makes."""
+    torch.manual_seed(0)
+    model, (x, _) = PreActResNet((1, 1), 4, 10, (0.3,), (0.4,)).eval(), batch()
+    method = make("autolora", rank=2)
+    method.setup(model, 2)
+    torch.testing.assert_close(method.branch(model, x), model(x))
+    with torch.no_grad():
+        for B in method.factors[1::2]:
+            nn.init.normal_(B)
+    merged = copy.deepcopy(model)
+    for i, layer in enumerate(matrices(merged)[:-1]):
+        A, B = method.factors[2 * i], method.factors[2 * i + 1]
+        rows = layer.shape[2] if layer.dim() > 2 else 1
+        added = (B @ A).detach() / 2
+        assert int(torch.linalg.matrix_rank(added)) == min(2 * rows, *added.shape)
+        layer.data += added.view_as(layer)
+    assert len(method.factors) == 2 * len(matrices(merged)) - 2
+    torch.testing.assert_close(method.branch(model, x), merged(x))
+    assert float((model(x) - merged(x)).abs().max().detach()) > 1e-2
+
+
+def test_each_part_of_autolora_updates_its_own_weights():
+    """The branch its factors, the attacked network its own; the last layer both."""
+    model, (x, y) = Net(), batch()
+    method = make("autolora", consistency=0.0)
+    method.setup(model, 2)
+    nn.init.normal_(method.factors[1])
+    own = [model.layers[1].weight, method.factors[0], model.layers[3].weight]
+    for accuracy, moved in ((0.0, [False, True, True]), (1.0, [True, False, True])):
+        method.accuracy = accuracy
+        loss = method.loss(model, x, y, 1 - x)
+        slopes = torch.autograd.grad(loss, own, allow_unused=True)
+        assert [s is not None and bool(s.any()) for s in slopes] == moved
+        expected = F.cross_entropy(model(1 - x) if accuracy else method.branch(model, x), y)
+        torch.testing.assert_close(loss, expected)
+
+
+def test_autolora_counts_where_its_branch_is_right():
+    """Over all processes; what is evaluated is the network without its branch."""
+    model, (x, y), sent = Net(), batch(), {0: {1: torch.tensor([3.0, 40.0])}}  # the other process
+    method = make("autolora", context(world=Half(0, sent)))
+    method.setup(model, 2)
+    assert method.accuracy == 0.1 and method.eval_model(model) is model
+    nn.init.normal_(method.factors[1])
+    right, others = (int((v.argmax(1) == y).sum()) for v in (method.branch(model, x), model(1 - x)))
+    assert right not in (0, 20, others)
+    method.loss(model, x, y, 1 - x)
+    method.on_epoch_end(Epoch(0, model, None, None))
+    assert method.state() == {"branch_accuracy": pytest.approx((right + 3) / 60)} and not method.sums.any()
+    with pytest.raises(InputError, match="several"):
+        method.setup(nn.Linear(64, 10), 2)
+
+
 @pytest.mark.parametrize(
     "name, wrong",
     [
@@ -656,6 +661,8 @@ def test_mat_trains_every_network_by_its_own_loss():
         ("fomo", {"forget_share": 2.0}),
         ("jacobian", {"lam": -1.0}),
         ("jacobian", {"projections": -1}),
+        ("autolora", {"rank": 0}),
+        ("autolora", {"consistency": -1.0}),
     ],
 )
 def test_what_makes_no_sense_is_refused(name, wrong):

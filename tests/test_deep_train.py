@@ -19,11 +19,21 @@ def result(folder):
     return json.loads((folder / "result.json").read_text()) | {"provenance": None}
 
 
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """Return the folder of a run whose network may be learnt from."""
+    folder = tmp_path_factory.mktemp("teacher") / "run"
+    assert train.main([*SMALL, "--out", str(folder)]) == 0
+    return folder
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_leaves_a_complete_folder(invoke, tmp_path, method):
+def test_a_run_leaves_a_complete_folder(invoke, tmp_path, taught, method):
     out = tmp_path / "run"
     model = ["--model", "small-cnn"] if method == "ibp" else []
-    code, text, _ = invoke(train.main, "--method", method, *model, *SMALL, "--out", out)
+    kind = METHODS[method]
+    teachers = [f"--{n.replace('_', '-')}={taught}" for n in kind.teachers if kind.needs_teachers]
+    code, text, _ = invoke(train.main, "--method", method, *model, *teachers, *SMALL, "--out", out)
     assert code == 0 and "hard classes" in text and "average" in text
     assert sorted(p.name for p in out.iterdir()) == [
         "best.safetensors",

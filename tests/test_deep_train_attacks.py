@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from method_setup import teachers_of
 from torch import nn
 
 from deep import train
@@ -39,7 +40,9 @@ def context(kind, *, eps=EPS, seed=0, **other):
 
 
 def method(name, kind="nfgsm", **other):
-    return METHODS[name](METHODS[name].Params(), context(kind, **other))
+    teachers = teachers_of(name, network())
+    made = dataclasses.replace(context(kind, **other), teachers=teachers)
+    return METHODS[name](METHODS[name].Params(), made)
 
 
 def network(width=4):

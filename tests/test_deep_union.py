@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from method_setup import Net, context, digits, epoch, make
 from torch import nn
 from torch.nn import functional as F
 
@@ -11,9 +12,7 @@ from deep import report, train
 from deep.attacks.ball import Ball
 from deep.attacks.evaluate import Attack
 from deep.attacks.pgd import cross_entropy, pgd
-from deep.data import load
-from deep.methods import METHODS, union
-from deep.methods.base import Context, Epoch
+from deep.methods import union
 from deep.training.loop import Trainer
 from deep.training.recipe import Recipe
 from theory.common.inputs import InputError
@@ -22,22 +21,7 @@ SHARES = {"l2_share": 0.3, "l1_share": 0.13}
 
 
 def made(rule, *, eps=0.1, steps=4, **params):
-    context = Context(10, eps, steps, torch.Generator().manual_seed(0))
-    kind = METHODS["union"]
-    return kind(kind.Params(rule=rule, **SHARES | params), context)
-
-
-class Net(nn.Module):
-    """A network in double precision whose loss is curved."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(3)
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10)).double()
-        nn.init.normal_(self.layers[3].weight)
-
-    def forward(self, x):
-        return self.layers(x.double())
+    return make("union", context(eps, steps), rule=rule, **SHARES | params)
 
 
 class Plane(nn.Module):
@@ -137,8 +121,7 @@ def test_without_the_other_norms_it_is_pgd():
     """MAX of linf alone has the loss of PGD, whatever the start; and with l2 a larger one."""
     model, (x, y) = Net(), batch()
     alone = made("max", l2_share=0, l1_share=0, steps=20)
-    kind = METHODS["pgd"]
-    plain = kind(kind.Params(), alone.context)
+    plain = make("pgd", alone.context)
     a, b = (losses(model, m.attack(model, x, y), y) for m in (alone, plain))
     assert alone.norms == ["linf"] and float((a - b).abs().max()) < 1e-2
     assert (
@@ -157,7 +140,7 @@ def test_budgets_of_a_norm_that_dominates_shrink():
     method, fixed = made("adaptive-like", l2_share=1, rate=1.0), made("max", l2_share=1)
     for m in (method, fixed):
         m.attack(model, x, y)
-        m.on_epoch_end(Epoch(0, model, None, None))
+        m.on_epoch_end(epoch(0))
     assert float(method.budgets[1]) == float(method.budgets.min()) < 0.5 and method.wins[1] > 10
     assert fixed.budgets.tolist() == [1, 1, 1]
     small = inside(x, method.attack(model, x, y), method)
@@ -168,7 +151,7 @@ def test_budgets_of_a_norm_that_dominates_shrink():
 
 def test_it_makes_networks_robust_in_other_norms():
     """On digits l1 training lowers the l1 error that linf training leaves; linf alone does not."""
-    data = load("digits", None, seed=0, val=6, train=20, test=5, device=torch.device("cpu"))
+    data = digits(train=20)
     recipe = Recipe(epochs=4, lr=0.1, batch_size=20, weight_decay=5e-4, augment=None, val_every=4, seed=0)
     ends = {}
     for rule, shares in (("max", {"l1_share": 0.0, "l2_share": 0.0}), ("max", {"l1_share": 0.4})):

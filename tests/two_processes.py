@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from method_setup import teachers_of
 from torch import nn
 
 from deep.attacks.evaluate import Attack
@@ -98,6 +99,8 @@ def by_method(world, name):
     data = load("digits", None, seed=0, val=6, train=12, test=5, device=CPU)
     kind = METHODS[name]
     context = Context(10, 0.1, 2, torch.Generator().manual_seed(0), world=world)
+    context = replace(context, teachers=teachers_of(name, Plain()))
+    torch.manual_seed(1)
     recipe = Recipe(epochs=2, lr=0.05, batch_size=40, weight_decay=5e-4, augment=None, seed=0)
     trainer = Trainer(network(), kind(kind.Params(), context), data, recipe, Attack(0.1, "0.1", 2), world)
     while trainer.epoch < 2:

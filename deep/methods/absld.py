@@ -1,4 +1,4 @@
-"""ABSLD-like without a teacher: after Zhao et al., NeurIPS 2024, https://arxiv.org/abs/2312.05508.
+"""ABSLD, with a teacher or without: after Zhao et al., NeurIPS 2024, https://arxiv.org/abs/2312.05508.
 
 "Improving Adversarial Robust Fairness via Anti-Bias Soft Label Distillation": the temperature of the soft
 labels of a class follows its error, so that a hard class has sharper ones. After each epoch
@@ -9,12 +9,13 @@ L_c the mean cross-entropy of class c in the training steps of the epoch: attack
 attacked inputs, clean for those of the clean ones. The loss is 5/6 CE(f(x'), P(T_attacked)) + 1/6
 CE(f(x), P(T_clean)), and x' maximises the first.
 
-There a robust teacher, a finished network, answers the soft labels. A later form of it (2025,
-https://arxiv.org/abs/2506.08611) does without; only its abstract was seen. Here P is the rectified label
-of `deep.methods.adr` with the class's temperature: the teacher is the average of the network's own
-weights, and the true label has a share, without which a network that teaches itself would learn nothing.
-So are ours: that share, which is that of ADR, and the start at T = 2, between the bounds and near that of
-ADR.
+With ``--teacher RUN``, as there, P is what the robust network of a finished run answers to x, softened by
+the class's temperature, and the network itself is evaluated; there T starts at 1 (``--start 1``). A later
+form of it (2025, https://arxiv.org/abs/2506.08611) does without; only its abstract was seen. Without a
+teacher P is here the rectified label of `deep.methods.adr` with the class's temperature: the average of the
+network's own weights teaches, and is evaluated, and the true label has a share, without which a network that
+teaches itself would learn nothing. So are ours: that share, which is that of ADR, and the start at T = 2,
+between the bounds and near that of ADR.
 
 Other deviations: the temperatures of attacked and clean labels are two, as in the paper; in the authors'
 code (zhaoshiji123/ABSLD) one tensor is divided by both. The rate is constant; there it falls with the
@@ -22,6 +23,7 @@ learning rate. There is no base: the loss is that of distillation.
 """
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -51,7 +53,10 @@ def moved_temperatures(temperatures: Tensor, losses: Tensor, rate: float) -> Ten
 
 
 class ABSLD(ADR):
-    """Anti-bias soft labels, answered by the average of the weights."""
+    """Anti-bias soft labels, answered by a teacher or by the average of the weights."""
+
+    teachers = MappingProxyType({"teacher": "folder of a finished run whose network teaches; none if None"})
+    needs_teachers = False
 
     @dataclass(frozen=True)
     class Params:
@@ -79,6 +84,20 @@ class ABSLD(ADR):
         super().__init__(params, context)
         self.attacked, self.clean = (context.per_class(params.start) for _ in range(2))
         self.sums = torch.stack([context.per_class(0.0)] * 3).double()
+
+    def answers(self, x: Tensor) -> Tensor:
+        """Return the logits of what teaches at inputs x without an attack, shape (n, classes)."""
+        return self.taught("teacher", x) if self.context.teachers else super().answers(x)
+
+    def target(self, answers: Tensor, y: Tensor, temperature: Tensor | float | None = None) -> Tensor:
+        """Return the soft labels, shape (n, classes): those of a teacher, or rectified ones."""
+        if self.context.teachers and temperature is not None:
+            return F.softmax(answers / temperature, dim=1)
+        return super().target(answers, y, temperature)
+
+    def eval_model(self, model: nn.Module) -> nn.Module:
+        """Return the network, or, if its average teaches, that."""
+        return model if self.context.teachers else super().eval_model(model)
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the inputs that maximise the cross-entropy to the soft labels."""

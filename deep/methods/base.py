@@ -1,9 +1,10 @@
 """What a training method is: hooks that the epoch loop calls. The defaults are PGD adversarial training."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from deep.attacks.noise import Noise
 from deep.attacks.pgd import TRAIN_ATTACKS, BatchNorm, Objective, cross_entropy, pgd
 from deep.data import Split
 from deep.data.distributed import World
+from theory.common.fields import flag_of
 from theory.common.inputs import InputError
 from theory.results.counts import ClassErrors
 
@@ -39,6 +41,8 @@ class Context:
         reach: radius of the ball to which the attack is projected, in units of the radius; inf for none.
         batch_norm: see `deep.attacks.pgd.BatchNorm`.
         label_smoothing: weight of the uniform label in the cross-entropy that is trained on.
+        teachers: the finished networks that the method learns from, frozen, by the names in
+            `Method.teachers`.
     """
 
     classes: int
@@ -51,6 +55,7 @@ class Context:
     reach: float = 1.0
     batch_norm: BatchNorm = "eval"
     label_smoothing: float = 0.0
+    teachers: Mapping[str, nn.Module] = field(default_factory=dict)
 
     def per_class(self, value: float) -> Tensor:
         """Return a vector of C equal values on the device of the run."""
@@ -97,15 +102,31 @@ class Method:
 
     attacks: ClassVar[Collection[str]] = TRAIN_ATTACKS.keys()
     """The training attacks, of `deep.attacks.pgd.TRAIN_ATTACKS`, that it can be trained with."""
+    teachers: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The networks of finished runs that it learns from: the help of each, by the name of its flag."""
+    needs_teachers: ClassVar[bool] = True
+    """Whether it cannot be trained without them."""
 
     @dataclass(frozen=True)
     class Params:
         """No hyper-parameters."""
 
     def __init__(self, params: Any, context: Context) -> None:
-        """Keep the hyper-parameters and the context; make the state."""
+        """Keep the hyper-parameters and the context; make the state.
+
+        Raises:
+            InputError: a teacher is missing.
+        """
         self.params = params
         self.context = context
+        for name in self.teachers if self.needs_teachers else ():
+            if name not in context.teachers:
+                raise InputError(f"{flag_of(name)} must name a finished run: its network is learnt from")
+
+    def taught(self, name: str, x: Tensor) -> Tensor:
+        """Return what a teacher answers to inputs: its logits, shape (n, classes), held fixed."""
+        with torch.no_grad():
+            return self.context.teachers[name](x)
 
     def setup(self, model: nn.Module, epochs: int) -> None:
         """Make the state that needs the network, before the first epoch; refuse what cannot be trained."""

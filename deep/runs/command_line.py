@@ -61,6 +61,8 @@ def parser_of(method: str) -> Parser:
     about = inspect.getdoc(sys.modules[METHODS[method].__module__])
     group = parser.add_argument_group(f"hyper-parameters of {method}", about)
     add_fields(group, METHODS[method].Params)
+    for name, text in METHODS[method].teachers.items():
+        group.add_argument(flag_of(name), type=Path, metavar="RUN", help=text)
     return parser
 
 

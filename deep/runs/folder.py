@@ -120,8 +120,12 @@ def has_history(run: Path) -> bool:
     return path.exists() and (path.is_dir() or path.stat().st_size > 0)
 
 
-def origin(run: Path) -> dict[str, str]:
-    """Return how a run is recorded whose weights another starts from.
+def origin(run: Path, flag: str) -> dict[str, str]:
+    """Return how a run is recorded whose network another run needs.
+
+    Args:
+        run: its folder.
+        flag: what names it, for messages.
 
     Returns:
         Its "run" (id), "recipe" (name of its settings without seeds) and "weights" (their SHA-256).
@@ -129,13 +133,23 @@ def origin(run: Path) -> dict[str, str]:
     Raises:
         InputError: it is not the folder of a finished run.
     """
-    config = read_config(run)
-    if not is_finished(run, config["id"]):
-        raise InputError(f"--init {run} is not finished: it has no {RESULT}")
-    before = config["settings"].get("init")
+    try:
+        config = read_config(run)
+        if not is_finished(run, config["id"]):
+            raise InputError(f"{run} is not finished: it has no {RESULT}")
+        weights = weights_sha256(run)[0]
+    except InputError as error:
+        raise InputError(f"{flag}: {error}") from None
     settings = {k: v for k, v in config["settings"].items() if k != "seed"}
-    settings["init"] = before.get("recipe") if isinstance(before, dict) else None
-    return {"run": config["id"], "recipe": settings_id(settings), "weights": weights_sha256(run)[0]}
+    settings["init"] = _recipe(settings.get("init"))
+    if isinstance(teachers := settings.get("teachers"), dict):
+        settings["teachers"] = {name: _recipe(teacher) for name, teacher in teachers.items()}
+    return {"run": config["id"], "recipe": settings_id(settings), "weights": weights}
+
+
+def _recipe(run: object) -> object:
+    """Return the recipe of what `origin` returned."""
+    return run.get("recipe") if isinstance(run, dict) else None
 
 
 def weights_sha256(run: Path) -> tuple[str, str]:

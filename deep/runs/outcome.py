@@ -95,6 +95,7 @@ def save(
         data_sha256=data.sha256,
         data_published=data.published,
         init=settings.init,
+        **({"teachers": settings.teachers} if settings.teachers else {}),
         **_cost(trainer.history),
         **({"collapse": outcome.collapse} if outcome.collapse else {}),
     )
@@ -139,6 +140,8 @@ def write_results(
         setting |= {"train_eps": settings.train_radius, "train_eps_text": settings.train_eps}
     if settings.init:
         setting["init"] = settings.init["recipe"]
+    if settings.teachers:
+        setting["teachers"] = settings.teacher_recipes
     if settings.stage:  # which run it is of differs by seed
         setting["stage"] = {k: settings.stage[k] for k in ("name", "params")}
     common = {"setting": setting, "attack": flags.attack, "seed": settings.seed, "method": settings.method}

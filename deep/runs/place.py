@@ -4,7 +4,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from deep.methods import METHODS
 from deep.runs.folder import origin
 from deep.runs.presets import PRESETS, values
 from deep.runs.settings import Settings
+from deep.runs.shipped import run_folder
 from theory.common.fields import built, check_fields, flag_of, setting
 from theory.common.inputs import InputError, check_real
 from theory.results.run_files import CONFIG
@@ -56,6 +57,7 @@ class Place:
         stop_after: epochs after which this command stops, to be resumed by another.
         tensorboard: whether curves are written for TensorBoard.
         init: run whose weights training starts from.
+        teachers: runs whose networks the method learns from, by the names of their flags.
 
     Raises:
         InputError: a value is not allowed, or the device is not there.
@@ -70,10 +72,16 @@ class Place:
     stop_after: int | None = setting(None, "stop when so many epochs are done, to be resumed later")
     tensorboard: bool = setting(False, "write curves for TensorBoard too")
     init: Path | None = setting(None, "start from the weights of this run")
+    teachers: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every value."""
         check_fields(self)
+        if not isinstance(self.teachers, Mapping) or not all(
+            isinstance(v, str | Path) for v in self.teachers.values()
+        ):
+            raise InputError(f"teachers must be folders by name, got {self.teachers!r:.60}")
+        object.__setattr__(self, "teachers", {name: Path(v) for name, v in self.teachers.items()})
 
 
 def run_of(flags: Mapping[str, Any]) -> tuple[Settings, Place]:
@@ -99,19 +107,29 @@ def run_of(flags: Mapping[str, Any]) -> tuple[Settings, Place]:
         flags = values(preset, flags) | flags
     if "data" in flags:
         flags = _with_own(flags)
-    places, names = _names(Place), _names(Settings) - {"init", "params", "stage"}
-    params = _names(METHODS[flags.get("method", "pgd")].Params)
+    method = METHODS[flags.get("method", "pgd")]
+    names = _names(Settings) - {"init", "params", "stage", "teachers"}
+    places, params, teachers = _names(Place) - {"teachers"}, _names(method.Params), {*method.teachers}
     for name in flags:
-        if name not in places | names | params:
-            allowed = ", ".join(sorted(map(flag_of, places | names | params)))
+        if name not in (every := places | names | params | teachers):
+            allowed = ", ".join(sorted(map(flag_of, every)))
             raise InputError(f"{flag_of(name):.60} is no flag here; allowed: {allowed}")
-    place: Place = built(Place, {k: v for k, v in flags.items() if k in places})
+    chosen = {k: _folder(k, v) for k, v in flags.items() if k in teachers}
+    place: Place = built(Place, {k: v for k, v in flags.items() if k in places} | {"teachers": chosen})
     settings = Settings(
         **{k: v for k, v in flags.items() if k in names},
         params={k: v for k, v in flags.items() if k in params},
-        init=origin(place.init) if place.init else None,
+        init=origin(place.init, "--init") if place.init else None,
+        teachers={name: origin(run, flag_of(name)) for name, run in chosen.items()} or None,
     )
     return settings, dataclasses.replace(place, out=place.out or Path("runs/deep") / settings.id)
+
+
+def _folder(name: str, run: object) -> Path:
+    """Return the folder of a run that a flag names, or of a network of the package."""
+    if not isinstance(run, str | Path):
+        raise InputError(f"{flag_of(name)} must be the folder of a run, got {run!r:.60}")
+    return run_folder(Path(run))
 
 
 def _with_own(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +164,7 @@ def resumed(config: Mapping[str, Any], run: Path, **place: Any) -> tuple[Setting
     Raises:
         InputError: the settings make no sense, or are not those of the run's id.
     """
-    before = {name: config.get(name) for name in ("data_dir", "device")}
+    before = {name: config.get(name) for name in ("data_dir", "device", "teachers")}
     fields = {
         k: v for k, v in (before | {k: v for k, v in place.items() if v is not None}).items() if v is not None
     }

@@ -1,5 +1,6 @@
 """Which settings of a run make no sense beside the others."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from deep.data import DATASETS, spec_of
@@ -11,7 +12,9 @@ from theory.common.inputs import InputError
 if TYPE_CHECKING:
     from deep.runs.settings import Settings
 
-__all__ = ["check_data", "check_train_attack"]
+__all__ = ["check_data", "check_other_runs", "check_train_attack"]
+
+ORIGIN = {"run", "recipe", "weights"}
 
 
 def check_data(settings: "Settings") -> None:
@@ -47,3 +50,25 @@ def check_train_attack(settings: "Settings") -> None:
     if free and (settings.steps != 1 or settings.attack_batch_norm != "eval"):
         flag = "--steps but 1" if settings.steps != 1 else "--attack-batch-norm"
         raise InputError(f"--train-attack free takes no {flag}: it ascends by the training step itself")
+
+
+def check_other_runs(settings: "Settings") -> None:
+    """Refuse runs to start from, teachers and stages that are not named as `origin` and `deep.repair` do."""
+    init, names = settings.init, METHODS[settings.method].teachers
+    teachers = {} if settings.teachers is None else settings.teachers
+    if not isinstance(teachers, dict) or not {*teachers} <= {*names}:
+        allowed = ", ".join(names) or "none"
+        raise InputError(f"teachers of {settings.method} must be of {allowed}, got {teachers!r:.60}")
+    for name, run in {**teachers, **({} if init is None else {"init": init})}.items():
+        texts = isinstance(run, dict) and all(isinstance(v, str) for v in run.values())
+        if not texts or set(run) != ORIGIN:
+            raise InputError(
+                f"{name} must be an object of texts {', '.join(sorted(ORIGIN))}, got {run!r:.60}"
+            )
+    if init and getattr(settings.params, "redraw", False):
+        raise InputError(f"--init is for --no-redraw: --method {settings.method} would draw its weights anew")
+    if settings.stage is not None and (
+        not isinstance(settings.stage, Mapping)
+        or {k: type(v) for k, v in settings.stage.items()} != {"name": str, "params": dict, "of": dict}
+    ):
+        raise InputError(f"stage must have a name, params and what it is of, got {settings.stage!r:.60}")

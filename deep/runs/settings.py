@@ -13,7 +13,7 @@ from deep.methods import METHODS
 from deep.nets.imported import is_import_name
 from deep.nets.networks import MODELS
 from deep.runs.folder import settings_id
-from deep.runs.setting_checks import check_data, check_train_attack
+from deep.runs.setting_checks import check_data, check_other_runs, check_train_attack
 from deep.training.recipe import AMP, CRITERIA, DECAYS, ON_COLLAPSE, SCHEDULES
 from theory.common.fields import built, check_fields, flag_of, setting
 from theory.common.inputs import InputError, parse_radius
@@ -21,7 +21,6 @@ from theory.results.methods import MethodId
 
 __all__ = ["Settings"]
 
-ORIGIN = {"run", "recipe", "weights"}
 REPLAYS = 8  # Shafahi et al., NeurIPS 2019, for CIFAR-10
 LARGEST_SEED = 2**63 - 1
 REPORT = ("last", "best")
@@ -107,6 +106,7 @@ class Settings:
     )
     init: Mapping[str, str] | None = None
     stage: Mapping[str, Any] | None = None
+    teachers: Mapping[str, Mapping[str, str]] | None = None
     train_per_class: int | None = setting(None, "training images of each class; all if None", low=1)
     val_per_class: int | None = setting(
         None, "validation images of each class; by data set if None", low=1, completed=True
@@ -210,17 +210,7 @@ class Settings:
         if self.lr_warmup is not None and self.schedule != "one-cycle":
             raise InputError(f"--lr-warmup is for --schedule one-cycle, got {self.schedule}")
         check_train_attack(self)
-        init = self.init or dict.fromkeys(ORIGIN, "")
-        texts = isinstance(init, dict) and all(isinstance(v, str) for v in init.values())
-        if not texts or set(init) != ORIGIN:
-            raise InputError(f"init must be an object of texts {', '.join(sorted(ORIGIN))}, got {init!r:.60}")
-        if self.init and getattr(self.params, "redraw", False):
-            raise InputError(f"--init is for --no-redraw: --method {self.method} would draw its weights anew")
-        if self.stage is not None and (
-            not isinstance(self.stage, Mapping)
-            or {k: type(v) for k, v in self.stage.items()} != {"name": str, "params": dict, "of": dict}
-        ):
-            raise InputError(f"stage must have a name, params and what it is of, got {self.stage!r:.60}")
+        check_other_runs(self)
 
     def _complete(self) -> None:
         """Fill in the hyper-parameters, and what is None and by data set, network or training attack."""
@@ -280,7 +270,13 @@ class Settings:
     def method_id(self) -> MethodId:
         """Return the method with its hyper-parameters, as `theory.results.methods` compares them."""
         init = self.init["recipe"] if self.init else None
-        return MethodId.of(self.method, dataclasses.asdict(self.params), init, self.stage)
+        params = dataclasses.asdict(self.params) | self.teacher_recipes
+        return MethodId.of(self.method, params, init, self.stage)
+
+    @property
+    def teacher_recipes(self) -> dict[str, str]:
+        """Return the recipe of the run of each teacher, which is the same for every seed."""
+        return {name: run["recipe"] for name, run in (self.teachers or {}).items()}
 
     def as_json(self) -> dict[str, Any]:
         """Return every setting that is given, the method's hyper-parameters as the object "params"."""

@@ -1,5 +1,6 @@
 """Training from Python: any network on tensors, by any method, with the epoch loop of ``deep.train``."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ def train(
     *,
     method: str = "pgd",
     params: Mapping[str, Any] | None = None,
+    teachers: Mapping[str, nn.Module] | None = None,
     eps: str | float = "8/255",
     validation: tuple[Tensor, Tensor],
     classes: Sequence[str] | None = None,
@@ -68,6 +70,8 @@ def train(
         y: their classes, integers from 0 to C - 1, shape (n,).
         method: one of `deep.METHODS`, such as pgd, trades or frl.
         params: hyper-parameters of the method by name; those that are left out are as published.
+        teachers: trained networks that the method learns from, by the names of its flags, such as
+            robust_teacher; they are left as they are.
         eps: l-infinity radius of training and of the validation errors, in units of x.
         validation: inputs and classes that methods which adapt to the classes measure errors on.
         classes: name of each class; "0", "1" and so on if None.
@@ -103,6 +107,10 @@ def train(
             f"method {method} is trained with train_attack {' or '.join(kind.attacks)}, "
             f"got {train_attack!r:.60}"
         )
+    learnt_from = {} if teachers is None else teachers
+    if not {*learnt_from} <= {*kind.teachers}:
+        allowed = ", ".join(kind.teachers) or "none"
+        raise InputError(f"teachers of method {method} are {allowed}, got {', '.join(learnt_from)!r:.60}")
     names = tuple(map(str, range(int(y.max()) + 1))) if classes is None else tuple(classes)
     device = next(model.parameters()).device
     samples, held_out = (_split(*pair, names, device) for pair in ((x, y), validation))
@@ -116,6 +124,7 @@ def train(
         ascent.step_size,
         start=ascent.noise,
         reach=ascent.reach,
+        teachers={k: copy.deepcopy(v).eval().requires_grad_(False) for k, v in learnt_from.items()},
     )
     choices = {"weight_decay": 5e-4, "augment": None} | recipe
     unknown = set(choices) - {f.name for f in dataclasses.fields(Recipe)}

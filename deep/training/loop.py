@@ -225,9 +225,10 @@ class Trainer:
 
     @contextmanager
     def _counting(self, count: Callable[..., None]) -> Iterator[None]:
-        """Call ``count`` before each forward pass of the network, and of the networks of the method."""
+        """Call ``count`` before each forward pass of the network, of those of the method, and of teachers."""
         kept = [v for v in vars(self.method).values() if isinstance(v, nn.Module)]
         networks = [self.model, *(n for v in kept for n in (v if isinstance(v, nn.ModuleList) else [v]))]
+        networks += self.method.context.teachers.values()
         hooks = [network.register_forward_pre_hook(count) for network in networks]
         try:
             yield

@@ -69,9 +69,8 @@ class MethodId:
         """Return the method that the network of a record was trained by."""
         init = record.setting.get("init")
         stage = record.setting.get("stage")
-        return cls.of(
-            str(record.method), record.setting["params"], None if init is None else str(init), stage
-        )
+        params = {**record.setting["params"], **record.setting.get("teachers", {})}
+        return cls.of(str(record.method), params, None if init is None else str(init), stage)
 
     def __getitem__(self, name: str) -> Value:
         """Return a hyper-parameter; None if the method has none of this name."""

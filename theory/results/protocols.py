@@ -26,7 +26,7 @@ STATISTICS: Mapping[str, Callable[[ClassErrors, str], float]] = {
 """What is said of the classes together; the spread is the standard deviation over classes."""
 ENOUGH_SEEDS = 5
 """With fewer seeds no change is called resolved: equal counts make an interval of no width by chance."""
-FREE = ("params", "threads", "init", "stage")
+FREE = ("params", "threads", "init", "stage", "teachers")
 """Settings in which runs that are compared may differ, besides method and seed."""
 TEXTS = ("eps_text", "train_eps_text")
 """How radii were given: their values are settings, and these are no part of a protocol."""
