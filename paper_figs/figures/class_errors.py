@@ -23,6 +23,8 @@ TITLE = "Errors of every class"
 COMMAND = "python -m deep.train --method pgd"
 MOST = 6
 """Mitigations below each other: more are taller than a page."""
+SHOWN = 12
+"""Mitigations that are drawn; the tables have all."""
 PANELS = {"natural_error": "natural error", "robust_error": "robust error"}
 
 
@@ -60,14 +62,22 @@ def compute(archive: Archive) -> list[Bars]:
         base_of = {m: base for m, base in trained.base_of.items() if methods[m].retrains}
         if trained.bases:
             out.append(_bars(trained, trained.key, trained.bases, {}))
-        for start in range(0, len(base_of), MOST):
-            some = dict([*base_of.items()][start : start + MOST])
+        moved = _moved_most(trained, base_of)
+        for start in range(0, len(moved), MOST):
+            some = {m: base_of[m] for m in moved[start : start + MOST]}
             key = f"{trained.key}_mitigations" + (f"_{start // MOST + 1}" if start else "")
             out.append(_bars(trained, key, (*some.values(), *some), some))
         alone = [m for m in trained.mitigations if methods[m].retrains]
         if alone and not base_of:
             out.append(_bars(trained, f"{trained.key}_mitigations", alone, {}))
     return out
+
+
+def _moved_most(trained: TrainedNetworks, base_of: Mapping[str, str]) -> list[str]:
+    """Return the mitigations that move the largest robust error of a class most, as many as are shown."""
+    worst = {m: percent(trained.comparison, m, "robust_error")[-1, 0] for m in {*base_of, *base_of.values()}}
+    order = sorted(base_of, key=lambda m: -abs(worst[m] - worst[base_of[m]]))
+    return [m for m in base_of if m in order[:SHOWN]]
 
 
 def _bars(trained: TrainedNetworks, key: str, labels: Sequence[str], base_of: Mapping[str, str]) -> Bars:
@@ -103,7 +113,10 @@ def caption(data: Bars) -> str:
     """Return what is seen."""
     what = "Natural and robust error of every class"
     if data.base_of:
-        what += ": each mitigation (points) over its base (bars)"
+        what += (
+            f": each mitigation (points) over its base (bars), of the {SHOWN} that move the largest robust "
+            "error most"
+        )
     shown = f"{data.title}.{data.selection}"
     return f"{what}. {shown} The worst class is taken within each seed. {data.whiskers}."
 

@@ -14,7 +14,7 @@ __all__ = ["COMMAND", "SECTION", "TITLE", "Pictures", "caption", "compute", "dra
 SECTION = "networks"
 TITLE = "What networks look at"
 COMMAND = "python -m deep.portrait NATURAL_RUN ROBUST_RUN... --out runs/deep/portrait.npz"
-COLUMNS = 12
+COLUMNS = 6
 """Images at most."""
 
 
