@@ -20,6 +20,7 @@ from paper_figs.page import explorer
 from paper_figs.page.claim_table import claim_table, read_verdicts
 from paper_figs.page.front import front
 from paper_figs.page.page import Drawn, Missing, Part, Section, commands, page, verdict_table
+from paper_figs.summary import subject
 from theory.common.cli import Parser, add_jobs, caution, run, workers
 from theory.common.inputs import InputError
 from theory.common.owner import own_folder
@@ -146,11 +147,16 @@ class Networks:
     tables: Sequence[Table]
     points: Sequence[str]
 
+    @property
+    def name(self) -> str:
+        """Return the data set, and whether it is a pilot on a part of the images."""
+        return subject(self.study.comparison, self.study.runs).split(",")[0]
+
     def part(self, drawn: Sequence[Drawn]) -> Part:
         """Return the part of the page, with the figures of this protocol."""
         mine = [d for d in drawn if re.fullmatch(rf"{re.escape(self.key)}([ _].*)?", d.key)]
         title = self.study.comparison.title
-        return Part(f"networks-{self.key}", self.key, title, self.points, mine, self.tables)
+        return Part(f"networks-{self.key}", self.name, title, self.points, mine, self.tables)
 
 
 def network_parts(archive: Archive) -> list[Networks]:

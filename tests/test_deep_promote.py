@@ -167,8 +167,8 @@ def test_a_network_that_comes_with_the_package_is_whole_and_small(name):
     assert model(torch.rand(2, 3, 32, 32)).isfinite().all()
 
 
-def test_there_is_a_network_with_the_package():
-    assert "cifar10-pgd" in shipped.shipped()
+def test_there_are_networks_with_the_package():
+    assert shipped.shipped() == ("cifar10-natural", "cifar10-pgd")
 
 
 def test_a_run_that_cannot_be_promoted_is_refused_and_nothing_is_written(runs, refuses, tmp_path):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from paper_figs.page.page import Drawn, Section, figure
+from paper_figs.summary import subject
 from theory.common.digits import percent
 from theory.common.verdict_words import VERDICTS, shown
 from theory.results.counts import mean_interval
@@ -14,6 +15,9 @@ from theory.results.study import Study
 from theory.theorems import statements
 
 __all__ = ["front"]
+
+MOST = 3
+"""Changes that are told here; the part of the protocol has all."""
 
 
 def front(
@@ -36,26 +40,28 @@ def front(
 
 
 def _networks(studies: Sequence[tuple[Study, Sequence[Finding]]]) -> Iterator[str]:
-    """Yield what PGD training does to the worst class, and which changes of it are more than noise."""
+    """Yield what PGD training and a repair behind it leave, and which changes of a worst class are most."""
     for study, changes in studies:
-        data = escape(str(study.comparison.protocol["dataset"]))
-        for label, runs in study.comparison.runs.items():
-            if study.comparison.methods[label].name == "pgd":
-                rates = study.comparison.rates(label, ROBUST)
-                average = _spread([e.average(ROBUST) for e in runs.values()])
+        comparison = study.comparison
+        name = escape(subject(comparison, comparison.runs).split(",")[0])
+        for label, method in comparison.methods.items():
+            if method.name == "pgd":
+                rates = comparison.rates(label, ROBUST)
+                average = _spread([e.average(ROBUST) for e in comparison.runs[label].values()])
+                data, seeds = escape(subject(comparison, [label])).split(", ")
                 yield (
-                    f"<a href='#networks'>{data}</a>, {len(runs)} seed{'s' * (len(runs) > 1)}: under "
-                    f"{escape(label)} training the worst class has a robust error of "
+                    f"<a href='#networks'>{data}</a>, {seeds}: {'with' if method.stage else 'under'} "
+                    f"{escape(label)} the worst class has a robust error of "
                     f"<b>{_spread(rates.max(axis=1))} %</b>, the average class {average} %."
                 )
         worst = [f for f in changes if f.name == WORST and f.p == f.p]
-        resolved = [f for f in worst if f.resolved]
+        resolved = sorted((f for f in worst if f.resolved), key=lambda f: -abs(f.change.mean))
         if worst:
-            names = "; ".join(f"{escape(f.method)} on {escape(f.base)} {f.phrase}" for f in resolved)
+            most = "; ".join(f"{escape(f.method)} on {escape(f.base)} {f.phrase}" for f in resolved[:MOST])
             yield (
-                f"{data}: of {len(worst)} changes of a worst class {len(resolved) or 'none'} "
+                f"{name}: of {len(worst)} changes of a worst class {len(resolved) or 'none'} "
                 f"{'are' if len(resolved) > 1 else 'is'} significant after Holm's correction"
-                f"{': ' + names if names else ''}."
+                f"{', the largest: ' * (len(resolved) > 1) + ': ' * (len(resolved) == 1) + most}."
             )
 
 
