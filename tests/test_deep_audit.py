@@ -73,6 +73,17 @@ def test_the_errors_are_those_of_the_flags():
     assert np.trace(found.confusion()) == 60
 
 
+def test_without_an_error_no_class_is_called_the_least_safe():
+    x, _ = samples(60)
+    model = network()
+    y = labelled(model, x)
+    none, some = (audit(model, x, y, eps, **QUICK) for eps in (0, 0.05))
+    assert not sum(none.errors().robust) and "least safe" not in none.finding
+    high = 100 * none.worst()["interval"][1]
+    assert f"{high:.1f} %" in none.finding and high > 1
+    assert "least safe" in some.finding
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("bounds", [(0, 1), None])
 def test_a_linear_model_is_exact_by_brute_force(norm, bounds):

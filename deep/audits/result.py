@@ -135,11 +135,14 @@ class Audit:
         low, high = worst["interval"]
         others = [name for name in worst["set"] if name != worst["class"]]
         kind = "in the exact worst case" if self.exact else "under the attacks tried"
+        kind += f" ({' and '.join(t.name for t in self.threats)})"
+        if not worst["error"]:
+            sure = f"with 95 % confidence no class errs on more than {percent(high)} %"
+            return f"No sample is wrong {kind}: {sure}."
         text = (
             f"Class {worst['class']} is the least safe: {percent(worst['error'])} % of its samples are "
-            f"wrong {kind} "
-            f"({' and '.join(t.name for t in self.threats)}), with 95 % confidence {percent(low)} to "
-            f"{percent(high)} %; over all classes it is {percent(errors.average('robust_error'))} %."
+            f"wrong {kind}, with 95 % confidence {percent(low)} to {percent(high)} %; over all classes it is "
+            f"{percent(errors.average('robust_error'))} %."
         )
         if len(errors.classes) == 1:
             return text
