@@ -63,7 +63,7 @@ docs: .venv/ready-docs
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-floor runs docs/_build docs/api docs/statements
+	rm -rf .venv .venv-floor runs docs/_build docs/api docs/gallery docs/statements
 
 # The demo keeps what is done: a run is made again only when the code it rests on has changed.
 DEMO := runs/demo

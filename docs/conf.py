@@ -1,4 +1,4 @@
-"""Sphinx: the guide, a page for every statement, and the API, from docstrings and discovery."""
+"""Sphinx: the guide, a page for every statement, the figures, and the API, from docstrings and discovery."""
 
 import re
 import sys
@@ -8,6 +8,9 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from paper_figs.__main__ import COMMITTED, modules  # noqa: E402
+from paper_figs.archive import read_archive  # noqa: E402
+from paper_figs.drawing import draw  # noqa: E402
 from theory.claims.certificates import Certificate  # noqa: E402
 from theory.claims.statement import Statement  # noqa: E402
 from theory.claims.typeset import formula  # noqa: E402
@@ -95,6 +98,23 @@ def write_statements(_: Any) -> None:
         (folder / f"{name}.md").write_text(statement_page(name, statement))
 
 
+DRAWS = "python -m paper_figs"
+
+
+def write_gallery(_: Any) -> None:
+    """Write a page with the first drawing of every figure that there are records for."""
+    folder = HERE / "gallery"
+    folder.mkdir(exist_ok=True)
+    archive, parts = read_archive(COMMITTED), ["# Figures", f"`{DRAWS}` draws these and more."]
+    for name, module in modules().items():
+        for data in module.compute(archive)[:1]:
+            drawn = draw(module, data, name)
+            (folder / f"{name}.png").write_bytes(drawn.png)
+            parts += [f"## {drawn.title}", drawn.finding, f"![{drawn.title}]({name}.png)", drawn.caption]
+            parts.append(f"```sh\n{module.COMMAND or DRAWS}\n```")
+    (folder / "index.md").write_text("\n\n".join(parts) + "\n")
+
+
 MARKUP = re.compile(r"(``.*?``|`.*?`)|(_(?!\w)|[|*])", re.DOTALL)
 """Quoted code, or a character that means something to docutils and nothing in our docstrings."""
 
@@ -106,6 +126,7 @@ def write_plainly(app: Any, what: str, name: str, obj: Any, options: Any, lines:
 
 
 def setup(app: Any) -> None:
-    """Let Sphinx write the pages of the statements before it reads any."""
+    """Let Sphinx write the pages of the statements and of the figures before it reads any."""
     app.connect("builder-inited", write_statements)
+    app.connect("builder-inited", write_gallery)
     app.connect("autodoc-process-docstring", write_plainly, priority=1)
