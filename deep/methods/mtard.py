@@ -43,7 +43,7 @@ def moved_weight(weight: float, losses: Tensor, first: Tensor, rate: float) -> f
         first: those of the first step.
         rate: how fast it moves, from 0 to 1.
 
-    >>> moved_weight(0.5, torch.tensor([0.8, 1.2]), torch.ones(2), 0.025)
+    >>> round(moved_weight(0.5, torch.tensor([0.8, 1.2]), torch.ones(2), 0.025), 6)
     0.5025
     """
     # A student that begins as its teacher has a first loss of 0.
