@@ -156,7 +156,8 @@ class Networks:
         """Return the part of the page, with the figures of this protocol."""
         mine = [d for d in drawn if re.fullmatch(rf"{re.escape(self.key)}([ _].*)?", d.key)]
         title = self.study.comparison.title
-        return Part(f"networks-{self.key}", self.name, title, self.points, mine, self.tables)
+        opened = not self.name.endswith(" pilot")
+        return Part(f"networks-{self.key}", self.name, title, self.points, mine, self.tables, opened)
 
 
 def network_parts(archive: Archive) -> list[Networks]:

@@ -67,8 +67,9 @@ class Part:
         title: heading.
         text: what it is about, plain.
         points: sentences, folded.
-        figures: what was drawn; the first is open.
+        figures: what was drawn.
         tables: folded.
+        opened: whether the first figure is open.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Part:
     points: Sequence[str] = ()
     figures: Sequence[Drawn] = ()
     tables: Sequence[Table] = ()
+    opened: bool = True
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def _section(section: Section, numbers: Iterator[int]) -> str:
     parts += [f"<h2 id={name}-title>{escape(section.title)}</h2>"]
     parts += [f"<p>{section.text}</p>"] if section.text else []
     parts += [section.content] if section.content else []
-    parts += _figures(section.figures, 3, numbers)
+    parts += _figures(section.figures, 3, numbers, opened=not section.parts)
     parts += [folded(table.title, _scrolled(table)) for table in section.tables]
     parts += [_part(part, numbers) for part in section.parts]
     if section.missing:
@@ -196,11 +198,11 @@ def _section(section: Section, numbers: Iterator[int]) -> str:
 
 
 def _part(part: Part, numbers: Iterator[int]) -> str:
-    """Return a part: what it is about, its first figure, and the rest folded."""
+    """Return a part: what it is about, perhaps its first figure, and the rest folded."""
     parts = [f"<section id={part.name} aria-labelledby={part.name}-title>"]
     parts += [f"<h3 id={part.name}-title>{escape(part.title)}</h3>"]
     parts += [f"<p class=note>{escape(part.text)}</p>"] if part.text else []
-    parts += _figures(part.figures, 4, numbers)
+    parts += _figures(part.figures, 4, numbers, opened=part.opened)
     if part.points:
         items = "".join(f"<li>{escape(point)}</li>" for point in part.points)
         parts.append(folded(f"What changed, in {len(part.points)} sentences", f"<ul>{items}</ul>", level=4))
@@ -218,10 +220,10 @@ def _scrolled(table: Table) -> str:
     return f"<div class=scroll role=region aria-label='{label}' tabindex=0>{table.html()}</div>"
 
 
-def _figures(figures: Sequence[Drawn], level: int, numbers: Iterator[int]) -> list[str]:
-    """Return figures, the first of them open."""
+def _figures(figures: Sequence[Drawn], level: int, numbers: Iterator[int], *, opened: bool) -> list[str]:
+    """Return figures, the first of them open if any is to be."""
     return [
-        folded(f.heading, figure(f, f"f{next(numbers)}"), level=level, opened=not i)
+        folded(f.heading, figure(f, f"f{next(numbers)}"), level=level, opened=opened and not i)
         for i, f in enumerate(figures)
     ]
 
