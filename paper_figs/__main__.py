@@ -20,7 +20,7 @@ from paper_figs.page import explorer
 from paper_figs.page.claim_table import claim_table, read_verdicts
 from paper_figs.page.front import front
 from paper_figs.page.page import Drawn, Missing, Part, Section, commands, page, verdict_table
-from paper_figs.summary import subject
+from paper_figs.summary import data_name
 from theory.common.cli import Parser, add_jobs, caution, run, workers
 from theory.common.inputs import InputError
 from theory.common.owner import own_folder
@@ -149,8 +149,8 @@ class Networks:
 
     @property
     def name(self) -> str:
-        """Return the data set, and whether it is a pilot on a part of the images."""
-        return subject(self.study.comparison, self.study.runs).split(",")[0]
+        """Return the data set, and whether it is a pilot."""
+        return data_name(self.study.comparison)
 
     def part(self, drawn: Sequence[Drawn]) -> Part:
         """Return the part of the page, with the figures of this protocol."""

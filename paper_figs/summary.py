@@ -14,6 +14,7 @@ __all__ = [
     "MOST",
     "TOGETHER",
     "chosen_classes",
+    "data_name",
     "difference",
     "few_classes",
     "interval",
@@ -112,13 +113,17 @@ def whiskers(comparison: Comparison, labels: tuple[str, ...]) -> str:
     return f"Intervals: 95 %, {' and '.join(kinds)}. Seeds: {counts}; {sizes} test images a class"
 
 
+def data_name(comparison: Comparison) -> str:
+    """Return the data set, and whether it is a pilot on a part of the images."""
+    pilot = " pilot" if "train_per_class" in comparison.protocol else ""
+    return f"{comparison.protocol['dataset']}{pilot}"
+
+
 def subject(comparison: Comparison, labels: Iterable[str]) -> str:
     """Return the data set and the seeds of some methods, which a finding begins with."""
-    p = comparison.protocol
-    pilot = " pilot" if "train_per_class" in p else ""
     seeds = sorted({len(comparison.runs[label]) for label in labels})
     counts = "one seed" if seeds == [1] else " to ".join(map(str, sorted({seeds[0], seeds[-1]}))) + " seeds"
-    return f"{p['dataset']}{pilot}, {counts}"
+    return f"{data_name(comparison)}, {counts}"
 
 
 def with_interval(triple: npt.ArrayLike, unit: str = " %") -> str:

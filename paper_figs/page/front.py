@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from paper_figs.page.page import Drawn, Section, figure
-from paper_figs.summary import subject
+from paper_figs.summary import data_name, subject
 from theory.common.digits import percent
 from theory.common.verdict_words import VERDICTS, shown
 from theory.results.counts import mean_interval
@@ -43,14 +43,14 @@ def _networks(studies: Sequence[tuple[Study, Sequence[Finding]]]) -> Iterator[st
     """Yield what PGD training and a repair behind it leave, and which changes of a worst class are most."""
     for study, changes in studies:
         comparison = study.comparison
-        name = escape(subject(comparison, comparison.runs).split(",")[0])
+        name = escape(data_name(comparison))
         for label, method in comparison.methods.items():
             if method.name == "pgd":
                 rates = comparison.rates(label, ROBUST)
                 average = _spread([e.average(ROBUST) for e in comparison.runs[label].values()])
-                data, seeds = escape(subject(comparison, [label])).split(", ")
+                seeds = subject(comparison, [label]).removeprefix(data_name(comparison))
                 yield (
-                    f"<a href='#networks'>{data}</a>, {seeds}: {'with' if method.stage else 'under'} "
+                    f"<a href='#networks'>{name}</a>{seeds}: {'with' if method.stage else 'under'} "
                     f"{escape(label)} the worst class has a robust error of "
                     f"<b>{_spread(rates.max(axis=1))} %</b>, the average class {average} %."
                 )
